@@ -116,8 +116,9 @@ impl<T> Directions<'_, T> {
         })
     }
 
-    /// Refuses what does not fit a solve of so many trajectories, features, parameters, arguments and times.
-    pub(crate) fn check(&self, [batch, state, parameters, arguments, times]: [usize; 5]) -> Result<()>
+    /// Refuses what does not fit a solve of so many trajectories, features, parameters, arguments and times, whose solution has so many
+    /// states.
+    pub(crate) fn check(&self, [batch, state, parameters, arguments, times]: [usize; 5], states: usize) -> Result<()>
     where
         T: Real,
     {
@@ -133,7 +134,7 @@ impl<T> Directions<'_, T> {
             return Err(Error::option("tangents", "at least one direction", 0));
         }
         // Solutions along more of them could not be addressed.
-        if batch.saturating_mul(state).saturating_mul(times).checked_mul(count).is_none_or(|all| all > MOST_NUMBERS) {
+        if states.saturating_mul(state).checked_mul(count).is_none_or(|all| all > MOST_NUMBERS) {
             return Err(Error::option("tangents", "a number of directions that memory can hold", count));
         }
         let each = |numbers: usize| count.saturating_mul(numbers);

@@ -373,7 +373,8 @@ fn traced<T: Real>(
     options.method.check_runge_kutta("derivatives in forward mode")?;
     let mut problem = Problem::new(field, y0, times, options, false)?;
     let (parameters, outputs) = (field.parameters().len(), problem.times.len());
-    directions.check([problem.batch, problem.state, parameters, problem.arguments, outputs])?;
+    let sizes = [problem.batch, problem.state, parameters, problem.arguments, outputs];
+    directions.check(sizes, problem.batch.saturating_mul(outputs))?;
     let mut steps = StepRecorder { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };
     let (solution, failure) = problem.solve(&mut steps)?;
     failure.map_or(Ok((solution, problem, steps.record)), Err)

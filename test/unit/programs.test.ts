@@ -6,11 +6,13 @@ import {
   type Dtype,
   differentiable,
   equations,
+  formula,
   type GradientMethod,
   type GradientOptions,
   type IndependentSolution,
   load,
   loadTensors,
+  loss,
   meanSquaredError,
   memoryUsage,
   nn,
@@ -773,4 +775,61 @@ test("a function of inputs: values and transposes, and its file", () => {
     "field: expected a vector field, with as many outputs as the state has features, 5, given 3 outputs",
   );
   for (const made of [encoder, field]) made.dispose();
+});
+
+test("text refuses names that stand for several things, and leaves the states that it does not name", () => {
+  const field = vectorField({
+    state: ["x", "v"],
+    parameters: { x: 7, k: 1 },
+    arguments: { v: "scalar" },
+    dtype: "float64",
+    slope: () => [0, 0],
+  });
+  const jumped = (set: string) =>
+    vjp(field, Float64Array.of(1, 2), [0, 1], { arguments: { v: [3] }, jumps: [{ times: [0.5], set }] });
+  const { solution, pullback } = jumped("v = 5 * k");
+  expect([...solution.y.slice(2)]).toEqual([1, 5]);
+  const gradient = pullback(Float64Array.of(0, 0, 1, 1));
+  expect([[...gradient.y0], [...gradient.parameters]]).toEqual([
+    [1, 0],
+    [0, 5],
+  ]);
+  expect(thrown("OPTION", () => jumped("v = x")).message).toMatch(
+    /expected a name of one thing, or a function, in which records keep them apart; given x, a state and a parameter$/,
+  );
+  const event = { events: [{ when: "v - 1" }], arguments: { v: [3] } };
+  expect(thrown("OPTION", () => odeint(field, Float64Array.of(1, 2), [0, 1], event)).message).toMatch(
+    /given v, a state and an argument$/,
+  );
+});
+
+test("names that are whole numbers keep their places", () => {
+  const field = vectorField({ state: ["x"], arguments: { w: "scalar" }, dtype: "float64", slope: () => [0] });
+  const { solution, pullback } = vjp(field, Float64Array.of(1), [0, 1], {
+    arguments: { w: [100] },
+    jumps: [
+      {
+        times: [0.5],
+        amounts: { 1: [5] },
+        set: ({ state, amounts, arguments: { w } }) => state.add((amounts[1] as Value).mul(10)).add(w),
+      },
+    ],
+  });
+  expect(solution.y[1]).toBe(151);
+  const gradient = pullback(Float64Array.of(0, 1));
+  expect([gradient.arguments.w[0], (gradient.jumps[0]?.amounts[1] as Float64Array)[0]]).toEqual([1, 10]);
+  const weighed = loss(({ y, 0: weight }) => y.mul(weight as Value).sum(), { inputs: { 0: "scalar" } });
+  const { value, cotangent } = weighed(Float64Array.of(2, 3, 4, 5), { inputs: { 0: [10, 100] } }, [2, 1, 2]);
+  expect([value, ...cotangent]).toEqual([475, 5, 5, 50, 50]);
+});
+
+test("a number right behind a value of a formula is refused, and division by powers of two is right in float32", () => {
+  const apply = (n: number) => {
+    const values = Array.from({ length: n }, (_, i) => i + 1);
+    return () =>
+      differentiable({ inputs: { x: 1 }, apply: ({ inputs: { x } }) => formula`${x}2 + ${values[0] as number}` });
+  };
+  expect(thrown("CALLBACK", apply(12)).message).toMatch(/expected an operator after the value 1, such as \*; given 2/);
+  const half = differentiable({ inputs: { x: 1 }, apply: ({ inputs: { x } }) => x.div(2 ** -128) });
+  expect(half.evaluate({ x: Float32Array.of(2 ** -130) })[0]).toBe(0.25);
 });

@@ -222,3 +222,17 @@ describe("hessianVectorProduct", () => {
     field.dispose();
   });
 });
+
+test("directions through many lists of times take no more than through one", () => {
+  const field = equations("x' = v\nv' = -k * x", { parameters: { k: 1 }, dtype: "float64" });
+  const [batch, times] = [1300, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]];
+  const y0 = new Float64Array(2 * batch).fill(1);
+  const shared = jvp(field, y0, times, { y0 }, { batching: "independent" });
+  const own = jvp(
+    field,
+    y0,
+    Array.from({ length: batch }, () => times),
+    { y0 },
+  );
+  expect(own.tangents.length).toBe(shared.tangents.length);
+});

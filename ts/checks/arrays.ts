@@ -82,7 +82,7 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 /** Where a file was named, or what fetch gives was taken for its bytes. */
 function readInstead(value: unknown): string {
   if (typeof value === "string") return "; read the file, and pass what it holds: readFileSync(name) in Node";
-  return value instanceof ArrayBuffer ? "; write new Uint8Array(buffer)" : "";
+  return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */

@@ -149,7 +149,7 @@ function tracedOf(
   const count = field.parameterCount;
   let names: string[] = [];
   const program = programOf({ state: field.stateSize, parameters: count, arguments: sizes }, (graph) => {
-    const { [TIME]: t, ...args } = piecesIn(graph, "argument", sizes);
+    const { [TIME]: t, ...args } = piecesIn(graph, "argument", Object.entries(sizes));
     const inputs = {
       t: t as Value,
       state: stateIn(graph, 0, field.stateSize),

@@ -254,7 +254,7 @@ export function traceFunction(given: unknown) {
   const sizes = { state: totalOf(widths), parameters: initial.length, arguments: {} };
   const program = programOf(sizes, (graph) => {
     const all = {
-      inputs: named("inputs.", piecesIn(graph, "state", widths), "input"),
+      inputs: named("inputs.", piecesIn(graph, "state", Object.entries(widths)), "input"),
       parameters: standIns(graph),
     };
     return returned("apply", callTraced("apply", apply, all));

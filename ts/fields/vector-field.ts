@@ -133,7 +133,7 @@ export function trace(given: unknown) {
       state: whole,
       states: statesIn(whole, states),
       parameters: standIns(graph),
-      arguments: named("arguments.", piecesIn(graph, "argument", widths), "argument"),
+      arguments: named("arguments.", piecesIn(graph, "argument", Object.entries(widths)), "argument"),
     };
     const elsewhere = { states, parameters: parameterNames(entries), arguments: Object.keys(widths) };
     return returned("slope", callTraced("slope", slope, inputs, elsewhere), features, states);

@@ -452,7 +452,7 @@ function traced(
 ): Program {
   const isNamed = parameters === 0 || Object.keys(entries).length > 0;
   return programOf({ state, parameters, arguments: widths }, (graph) => {
-    const pieces = piecesIn(graph, "argument", widths);
+    const pieces = piecesIn(graph, "argument", [...Object.entries(own), ...amounts.map((name) => [name, 1] as const)]);
     const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, pieces[name] as Value]));
     const whole = stateIn(graph, 0, state);
     const inputs = {

@@ -47,12 +47,12 @@ export function readEquations(given: unknown, names: Names): Traced {
   const statements = lines.flatMap((line, index) => (taken.has(index + 1) ? [] : statementOf(line, index + 1)));
   const states = statesOf(statements, values, names);
   const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
-    const features = Object.fromEntries(states.map((name) => [name, 1]));
+    const features = ones(states);
     const known = new Map<string, Operand>([
       ["t", timeIn(graph)],
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.keys(parameters).map((name, i): [string, Operand] => [name, parameterIn(graph, i, 1)]),
-      ...Object.entries(piecesIn(graph, "argument", sizes)),
+      ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
     const slopes = define(statements, known);
     return concat(...states.map((name) => slopes.get(name) as Value));
@@ -84,6 +84,9 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
   }
   return slopes;
 }
+
+/** Names of a number each, in their order. */
+const ones = (names: readonly string[]) => names.map((name) => [name, 1] as const);
 
 /** What expressions of a field's quantities may name. */
 export interface Quantities {
@@ -120,11 +123,11 @@ export function readObserved(where: string, expressions: readonly string[], name
   const sizes = Object.fromEntries([...names.arguments, TIME].map((name) => [name, 1]));
   const { states, parameterCount } = names;
   const program = programOf({ state: states.length, parameters: parameterCount, arguments: sizes }, (graph) => {
-    const features = Object.fromEntries(states.map((name) => [name, 1]));
+    const features = ones(states);
     const known = new Map<string, Operand>([
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
-      ...Object.entries(piecesIn(graph, "argument", sizes)),
+      ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
     define(definitionsOf(names), known);
     const values = expressions.map((expression, index) => {
@@ -140,6 +143,7 @@ export function readObserved(where: string, expressions: readonly string[], name
         });
       };
       const lookup: Lookup = (used, at) => {
+        checkMeaning(used, names, (expected, given) => refuse(at, expected, given));
         const value = known.get(used) ?? constantOf(used);
         if (value !== undefined) return value;
         checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
@@ -154,15 +158,32 @@ export function readObserved(where: string, expressions: readonly string[], name
   return { program, initial: new Float64Array(parameterCount), entries: {}, states, arguments: sizes };
 }
 
+/**
+ * Refuses a name that stands for several things: a function has a record for each kind, a text has none.
+ */
+function checkMeaning(name: string, names: Quantities, refuse: (expected: string, given: string) => unknown): void {
+  const kinds = [
+    ["a state", names.states.includes(name)],
+    ["a parameter", Object.hasOwn(names.parameters, name)],
+    ["an argument", names.arguments.includes(name)],
+    ["the time", name === TIME],
+  ] as const;
+  const meant = kinds.flatMap(([kind, isMeant]) => (isMeant ? [kind] : []));
+  if (meant.length < 2) return;
+  throw refuse(
+    "a name of one thing, or a function, in which records keep them apart",
+    `${name}, ${meant.join(" and ")}`,
+  );
+}
+
 /** The values of names in the program of a text beside a field's equations, those that the equations define included. */
 function namesIn(graph: Graph, names: Quantities): Map<string, Operand> {
-  const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
-  const features = Object.fromEntries(names.states.map((name) => [name, 1]));
+  const features = ones(names.states);
   const known = new Map<string, Operand>([
     ["t", timeIn(graph)],
     ...Object.entries(piecesIn(graph, "state", features)),
     ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
-    ...Object.entries(piecesIn(graph, "argument", sizes)),
+    ...Object.entries(piecesIn(graph, "argument", ones(names.arguments))),
   ]);
   define(definitionsOf(names), known);
   return known;
@@ -189,11 +210,13 @@ function evaluateIn(
   { where, line, start, remedy = "" }: Place,
   expression: string,
   known: Map<string, Operand>,
+  names: Quantities,
 ): Value {
   const refuse: Refuse = (at, expected, given) => {
     return refusedIn(where, ...placeIn(line, start, expression, at), expected, given);
   };
   const lookup: Lookup = (used, at) => {
+    checkMeaning(used, names, (expected, given) => refuse(at, expected, given));
     const value = known.get(used) ?? constantOf(used);
     if (value !== undefined) return value;
     checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
@@ -226,7 +249,7 @@ export function checkCrossing(where: string, expression: string): void {
 /** The program of an expression. */
 export function readCondition(where: string, expression: string, names: Quantities): Program {
   return programOf(sizesOf(names), (graph) =>
-    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names))),
+    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names), names)),
   );
 }
 
@@ -253,10 +276,11 @@ export function readAssignments(where: string, source: string, names: Quantities
     const changed = new Map(
       lines.map(({ name, line, start, expression }) => [
         name,
-        evaluateIn({ where, line, start, remedy }, expression, known),
+        evaluateIn({ where, line, start, remedy }, expression, known, names),
       ]),
     );
-    return concat(...names.states.map((name) => changed.get(name) ?? (known.get(name) as Value)));
+    const before = piecesIn(graph, "state", ones(names.states));
+    return concat(...names.states.map((name) => changed.get(name) ?? (before[name] as Value)));
   });
 }
 

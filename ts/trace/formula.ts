@@ -28,6 +28,9 @@ export function formula(text: TemplateStringsArray, ...values: Operand[]): Value
   for (const [i, piece] of pieces.entries()) {
     const dollar = piece.indexOf("$");
     if (dollar >= 0) throw refuse(at + dollar, "a $ only before a value in braces", "$");
+    // Right behind a value, a digit would be one of its number.
+    if (i > 0 && /^[\w.]/.test(piece))
+      throw refuse(at, `an operator after the value ${i}, such as *`, piece.slice(0, 3).trim());
     at += piece.length + `$${i + 1}`.length;
   }
   return evaluate(

@@ -70,10 +70,11 @@ export const parameterIn = (graph: Graph, offset: number, rows: number) =>
 export function piecesIn(
   graph: Graph,
   kind: "state" | "argument",
-  sizes: Readonly<Record<string, number>>,
+  // Not a record, in which names such as 1 would come first.
+  sizes: readonly (readonly [name: string, rows: number])[],
 ): Record<string, Value> {
   let row = 0;
-  const pieces = Object.entries(sizes).map(([name, rows]): [string, Value] => {
+  const pieces = sizes.map(([name, rows]): [string, Value] => {
     const value = new Value(graph, graph.add([kind, row, rows], rows, false));
     row += rows;
     return [name, value];

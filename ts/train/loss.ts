@@ -176,7 +176,7 @@ interface Weights {
 interface Recorded {
   readonly program: Traced;
   /** What it takes of each row, side by side: y, and of the rest what it uses. */
-  readonly widths: Readonly<Record<string, number>>;
+  readonly widths: ReadonlyMap<string, number>;
 }
 
 function traced(
@@ -193,7 +193,7 @@ function traced(
     const known = recorded.get(state);
     if (known) return known;
     const target = targetSize ?? state;
-    const widths: Record<string, number> = {};
+    const widths = new Map<string, number>();
     const sizes = { state: 0, parameters: 0, arguments: {} };
     const program = programOf(sizes, (graph) => {
       const values = {};
@@ -206,7 +206,7 @@ function traced(
         let value: Value | undefined;
         // Only what is taken is a part of the rows.
         const get = () => {
-          if (value === undefined) widths[name] = own;
+          if (value === undefined) widths.set(name, own);
           value ??= width(own);
           return value;
         };
@@ -250,7 +250,7 @@ function traced(
     const count = rows * features;
     const shape = `[${times}, ${batch}, ${features}]`;
     const target =
-      data.target === undefined && widths.target === undefined
+      data.target === undefined && !widths.has("target")
         ? new Float64Array(count)
         : listOf(`${where}target`, data.target);
     checkLength(`${where}target`, target, count, shape);
@@ -279,10 +279,10 @@ function traced(
       }
     }
     const columns: Record<string, ArrayLike<number>> = { target };
-    if (widths.mask !== undefined) {
+    if (widths.has("mask")) {
       columns.mask = Float64Array.from({ length: count }, (_, i) => weightAt(Math.floor(i / features), i % features));
     }
-    if (widths.t !== undefined) {
+    if (widths.has("t")) {
       if (given === undefined)
         throw refused("SHAPE", `${where}times`, "the output times: the loss takes t", "undefined");
       const ends = lists?.flat ?? timesOf(given as ArrayLike<number>, `${where}times`);
@@ -297,7 +297,7 @@ function traced(
       const shape = width === 1 ? `[${times}, ${batch}]` : `[${times}, ${batch}, ${width}]`;
       checkLength(wanted, columns[name] as ArrayLike<number>, rows * width, shape);
     }
-    return { columns, weights: weightsFor(where, mask, rows, features, widths.mask !== undefined) };
+    return { columns, weights: weightsFor(where, mask, rows, features, widths.has("mask")) };
   };
 
   /** The weights of the mean. */
@@ -391,7 +391,7 @@ function traced(
     // Of derivatives with respect to everything in the rows, those with respect to y.
     const byState = (derivatives: () => Float32Array | Float64Array) => {
       const result = zeros(dtype, rows * state);
-      if (widths.y === undefined) return result as A;
+      if (!widths.has("y")) return result as A;
       const pulled = derivatives();
       const before = firstColumn(widths, "y");
       for (const [place, row] of counted.entries()) {
@@ -406,7 +406,7 @@ function traced(
     if (tangent === undefined) return first;
     const moving = arrayOf("tangent", tangent, dtype, ", as y is");
     checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
-    const still = Object.entries(widths).map(([name, width]) => [name, zeros(dtype, rows * width)]);
+    const still = Array.from(widths, ([name, width]) => [name, zeros(dtype, rows * width)]);
     const along = sideBySide(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
     const curvature = byState(() => field.hessianProduct(0, all as never, { y: along as never }, cotangent as never).y);
     return { ...first, curvature };
@@ -516,12 +516,12 @@ function withoutLeftOut<C extends Readonly<Record<string, ArrayLike<number>>>>(
 function sideBySide(
   dtype: Dtype,
   rows: readonly number[],
-  widths: Readonly<Record<string, number>>,
+  widths: ReadonlyMap<string, number>,
   columns: Readonly<Record<string, ArrayLike<number>>>,
 ): Float32Array | Float64Array {
-  const total = Object.values(widths).reduce((sum, width) => sum + width, 0);
+  const total = [...widths.values()].reduce((sum, width) => sum + width, 0);
   const all = zeros(dtype, rows.length * total);
-  for (const [name, width] of Object.entries(widths)) {
+  for (const [name, width] of widths) {
     const own = columns[name] as ArrayLike<number>;
     const column = firstColumn(widths, name);
     for (const [place, row] of rows.entries()) {
@@ -532,7 +532,7 @@ function sideBySide(
 }
 
 /** Where a name's columns begin. */
-function firstColumn(widths: Readonly<Record<string, number>>, name: string): number {
-  const names = Object.keys(widths);
-  return names.slice(0, names.indexOf(name)).reduce((sum, other) => sum + (widths[other] as number), 0);
+function firstColumn(widths: ReadonlyMap<string, number>, name: string): number {
+  const names = [...widths.keys()];
+  return names.slice(0, names.indexOf(name)).reduce((sum, other) => sum + (widths.get(other) as number), 0);
 }

@@ -190,7 +190,9 @@ impl<T: Real> Traced<T> {
         let reverse = !changes.events.is_empty();
         let (problem, mut tools) =
             Problem::new(&Ledger::new(), field, y0, times, options, changes, Extras::default(), reverse)?;
-        directions.check([problem.batch, problem.state, problem.parameters, problem.arguments, times.len()])?;
+        let sizes = [problem.batch, problem.state, problem.parameters, problem.arguments, times.len()];
+        let lists = if times.count().is_some() { 1 } else { problem.batch };
+        directions.check(sizes, lists.saturating_mul(times.len()))?;
         let keep = Keep { all: true, budget: None };
         let (solution, Kept { record, .. }) = solve(&problem, &mut tools, Some(keep))?;
         let mut single = Single::new(&problem)?;

@@ -454,10 +454,10 @@ impl Graph {
                 if self.is(b, 1.0) && self.rows(a) == rows {
                     return a;
                 }
-                // Dividing by a power of two is exact either way.
+                // Dividing by a power of two is exact either way, in both number types.
                 if let Some(y) = self.constant_of(b)
-                    && y.is_normal()
-                    && (1.0 / y).is_normal()
+                    && (y as f32).is_normal()
+                    && (1.0 / y as f32).is_normal()
                     && y.to_bits() & ((1 << 52) - 1) == 0
                 {
                     let inverse = self.constant(1.0 / y);
