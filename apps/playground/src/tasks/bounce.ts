@@ -89,7 +89,7 @@ export function bounce(given: Config): Task {
         ...options,
         ...happenings(),
       });
-      return { value, gradient, stats: solution.stats };
+      return { value, gradient, stats: () => solution.stats };
     },
     picture(field, options) {
       // Fixed steps are counted by the interval: those of training, with more outputs between them.

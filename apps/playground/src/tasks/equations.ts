@@ -106,7 +106,7 @@ export function equationsTask(config: Config): Task {
         },
         options,
       );
-      return { value, gradient, stats: solution.stats };
+      return { value, gradient, stats: () => solution.stats };
     },
     picture: (field, options) => pictureOf(field, solved(field, values.slice(0, size), fine, options)),
     estimate(field, options, report) {
