@@ -595,10 +595,12 @@ async function run() {
     await typed.click("#toggle");
     await isRunning(typed, false);
     // Both have what has just been typed.
-    await text.press("ControlOrMeta+End");
-    await text.pressSequentially(" # of lynx");
     await typed.context().grantPermissions(["clipboard-read", "clipboard-write"]);
-    await typed.getByRole("button", { name: "Copy link" }).press("Enter");
+    await text.evaluate((/** @type {HTMLTextAreaElement} */ area) => {
+      area.value += " # of lynx";
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+      /** @type {HTMLElement} */ (document.querySelector("#share")).click();
+    });
     await noticeOf(typed, "share").getByText("Link copied. It opens this configuration.").waitFor();
     const { hash } = new URL(await typed.evaluate(() => navigator.clipboard.readText()));
     assert.match(new URLSearchParams(hash.slice(1)).get("equations"), /# of lynx$/);

@@ -115,8 +115,8 @@ export function bounce(given: Config): Task {
   function figuresOf(field: Field<"float32">, flights: readonly Flight[]): Picture["figures"] {
     const [across, up] = field.parameters as unknown as [number, number];
     const angle = (Math.atan2(up, across) * 180) / Math.PI;
-    // Without a negative zero, and with a true minus sign.
-    const degrees = String(Math.round(angle) + 0).replace("-", "−");
+    // Unlike toFixed, without a negative zero.
+    const degrees = String(Math.round(angle)).replace("-", "−");
     const thrown = ["throw", `${Math.hypot(across, up).toFixed(2)} m/s at ${degrees}°`] as const;
     const ends = flights.flatMap(({ landings }) => landings.at(config.landing - 1) ?? []);
     // None where the throw has gone astray.
