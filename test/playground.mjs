@@ -41,7 +41,7 @@ const anotherRun = async (page, run) => {
   );
   return handle.jsonValue();
 };
-const lossOf = async (page) => number(await page.inputValue("#loss-now").catch(() => page.textContent("#loss-now")));
+const lossOf = async (page) => number(await page.textContent("#loss-now"));
 /** How far the solution is from the data, once it has been drawn. */
 const errorOf = async (page) => {
   await page.waitForFunction(() => document.querySelector("#series-error").textContent !== "");
@@ -150,6 +150,15 @@ function landingOf({ across, up, bounciness, landing }) {
     }
   }
 }
+/** An address of equations of so many states, which decay. */
+const chain = (size) => {
+  const names = [..."abcdefgh"].slice(0, size);
+  return new URLSearchParams({
+    task: "equations",
+    data: "samples",
+    equations: names.map((name) => `${name}' = -k * ${name}`).join("\n"),
+  });
+};
 const arityOf = (name) => (["atan2", "min", "max", "grad"].includes(name) ? ", hare" : "");
 
 const upload = (page, bytes, name = "model.safetensors") =>
@@ -180,7 +189,7 @@ async function run() {
     const [first, curve] = [await imageOf(page, "#plane"), await imageOf(page, "#loss canvas")];
     const start = await lossOf(page);
     await page.waitForFunction(
-      () => Number(document.querySelector("#series-error").value.replace("rms error ", "")) < 0.15,
+      () => Number(document.querySelector("#series-error").textContent.replace("rms error ", "")) < 0.15,
     );
     const seconds = (await page.evaluate(() => performance.now())) / 1000;
     assert.ok((await stepOf(page)) < 6000, "in as many steps as a person waits for");
@@ -205,6 +214,19 @@ async function run() {
     await passStep(page, paused + 1);
     await page.click("#reset");
     await page.waitForFunction((step) => Number(document.querySelector("#stats").dataset.step) < step, paused);
+    await isRunning(page, true);
+    // What is asked for shows at once, and a new model has no loss before its first step.
+    const told = await page.$eval("#toggle", (toggle) => {
+      toggle.click();
+      return toggle.textContent;
+    });
+    assert.equal(told, "Pausing…");
+    await isRunning(page, false);
+    const { run } = await page.$eval("body", (body) => ({ ...body.dataset }));
+    await page.click("#reset");
+    await anotherRun(page, run);
+    assert.equal(await page.textContent("#loss-now"), "");
+    await page.click("#toggle");
     await isRunning(page, true);
   });
 
@@ -251,7 +273,10 @@ async function run() {
 
   await test("refuses a setting that is none", async () => {
     await set(page, "rate", "-1");
-    assert.match(await noticeOf(page, "setting").textContent(), /rate: expected a number from/);
+    assert.match(
+      await noticeOf(page, "setting").textContent(),
+      /^learning rate: expected a number from .*, given “-1”\./,
+    );
     assert.equal(await setting(page, "rate").inputValue(), "0.01");
   });
 
@@ -284,6 +309,8 @@ async function run() {
       model({ task: "spiral", width: "1e9" }),
       model(metadata).slice(0, -8),
     ];
+    await page.click("#toggle");
+    await isRunning(page, true);
     for (const bytes of wrong) {
       await upload(page, bytes);
       const notice = noticeOf(page, "load");
@@ -295,9 +322,9 @@ async function run() {
     writeFileSync(large, Buffer.alloc(2 ** 24 + 1));
     await page.setInputFiles("#file", large);
     assert.match(await noticeOf(page, "load").textContent(), /at most 16/);
-    const step = await stepOf(page);
-    await page.click("#toggle");
-    await passStep(page, step);
+    await isRunning(page, true);
+    assert.equal(await page.textContent("#toggle"), "Pause");
+    await passStep(page, await stepOf(page));
   });
 
   await test("an address opens what it was copied from", async () => {
@@ -314,8 +341,39 @@ async function run() {
     assert.deepEqual(await values(other), await values(page));
     assert.equal(new URL(other.url()).hash, hash);
     await other.context().close();
+    // Values between those that a slider has are shown as they are.
+    for (const [task, name, value] of [
+      ["spiral", "width", "33"],
+      ["bounce", "bounciness", "0.33"],
+    ]) {
+      const between = await open(`#task=${task}&${name}=${value}`);
+      await passStep(between, 0);
+      assert.equal(await between.textContent(`label:has([name=${name}]) output`), value);
+      await between.context().close();
+    }
   });
   await page.context().close();
+
+  await test("choices that cannot work are not offered, and say why", async () => {
+    for (const [hash, name, value, why] of [
+      ["task=bounce", "method", "leapfrog", "does not support drag"],
+      ["task=bounce", "gradient", "adjoint", "does not support events"],
+      ["task=two-moons", "method", "leapfrog", "needs positions and velocities"],
+      ["task=pendulum&gradient=adjoint", "method", "leapfrog", "does not support adjoint"],
+      ["task=pendulum&method=leapfrog", "gradient", "adjoint", "does not support leapfrog"],
+    ]) {
+      const page = await open(`#${hash}&${name}=${value}`);
+      assert.match(await noticeOf(page, "address").textContent(), new RegExp(`${name}: ${value} ${why}`));
+      const option = setting(page, name).locator(`option[value=${value}]`);
+      assert.equal(await option.textContent(), `${value} (${why})`);
+      assert.ok(await option.isDisabled());
+      await passStep(page, 0);
+      await page.locator("#tasks label", { hasText: "Spiral" }).click();
+      assert.ok(await option.isEnabled());
+      assert.equal(await option.textContent(), value);
+      await page.context().close();
+    }
+  });
 
   await test("what an address must not say is ignored, and told", async () => {
     const hostile = await open(
@@ -351,14 +409,22 @@ async function run() {
     const slow = await open("#task=two-moons&layers=4&width=128&method=dopri8&steps=64");
     await slow.waitForFunction(() => document.body.dataset.run === "1");
     await slow.locator("#tasks label", { hasText: "Spiral" }).click();
-    await passStep(slow, 0);
+    // What is set while the page waits is kept.
+    await set(slow, "rate", "0.003");
+    await slow.click("#toggle");
+    await anotherRun(slow, "1");
     assert.equal(await slow.$eval("body", (body) => body.dataset.run), "2");
+    await isRunning(slow, false);
+    assert.equal(contents(await download(slow)).metadata.rate, "0.003");
+    await slow.click("#toggle");
+    await passStep(slow, 0);
     await slow.context().close();
   });
 
   await test("without its module the page tells why", async () => {
     const cut = await open("", { routes: [["**/*.wasm", (route) => route.fulfill({ status: 404, body: "none" })]] });
     await noticeOf(cut, "start").waitFor();
+    assert.equal(await cut.textContent("#toggle"), "Run");
     assert.match(await noticeOf(cut, "start").textContent(), /FILE.*404/);
     await cut.context().close();
     const dead = await open("", { routes: [["**/worker-*.js", (route) => route.fulfill({ status: 404, body: "" })]] });
@@ -381,6 +447,10 @@ async function run() {
       if (task === "Equations") await estimated(phone);
       await phone.locator("details").evaluate((details) => details.setAttribute("open", ""));
       assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth), 360, task);
+      const heights = await phone.$$eval("input[type=range]", (sliders) =>
+        sliders.filter((slider) => slider.checkVisibility()).map(({ offsetHeight }) => offsetHeight),
+      );
+      assert.ok(Math.min(...heights) >= 24, `${task}: sliders of ${heights} pixels`);
     }
     await phone.click("#toggle");
     await isRunning(phone, false);
@@ -465,6 +535,19 @@ async function run() {
     await thrown.waitForFunction(
       () => !/lands at[0-9.]+ ± 0\.00 m/.test(document.querySelector("#figures").textContent),
     );
+    // Angles are whole degrees, none of them −0.
+    for (const [up, angle] of [
+      [-0.02, "0°"],
+      [-1, "−6°"],
+    ]) {
+      const metadata = { task: "bounce" };
+      const parameters = { across: 10, up };
+      await upload(thrown, save(equations("x' = across + up", { parameters, dtype: "float32" }), { metadata }));
+      await thrown.waitForFunction(
+        (angle) => document.querySelector("#figures dd")?.textContent.endsWith(` ${angle}`),
+        angle,
+      );
+    }
     await thrown.context().close();
   });
 
@@ -511,6 +594,19 @@ async function run() {
     // So has a model file.
     await typed.click("#toggle");
     await isRunning(typed, false);
+    // Both have what has just been typed.
+    await typed.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await text.evaluate((/** @type {HTMLTextAreaElement} */ area) => {
+      area.value += " # of lynx";
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+      /** @type {HTMLElement} */ (document.querySelector("#share")).click();
+    });
+    await noticeOf(typed, "share").getByText("Link copied. It opens this configuration.").waitFor();
+    const { hash } = new URL(await typed.evaluate(() => navigator.clipboard.readText()));
+    assert.match(new URLSearchParams(hash.slice(1)).get("equations"), /# of lynx$/);
+    await text.press("ControlOrMeta+End");
+    await text.pressSequentially("es");
+    assert.match(contents(await download(typed)).metadata.equations, /# of lynxes$/);
     const saved = await download(typed);
     await typed.locator("#tasks label", { hasText: "Spiral" }).click();
     await typed.waitForFunction(() => location.hash.includes("spiral"));
@@ -518,6 +614,19 @@ async function run() {
     await upload(typed, saved);
     await typed.waitForFunction(() => document.querySelectorAll("#parameters tbody tr").length === 5);
     assert.deepEqual(contents(await download(typed)), contents(saved));
+    // Each task keeps what is set in it.
+    await typed.locator("#tasks label", { hasText: "Pendulum" }).click();
+    await typed.waitForFunction(() => location.hash === "#task=pendulum");
+    await typed.locator("#tasks label", { hasText: "Equations" }).click();
+    await passStep(typed, 0);
+    assert.deepEqual(await parametersOf(typed), ["most", "birth", "hunt", "feed", "death"]);
+    // Without parameters, initial states are left to estimate from the record, and nothing from samples.
+    const estimate = typed.getByRole("button", { name: "Estimate", exact: true });
+    await text.fill("hare' = 1\nlynx' = 1");
+    await typed.waitForFunction(() => document.querySelectorAll("#parameters tbody tr").length === 0);
+    assert.ok(await estimate.isEnabled());
+    await set(typed, "data", "samples");
+    assert.ok(await estimate.isDisabled());
     await typed.context().close();
   });
 
@@ -555,6 +664,10 @@ async function run() {
       ["hare' = exp", /^Line 1, column 9: .*exp\(x\)/],
       ["__proto__' = constructor.name", /^Line 1, column /],
       [`hare' = ${"(".repeat(900)}hare${")".repeat(900)}`, /a shorter expression/],
+      [
+        `hare' = hare${" + hare".repeat(300)}`,
+        /^Expected a text of at most 2000 characters, given a text of 2112 characters\.$/,
+      ],
       ["x' = k * x", /expected equations for hare and lynx.*given equations for x\.$/],
     ];
     for (const [bad, message] of refused) {
@@ -582,7 +695,23 @@ async function run() {
     // And samples that cannot be made are told of.
     await text.fill("x' = x^2");
     await error.getByText(/^The samples could not be made: .* \(STEP_UNDERFLOW\)\.$/).waitFor();
+    assert.equal(await text.getAttribute("aria-invalid"), null, "the text is not to blame");
+    // With another number they can.
+    await set(typed, "duration", "0.5");
+    await typed.waitForFunction(() => document.querySelector("#equations-error").textContent === "");
+    await typed.waitForFunction(() => new URLSearchParams(location.hash.slice(1)).get("equations") === "x' = x^2");
     await typed.context().close();
+    const long = await open("#task=equations&data=samples&duration=10000");
+    await long
+      .locator("#equations-error")
+      .getByText(/^The samples could not be made: /)
+      .waitFor();
+    await isRunning(long, false);
+    assert.equal(await long.textContent("#toggle"), "Run", "nothing trains");
+    await set(long, "duration", "20");
+    await passStep(long, 0);
+    assert.deepEqual(Object.keys(await estimated(long)), ["birth", "hunt", "feed", "death"]);
+    await long.context().close();
     const opened = await open(`#${new URLSearchParams({ task: "equations", equations: "x' = (", initial: "x=1e99" })}`);
     await opened.locator("#equations-error").getByText("Line 1, column 7: expected a value").waitFor();
     assert.match(await noticeOf(opened, "address").textContent(), /initial: expected numbers/);
@@ -606,8 +735,8 @@ async function run() {
       const values = [...document.querySelectorAll("#parameters .now")].map(({ textContent }) => Number(textContent));
       return [1.5, 2, 0.3].every((value, i) => Math.abs(values[i] - value) < 0.05);
     });
-    await sampled.getByRole("spinbutton", { name: "push, value of the samples" }).fill("");
-    await sampled.getByRole("spinbutton", { name: "x, value at the time 0" }).focus();
+    await sampled.getByRole("spinbutton", { name: "push, true value, used for the samples" }).fill("");
+    await sampled.getByRole("spinbutton", { name: "x, initial state" }).focus();
     assert.match(await noticeOf(sampled, "setting").textContent(), /push: expected a number/);
     await sampled.context().close();
   });
@@ -686,6 +815,10 @@ async function run() {
     assert.match(await line.textContent("#estimates-outcome li"), /^The predictions do not depend on ghost/);
     const cells = await line.locator("#estimates-table tr").last().locator("td").allTextContents();
     assert.deepEqual(cells.slice(1), ["unknown", "unknown"]);
+    // What is not known stays as it was, with its digits.
+    await line.getByRole("spinbutton", { name: "ghost, initial value" }).fill("0.25");
+    await estimated(line);
+    assert.equal(await line.locator("#estimates-table tr").last().locator("td").first().textContent(), "0.25");
     await line.context().close();
 
     const perfect = await sample({
@@ -712,6 +845,8 @@ async function run() {
     });
     const page = await open(`#${hash}`);
     await page.waitForFunction(() => document.body.dataset.run === "1");
+    // Its solution has no distance from the data.
+    await page.locator("#series-error").getByText("rms error –").waitFor();
     const error = page.locator("#equations-error");
     await pressEstimate(page);
     await error
@@ -789,6 +924,32 @@ async function run() {
     await keys.context().close();
   }
 
+  await test("curves are named by colour, and what changes with each step is not announced", async () => {
+    for (const [hash, names, title] of [
+      ["", ["x", "y"], "over time"],
+      ["#task=lynx-hare", ["hare", "lynx"], "thousands of pelts"],
+      [`#${chain(7)}`, ["a", "b", "c", "d", "e", "f"], "over time; first 6 of 7 states"],
+    ]) {
+      const page = await open(hash);
+      await passStep(page, 0);
+      assert.equal(await page.textContent("#series-name"), `${names.join("")}${title}`);
+      const colours = await page.$$eval("#series-name i", (dots) =>
+        dots.map((dot) => getComputedStyle(dot).backgroundColor),
+      );
+      assert.equal(new Set(colours).size, names.length, "each has its own colour");
+      const times = page.locator(".bar .time", { hasText: "ms" });
+      await times.nth(4).waitFor();
+      for (const time of await times.allTextContents()) assert.notEqual(time, "0.00 ms");
+      const announced = await page.$$eval("[aria-live], [role=status], [role=alert], output", (regions) =>
+        regions
+          .filter((region) => region.closest(".stage, .how") && !region.closest("#equations, #estimates"))
+          .map(({ outerHTML }) => outerHTML),
+      );
+      assert.deepEqual(announced, []);
+      await page.context().close();
+    }
+  });
+
   await test("both colour schemes are legible", async () => {
     for (const colorScheme of ["light", "dark"]) {
       const page = await open("#task=equations", { colorScheme });
@@ -800,7 +961,8 @@ async function run() {
       await page.fill("#equations-text", "hare' = * 2");
       await page.getByRole("button", { name: "Go there" }).waitFor();
       const ratios = await page.evaluate(contrasts);
-      for (const [text, ratio] of ratios) assert.ok(ratio >= 4.5, `${colorScheme}: ${text} ${ratio.toFixed(2)}`);
+      for (const [text, ratio, least] of ratios)
+        assert.ok(ratio >= least, `${colorScheme}: ${text} ${ratio.toFixed(2)}, expected at least ${least}`);
       const other = colorScheme === "light" ? "dark" : "light";
       await page.click("#toggle");
       const before = await imageOf(page, "#loss canvas");
@@ -812,9 +974,10 @@ async function run() {
 }
 
 /**
- * In the page: the contrast of each text that is shown with what is behind it (WCAG 2.2), but for idle settings.
+ * In the page: the contrast of each text that is shown, and of the border of each control, with what is behind it, and what
+ * WCAG 2.2 expects; but for idle settings.
  *
- * @returns {[text: string, ratio: number][]}
+ * @returns {[text: string, ratio: number, least: number][]}
  */
 function contrasts() {
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -837,7 +1000,11 @@ function contrasts() {
     }
     return "white";
   };
-  /** @type {[text: string, ratio: number][]} */
+  const ratioOf = (one, other) => {
+    const [ours, theirs] = [luminance(one), luminance(other)];
+    return (Math.max(ours, theirs) + 0.05) / (Math.min(ours, theirs) + 0.05);
+  };
+  /** @type {[text: string, ratio: number, least: number][]} */
   const found = [];
   for (const element of document.querySelectorAll("body *")) {
     const text = [...element.childNodes]
@@ -846,9 +1013,12 @@ function contrasts() {
       .join("");
     if (text === "" || !element.checkVisibility() || element.closest(".idle, .hidden, canvas, option, script, .uplot"))
       continue;
-    const [ours, theirs] = [luminance(getComputedStyle(element).color), luminance(behind(element))];
-    const ratio = (Math.max(ours, theirs) + 0.05) / (Math.min(ours, theirs) + 0.05);
-    found.push([text.slice(0, 40), ratio]);
+    found.push([text.slice(0, 40), ratioOf(getComputedStyle(element).color, behind(element)), 4.5]);
+  }
+  for (const control of document.querySelectorAll("select, textarea, input[type=number]")) {
+    if (!control.checkVisibility() || control.closest(".idle")) continue;
+    const edge = getComputedStyle(control).borderTopColor;
+    found.push([`border of ${control.outerHTML.slice(0, 40)}`, ratioOf(edge, behind(control.parentElement)), 3]);
   }
   return found;
 }

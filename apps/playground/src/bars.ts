@@ -79,7 +79,7 @@ function total(row: Row | undefined): string {
 }
 
 function agreement(method: GradientMethod, row: Row | undefined): string {
-  if (row?.estimate) return "not tried: too much for a page";
+  if (row?.estimate) return "not run: too large for this page";
   if (row?.failure?.argument === "memoryBudget") return `needs ${bytes(row.failure.bytes ?? 0)}`;
   if (row?.failure?.argument === "gradient") return "not with events";
   if (row?.failure?.argument === "method") return "not with this solver";

@@ -184,7 +184,25 @@ export const NAMES = Object.keys(RULES) as (keyof Config)[];
 export function changed(config: Config, name: keyof Config, text: string): Config | string {
   const value = RULES[name].parse(text);
   if (value === undefined) return `${name}: expected ${RULES[name].expected}, given ${quoted(text)}`;
+  const why = conflict(config, name, value);
+  if (why) return `${name}: ${value} ${why}`;
   return coherent({ ...config, [name]: value });
+}
+
+/** Choices that cannot work with others, and why. */
+const CONFLICTS: readonly { name: keyof Config; value: string; with: Partial<Config>; why: string }[] = [
+  { name: "method", value: "leapfrog", with: { task: "bounce" }, why: "does not support drag" },
+  { name: "method", value: "leapfrog", with: { task: "two-moons" }, why: "needs positions and velocities" },
+  { name: "method", value: "leapfrog", with: { gradient: "adjoint" }, why: "does not support adjoint" },
+  { name: "gradient", value: "adjoint", with: { task: "bounce" }, why: "does not support events" },
+  { name: "gradient", value: "adjoint", with: { method: "leapfrog" }, why: "does not support leapfrog" },
+];
+
+/** Why a choice cannot work in a record, if it cannot. */
+export function conflict(config: Config, name: keyof Config, value: Config[keyof Config]): string | undefined {
+  const holds = (others: Partial<Config>) =>
+    Object.entries(others).every(([at, other]) => config[at as keyof Config] === other);
+  return CONFLICTS.find((one) => one.name === name && one.value === value && holds(one.with))?.why;
 }
 
 /** A method that has no error estimate takes fixed steps. */

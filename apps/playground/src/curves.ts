@@ -2,12 +2,15 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { type ColourName, colour } from "./colours.js";
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { short } from "./format.js";
 import type { Picture, Scene, Values } from "./messages.js";
 
 /** Losses kept: beyond so many every second one is left out. */
 const MOST = 20_000;
+
+/** Of the functions of time; hare and lynx have those of the demo's report. */
+const COLOURS: readonly ColourName[] = ["second", "symplectic", "baseline", "aca", "adjoint", "ink"];
 
 const places = { loss: byId("loss"), series: byId("series") };
 let plots: { loss?: uPlot; series?: uPlot } = {};
@@ -22,6 +25,7 @@ let scheduled = false;
 export function setScene(next: Scene): void {
   if (next !== scene) {
     [steps, losses, stride, fitted, bands] = [[], [], 1, undefined, undefined];
+    for (const id of ["loss-now", "series-error"]) byId(id).textContent = "";
     scene = next;
   }
   for (const plot of Object.values(plots)) plot.destroy();
@@ -29,7 +33,7 @@ export function setScene(next: Scene): void {
   byId("series-figure").hidden = next.series === undefined;
   plots = { loss: lossPlot(next) };
   if (!next.series) return;
-  byId("series-name").textContent = next.series.title;
+  byId("series-name").replaceChildren(...key(next.series.names), next.series.title);
   plots.series = seriesPlot(next.series);
 }
 
@@ -47,7 +51,7 @@ export function addLosses(last: number, values: Float64Array): void {
     [losses, steps] = [losses.filter(kept), steps.filter(kept)];
   }
   const latest = values.at(-1);
-  if (latest !== undefined) byId<HTMLOutputElement>("loss-now").value = short(latest);
+  if (latest !== undefined) byId("loss-now").textContent = short(latest);
   update();
 }
 
@@ -69,8 +73,9 @@ function update(): void {
     scheduled = false;
     plots.loss?.setData([steps, scene?.loss.logarithmic ? losses.map((loss) => (loss > 0 ? loss : null)) : losses]);
     const { series } = scene ?? {};
-    byId<HTMLOutputElement>("series-error").value =
-      series && series.data.length > 0 && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
+    const error = series && series.data.length > 0 && fitted ? distance(series.data, fitted) : undefined;
+    byId("series-error").textContent =
+      error === undefined ? "" : `rms error ${Number.isFinite(error) ? short(error) : "–"}`;
     if (!series || !plots.series) return;
     const empty = series.names.map((): Values => []);
     const edges = bands ? bands.flatMap(({ upper, lower }) => [upper, lower]) : [...empty, ...empty];
@@ -121,9 +126,19 @@ function powers(tick: number | null, logarithmic: boolean): string {
   return Math.abs(exponent - Math.round(exponent)) < 1e-9 ? `1e${Math.round(exponent)}` : "";
 }
 
+/** Each name beside its colour. */
+function key(names: readonly string[]): HTMLElement[] {
+  return names.map((name, i) =>
+    element("span", { class: "curve" }, element("i", { style: `background:var(--${nameOf(i)})` }), name),
+  );
+}
+
+function nameOf(index: number): ColourName {
+  return COLOURS[index % COLOURS.length] as ColourName;
+}
+
 function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
-  const colours = ["symplectic", "second", "backprop", "aca", "adjoint", "ink"] as const;
-  const of = (index: number, part?: number) => colour(colours[index % colours.length] as ColourName, part);
+  const of = (index: number, part?: number) => colour(nameOf(index), part);
   const edge = {
     paths: uPlot.paths.linear?.(),
     stroke: "transparent",

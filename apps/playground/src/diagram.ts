@@ -11,9 +11,9 @@ const TAPE = 6;
 const [PITCH, SLOT] = [58, 12];
 
 const TEXTS: Record<GradientMethod, string> = {
-  symplectic: "a state per step; then one tape",
+  symplectic: "one state per step, then one tape",
   auto: "as much as the budget allows",
-  aca: "a state a step; then a step’s tapes",
+  aca: "one state per step, then the tapes of a step",
   baseline: "x₀; then every tape",
   backprop: "every tape, from the start",
   adjoint: "nothing; inexact on the way back",
@@ -31,7 +31,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const place = byId("diagram");
 const play = element("button", { type: "button" }, "Play");
 const slider = element("input", { type: "range", min: "0", max: "1", step: "0.005", "aria-label": "Moment" });
-const phase = element("output", { class: "phase" });
+const phase = element("span", { class: "phase" });
 let lanes: Lane[] = [];
 let retention: Retention | undefined;
 let [time, playing, visible, before] = [0, false, false, 0];
@@ -93,7 +93,7 @@ function render(): void {
   slider.value = String(time);
   for (const { method, cells, cursor, gauge } of lanes) {
     const { held, at, phase: own } = moment(method, time, retention);
-    if (method === "symplectic") phase.value = own;
+    if (method === "symplectic") phase.textContent = own;
     cells.forEach(({ state, stages, tapes }, step) => {
       const what = held[step] as Held;
       state.classList.toggle("on", what.state);

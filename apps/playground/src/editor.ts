@@ -29,6 +29,8 @@ interface Cells {
 let waiting: ReturnType<typeof setTimeout> | undefined;
 /** The text that was last shown or read, and the one that was last proposed. */
 let [accepted, proposed] = ["", ""];
+/** Whether there is no model of the text that is shown. */
+let refused = false;
 /** What the tables are of. */
 let built: string | undefined;
 let repair: () => void = () => {};
@@ -86,8 +88,10 @@ export function refuse(failure: Failure): void {
   const whole = sentence(`${where}${plain}${code === "OPTION" ? "" : ` (${code})`}`);
   message.textContent = whole.charAt(0).toUpperCase() + whole.slice(1);
   problem.hidden = false;
-  // Of estimates that fail, the text is not to blame.
-  if (during !== "estimate") text.setAttribute("aria-invalid", "true");
+  if (during !== "estimate") refused = true;
+  // Of estimates that fail, and of samples that the numbers do not allow, the text is not to blame.
+  if (during === "estimate" || failure.argument === "samples") text.removeAttribute("aria-invalid");
+  else text.setAttribute("aria-invalid", "true");
   const source = line === undefined ? undefined : text.value.split("\n")[line - 1];
   excerpt.hidden = source === undefined;
   remedy.hidden = false;
@@ -114,16 +118,22 @@ export function refuse(failure: Failure): void {
 /** Reads what has been typed. Where the text has a mistake that is known, gives false, and goes to it. */
 export function read(): boolean {
   propose();
-  const isRefused = text.hasAttribute("aria-invalid");
-  if (isRefused) text.focus();
+  if (refused) text.focus();
   // Why earlier estimates failed no longer matters.
   else clear();
-  return !isRefused;
+  return !refused;
+}
+
+/** Proposes a text again that does not train yet, as other settings may allow it. */
+export function retry(): void {
+  if (text.value === accepted) return;
+  proposed = accepted;
+  propose();
 }
 
 /** Training has begun anew. */
 export function begin(): void {
-  if (!text.hasAttribute("aria-invalid")) clear();
+  if (!refused || proposed === accepted) clear();
   [history, pictures, stride] = [[], 0, 1];
   for (const { now, line } of latest) {
     now.textContent = "";
@@ -157,6 +167,7 @@ function clear(): void {
   // Emptied first: a message that comes again is announced again.
   message.textContent = "";
   problem.hidden = true;
+  refused = false;
   text.removeAttribute("aria-invalid");
 }
 
@@ -224,8 +235,11 @@ function build(system: System, sampled: boolean): void {
   const { parameters, states } = system;
   current = [{ column: "initial", inputs: parameters.map((name) => numberInput(name, "initial value")) }];
   if (sampled) {
-    current.push({ column: "truth", inputs: parameters.map((name) => numberInput(name, "value of the samples")) });
-    current.push({ column: "start", inputs: states.map((name) => numberInput(name, "value at the time 0")) });
+    current.push({
+      column: "truth",
+      inputs: parameters.map((name) => numberInput(name, "true value, used for the samples")),
+    });
+    current.push({ column: "start", inputs: states.map((name) => numberInput(name, "initial state")) });
   }
   for (const { column, inputs } of current) {
     inputs.forEach((input, i) => {
@@ -249,12 +263,12 @@ function build(system: System, sampled: boolean): void {
       {},
       rows.length > 0 ? "Parameters" : "The equations have no parameters yet: use a name, such as k.",
     ),
-    ...(rows.length > 0 ? [heads(["", "initial", ...(sampled ? ["samples"] : []), "now"])] : []),
+    ...(rows.length > 0 ? [heads(["", "initial", ...(sampled ? ["true value"] : []), "now"])] : []),
     element("tbody", {}, ...rows),
   );
   byId("states").hidden = !sampled;
   byId("states").replaceChildren(
-    element("caption", {}, "States at the time 0"),
+    element("caption", {}, "Initial states (t = 0)"),
     element(
       "tbody",
       {},

@@ -3,9 +3,10 @@ import type { Config } from "./config.js";
 import { byId, element } from "./dom.js";
 import { estimated } from "./format.js";
 import type { Estimation } from "./messages.js";
+import { systemOf } from "./system.js";
 
 const place = byId("estimates");
-const button = byId("estimate");
+const button = byId<HTMLButtonElement>("estimate");
 const table = byId("estimates-table");
 /** It is announced: what changes with each iteration stands elsewhere. */
 const outcome = byId("estimates-outcome");
@@ -19,8 +20,10 @@ export function setUp(begin: () => boolean): void {
   });
 }
 
-export function show({ task }: Config): void {
-  place.hidden = task !== "equations";
+export function show(config: Config): void {
+  place.hidden = config.task !== "equations";
+  // Samples begin where it is known: without parameters nothing is left to estimate.
+  button.disabled = config.data === "samples" && systemOf(config).parameters.length === 0;
 }
 
 /** There are none, or no longer. */

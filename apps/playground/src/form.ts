@@ -1,5 +1,5 @@
 // The settings as controls: each change is checked by the rule of its name.
-import { type Config, changed, isFixed, RULES, TASKS, type TaskName } from "./config.js";
+import { type Config, changed, conflict, isFixed, RULES, TASKS, type TaskName } from "./config.js";
 import { byId, element } from "./dom.js";
 
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -26,7 +26,7 @@ export function setUp(
       control.append(...(choices ?? []).map((choice) => element("option", { value: String(choice) }, String(choice))));
     }
     control.addEventListener("change", () => change(name, control.value));
-    control.addEventListener("input", () => showOutput(control));
+    control.addEventListener("input", () => showOutput(control, control.value));
   }
   form.addEventListener("submit", (event) => event.preventDefault());
 
@@ -36,7 +36,8 @@ export function setUp(
       onChange(result);
       return;
     }
-    onRefused(result);
+    const label = form.querySelector(`label:has([name=${name}])`)?.firstChild?.textContent?.trim();
+    onRefused(label ? result.replace(name, label) : result);
     show(present());
   }
 }
@@ -50,7 +51,14 @@ export function show(config: Config): void {
     control.value = String(config[control.name as keyof Config]);
     control.disabled = isIdle(config, control.name as keyof Config);
     control.closest("label")?.classList.toggle("idle", control.disabled);
-    showOutput(control);
+    // The value in use: a slider may have none so fine.
+    showOutput(control, String(config[control.name as keyof Config]));
+  }
+  for (const option of form.querySelectorAll<HTMLOptionElement>("[name=method] option, [name=gradient] option")) {
+    const name = option.closest("select")?.name as keyof Config;
+    const why = conflict(config, name, option.value as Config[keyof Config]);
+    option.disabled = why !== undefined;
+    option.textContent = why ? `${option.value} (${why})` : option.value;
   }
 }
 
@@ -65,7 +73,7 @@ function isIdle({ task, data, gradient, method, stepping }: Config, name: keyof 
   return name === "tolerance" && stepping !== "tolerance";
 }
 
-function showOutput(control: Control): void {
+function showOutput(control: Control, value: string): void {
   const output = control.closest("label")?.querySelector("output");
-  if (output) output.value = control.value;
+  if (output) output.value = value;
 }

@@ -17,7 +17,8 @@ export function grouped(value: number): string {
 /** An estimate to the second digit of its standard error; more digits where there is none. */
 export function estimated(value: number, standardError = Number.NaN): string {
   const decimals = Math.max(0, 1 - Math.floor(Math.log10(standardError)));
-  return decimals <= 9 ? value.toFixed(decimals) : String(Number(value.toPrecision(6)));
+  const isKnown = standardError > 0 && Number.isFinite(standardError);
+  return isKnown && decimals <= 9 ? value.toFixed(decimals) : String(Number(value.toPrecision(6)));
 }
 
 /** Three digits, with a power of ten where that is shorter. */

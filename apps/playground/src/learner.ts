@@ -42,8 +42,10 @@ export class Learner {
   step(): number {
     const batch = this.batch();
     const start = performance.now();
-    const { value, gradient, stats } = this.task.gradient(this.field, batch, optionsOf(this.config));
+    const { value, gradient, stats: statsOf } = this.task.gradient(this.field, batch, optionsOf(this.config));
     this.#recent.push(performance.now() - start);
+    // Of the parameters before the optimizer's step.
+    const stats = statsOf();
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.#optimizer.learningRate = this.config.rate * (batch.factor ?? 1);
     this.#move(gradient);

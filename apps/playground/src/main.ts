@@ -1,7 +1,7 @@
 // The page: what is configured, what the worker reports, and the controls between.
 import * as bars from "./bars.js";
 import { onSchemeChange, setGradientColours } from "./colours.js";
-import { type Config, changed, defaults, needsNewModel, read, TARGETS, TASKS, write } from "./config.js";
+import { type Config, changed, defaults, needsNewModel, read, TARGETS, TASKS, type TaskName, write } from "./config.js";
 import * as curves from "./curves.js";
 import * as diagram from "./diagram.js";
 import { byId, element } from "./dom.js";
@@ -26,6 +26,12 @@ let stopped = false;
 let made = false;
 /** Equations that have been typed, and that the worker has not yet read, by run. */
 const proposals = new Map<number, Config>();
+/** The run that training began with other than by a text. */
+let begun = 0;
+/** Wait for the next answer about a model. */
+let answered: (() => void)[] = [];
+/** What was set in each task that another was chosen after. */
+const left = new Map<TaskName, Config>();
 let scene: Scene | undefined;
 let rows: readonly Row[] = [];
 
@@ -49,8 +55,15 @@ plane.setUp((x) => {
 morph.setUp((at) => session.send({ kind: "morph", at }));
 form.setUp(
   () => config,
-  (next) => (next.task === config.task ? configure(next) : choose(defaults(next.task))),
-  (why) => notice("setting", why),
+  (next) => {
+    if (next.task === config.task) {
+      configure(next);
+      return;
+    }
+    left.set(config.task, config);
+    choose(left.get(next.task) ?? defaults(next.task));
+  },
+  refuse,
 );
 editor.setUp({
   present: () => config,
@@ -60,7 +73,7 @@ editor.setUp({
     proposals.set(session.start(next, running || stopped), next);
   },
   onChange: configure,
-  onRefused: (why) => notice("setting", why),
+  onRefused: refuse,
 });
 estimates.setUp(() => {
   if (!editor.read()) return false;
@@ -90,13 +103,18 @@ function choose(next: Config, told = true): void {
   begin(true);
 }
 
+/** A setting that is not valid stays as it was. */
+function refuse(why: string): void {
+  notice("setting", sentence(why));
+}
+
 /** A new model. */
 function begin(go: boolean): void {
   running = go;
   proposals.clear();
   dismissAll();
   show();
-  session.start(config, go);
+  begun = session.start(config, go);
 }
 
 function dismissAll(): void {
@@ -110,12 +128,13 @@ function configure(next: Config): void {
   dismiss("setting");
   tellAddress();
   if (anew) {
-    begin(running);
-    return;
+    begin(running || stopped);
+  } else {
+    show();
+    for (const kind of ["training", "picture"]) dismiss(kind);
+    session.send({ kind: "configure", config });
   }
-  show();
-  for (const kind of ["training", "picture"]) dismiss(kind);
-  session.send({ kind: "configure", config });
+  editor.retry();
 }
 
 /** The equations that were proposed for a run are now those of the configuration. */
@@ -128,6 +147,15 @@ function adopt(run: number): void {
   tellAddress();
   editor.accept(config);
   show();
+}
+
+/** Whether what has been typed is what trains: waits for the worker to read it, and goes to a mistake that it has. */
+async function isRead(): Promise<boolean> {
+  while (editor.read()) {
+    if (proposals.size === 0) return true;
+    await new Promise<void>((resolve) => answered.push(resolve));
+  }
+  return false;
 }
 
 function tellAddress(): void {
@@ -203,11 +231,16 @@ function answer(report: Report): void {
       break;
     case "failed":
       if (["start", "estimate"].includes(report.failure.during)) estimates.stop();
+      // Of a text that had been typed before.
+      if (report.failure.during === "start" && report.run < begun) break;
       if (!proposals.delete(report.run)) showFailure(report.failure);
       // Another text may have been typed meanwhile.
       else if (proposals.size === 0) editor.refuse(report.failure);
       break;
   }
+  if (report.kind !== "started" && report.kind !== "failed") return;
+  for (const resume of answered) resume();
+  answered = [];
 }
 
 function retentionOf(measured: readonly Row[]) {
@@ -247,9 +280,14 @@ const WHAT: Record<Failure["during"], string> = {
 
 function showFailure(failure: Failure): void {
   const { during, code, message, argument, bytes: least } = failure;
-  // The model before it is not what the page now tells of.
-  if (during === "start" && made) session.send({ kind: "pause" });
-  if (during === "start") made = false;
+  if (during === "start") {
+    // The model before it is not what the page now tells of.
+    if (made) session.send({ kind: "pause" });
+    made = false;
+    stopped ||= running;
+    running = false;
+    showRunning();
+  }
   const ofText = during === "start" && ["equations", "data", "samples"].includes(argument ?? "");
   if (ofText || during === "estimate") {
     editor.refuse(failure);
@@ -262,7 +300,7 @@ function showFailure(failure: Failure): void {
     const take = () => {
       const next = changed(config, "budget", String(budget));
       if (typeof next === "string") {
-        notice("setting", next);
+        refuse(next);
         return;
       }
       configure(next);
@@ -281,8 +319,6 @@ function showFailure(failure: Failure): void {
     };
     actions.unshift({ text: "Start again at a tenth of the learning rate", run: calmer });
   }
-  if (during === "load") running = false;
-  showRunning();
   notice(during, sentence(`${WHAT[during]} (${code}): ${message}`), actions, during !== "picture");
 }
 
@@ -292,13 +328,23 @@ function download(name: string, contents: Uint8Array<ArrayBuffer>): void {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-toggle.addEventListener("click", () => session.send({ kind: running ? "pause" : "run" }));
+toggle.addEventListener("click", () => {
+  if (!made && !running) {
+    begin(true);
+    return;
+  }
+  session.send({ kind: running ? "pause" : "run" });
+  // A gradient that has begun is finished first.
+  if (running) toggle.textContent = "Pausing…";
+});
 byId("step").addEventListener("click", () => session.send({ kind: "step" }));
 byId("reset").addEventListener("click", () => {
   // Equations that are on their way begin anew by themselves.
   if (proposals.size === 0) begin(running);
 });
-byId("save").addEventListener("click", () => session.send({ kind: "save" }));
+byId("save").addEventListener("click", async () => {
+  if (await isRead()) session.send({ kind: "save" });
+});
 byId("load").addEventListener("click", () => file.click());
 file.addEventListener("change", async () => {
   const [chosen] = file.files ?? [];
@@ -312,10 +358,11 @@ file.addEventListener("change", async () => {
   session.load(new Uint8Array(await chosen.arrayBuffer()));
 });
 byId("share").addEventListener("click", async () => {
+  if (!(await isRead())) return;
   tellAddress();
   try {
     await navigator.clipboard.writeText(location.href);
-    notice("share", "The link is copied: it opens this configuration.", [], false);
+    notice("share", "Link copied. It opens this configuration.", [], false);
   } catch {
     notice("share", `The link to this configuration: ${location.href}`, [], false);
   }

@@ -5,10 +5,14 @@ import type { Report, Request } from "./messages.js";
 /** Milliseconds that a new model may take, a long gradient before it included. */
 const PATIENCE = 4000;
 
+type Start = Extract<Request, { kind: "start" }>;
+
 export class Session {
   #worker: Worker | undefined;
   #run = 0;
   #answered = 0;
+  /** The latest model that was asked for, as it is to be set by now. */
+  #wanted: Start | undefined;
   /** A model that was made when another had already been asked for. */
   #passed: Report | undefined;
   #waiting: ReturnType<typeof setTimeout> | undefined;
@@ -20,17 +24,18 @@ export class Session {
 
   /** A new model; training begins if `running`. Gives the number of the run. */
   start(config: Config, running: boolean): number {
-    const request = { kind: "start", run: ++this.#run, config, running } as const;
+    const wanted: Start = { kind: "start", run: ++this.#run, config, running };
+    this.#wanted = wanted;
     // The first answer may have to wait for the module to come over a slow line.
     const replaceable = this.#answered > 0;
-    this.send(request);
+    this.send(wanted);
     clearTimeout(this.#waiting);
-    if (!replaceable) return request.run;
+    if (!replaceable) return wanted.run;
     this.#waiting = setTimeout(() => {
       this.#end();
-      this.send(request);
+      this.send(wanted);
     }, PATIENCE);
-    return request.run;
+    return wanted.run;
   }
 
   /** Estimates the parameters of the latest model. */
@@ -43,6 +48,8 @@ export class Session {
   }
 
   send(request: Request): void {
+    if (this.#wanted && request.kind === "configure") this.#wanted.config = request.config;
+    if (this.#wanted && ["run", "pause", "step"].includes(request.kind)) this.#wanted.running = request.kind === "run";
     this.#worker ??= this.#make();
     this.#worker.postMessage(request);
   }

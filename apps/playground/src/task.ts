@@ -24,7 +24,8 @@ export interface Batch {
 export interface Result {
   readonly value: number;
   readonly gradient: Gradient<"float32">;
-  readonly stats: SolveStats;
+  /** Of the solve, for the parameters as they are: it may take one more, which is not part of the gradient. */
+  readonly stats: () => SolveStats;
 }
 
 export interface Task {
@@ -51,7 +52,7 @@ export type ReportEstimation = (estimation: Estimation, draw?: () => Picture) =>
 export function squaredError(field: Field<"float32">, batch: Batch, options: GradientOptions): Result {
   const loss = (y: Float32Array) => meanSquaredError(y, batch.target as Float32Array);
   const { value, gradient, solution } = valueAndGrad(field, batch.y0, batch.times, loss, options);
-  return { value, gradient, stats: solution.stats };
+  return { value, gradient, stats: () => solution.stats };
 }
 
 /** A solution at times; where a field that is not yet learned leads astray, up to there, and NaN from there on. */

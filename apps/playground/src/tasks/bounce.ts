@@ -56,8 +56,8 @@ export function bounce(given: Config): Task {
       data: start.slice(X, HEIGHT + 1),
       morphs: false,
       ground: true,
-      series: { title: "height of the ball in still air, m over s", x: shown, names: ["height"], data: [] },
-      loss: { name: "squared miss, m², and effort", logarithmic: true },
+      series: { title: "of the ball in still air, m over s", x: shown, names: ["height"], data: [] },
+      loss: { name: "mean squared miss plus effort, m²", logarithmic: true },
     },
     independent: true,
     configure(next) {
@@ -89,7 +89,7 @@ export function bounce(given: Config): Task {
         ...options,
         ...happenings(),
       });
-      return { value, gradient, stats: solution.stats };
+      return { value, gradient, stats: () => solution.stats };
     },
     picture(field, options) {
       // Fixed steps are counted by the interval: those of training, with more outputs between them.
@@ -115,7 +115,9 @@ export function bounce(given: Config): Task {
   function figuresOf(field: Field<"float32">, flights: readonly Flight[]): Picture["figures"] {
     const [across, up] = field.parameters as unknown as [number, number];
     const angle = (Math.atan2(up, across) * 180) / Math.PI;
-    const thrown = ["throw", `${Math.hypot(across, up).toFixed(2)} m/s at ${angle.toFixed(0)}°`] as const;
+    // Unlike toFixed, without a negative zero.
+    const degrees = String(Math.round(angle)).replace("-", "−");
+    const thrown = ["throw", `${Math.hypot(across, up).toFixed(2)} m/s at ${degrees}°`] as const;
     const ends = flights.flatMap(({ landings }) => landings.at(config.landing - 1) ?? []);
     // None where the throw has gone astray.
     if (ends.length === 0) return [thrown];

@@ -71,7 +71,7 @@ export function equationsTask(config: Config): Task {
       data: onPlane(times, values, size),
       morphs: false,
       series: {
-        title: `${shown.join(", ")}${title}`,
+        title: size > SHOWN ? `${title}; first ${SHOWN} of ${size} states` : title,
         x: fine.map((t) => origin + t),
         names: [...shown],
         data: shown.map((_, i): Values => {
@@ -79,7 +79,7 @@ export function equationsTask(config: Config): Task {
           return fine.map((_, j) => (j % FINE === 0 ? (data[j / FINE] ?? null) : null));
         }),
       },
-      loss: { name: "mean squared error, in standard deviations", logarithmic: true },
+      loss: { name: "mean squared error, in units of each state’s variance", logarithmic: true },
     },
     scales: system.initial.map((value) => Math.abs(value) || 1),
     makeField: ({ equations: text }) =>
@@ -106,7 +106,7 @@ export function equationsTask(config: Config): Task {
         },
         options,
       );
-      return { value, gradient, stats: solution.stats };
+      return { value, gradient, stats: () => solution.stats };
     },
     picture: (field, options) => pictureOf(field, solved(field, values.slice(0, size), fine, options)),
     estimate(field, options, report) {
@@ -209,7 +209,7 @@ function dataOf(config: Config, system: System): Data {
       // Where they begin is known.
       i < size ? value : value + (spread[i % size] as number) * normal(),
     );
-    return { title: "", times, origin: 0, values, startMeasured: false };
+    return { title: "over time", times, origin: 0, values, startMeasured: false };
   } finally {
     field.dispose();
   }
@@ -236,7 +236,7 @@ function recordOf(states: readonly string[]): Data {
   }
   const values = Float64Array.from(rows.flatMap((row) => columns.map((column) => row[(column + 1) as 1 | 2])));
   const origin = years[0] as number;
-  return { title: ", thousands of pelts", times: range(rows.length), origin, values, startMeasured: true };
+  return { title: "thousands of pelts", times: range(rows.length), origin, values, startMeasured: true };
 }
 
 function named(names: readonly string[], values: readonly number[]): Record<string, number> {

@@ -40,7 +40,7 @@ export function pendulum(seed: number): Task {
       data: target,
       morphs: false,
       series: {
-        title: "q of one swing, for five times as long as seen",
+        title: "of one swing, for five times as long as seen",
         x: long,
         names: ["q"],
         data: [column(Float32Array.from(swing.y), 0)],

@@ -34,7 +34,7 @@ export function spiral(seed: number): Task {
       axes: ["x", "y"],
       data,
       morphs: false,
-      series: { title: "x and y over time", x: fine, names: ["x", "y"], data: [sparse(data, 0), sparse(data, 1)] },
+      series: { title: "over time", x: fine, names: ["x", "y"], data: [sparse(data, 0), sparse(data, 1)] },
       loss: { name: "mean squared error", logarithmic: true },
     },
     makeField: (config) =>
