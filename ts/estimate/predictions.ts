@@ -169,13 +169,16 @@ export class Predictor {
       solved = attempt();
     }
     if (!solved) return undefined;
+    let known: Float64Array | undefined;
     const slopes = () => {
       this.#slopesExpected = true;
       if (forward === 0) return new Float64Array();
       this.field.parameters = solved.at.parameters;
-      return this.#tried(() => {
+      // Where a fit ends, they are asked for again.
+      known ??= this.#tried(() => {
         return this.#reverse ? this.#backward(solved, places) : this.#forward(solved, places, columns);
       });
+      return known;
     };
     return { f: solved.f, slopes };
   }
