@@ -675,6 +675,14 @@ describe("whatever the scale of the data", () => {
     }
   });
 
+  test("a parameter called as what every object has is none of an error model", () => {
+    const field = equations("y' = -constructor * y", { parameters: { constructor: 0.4 }, dtype: "float64" });
+    const parameters = { constructor: { lower: 0.1, upper: 1 } };
+    const fit = leastSquares({ field, data: { t0: 0, times, y, y0: [10] }, parameters, error: "proportional" });
+    expect(fit.values[0]).toBeCloseTo(0.3, 2);
+    expect(fit.warnings).toEqual([]);
+  });
+
   test.each([1e-9, 1e-12, 1e-15])("states of %s are solved as those of 1", (size) => {
     const rateOf = (size: number) => {
       const field = equations("a' = -rate * a\nb' = rate * a - 0.1 * b", {

@@ -78,7 +78,7 @@ const VANISHED = {
 } as const;
 
 /** Whether it names a deviation of an error model, which is estimated with the parameters. */
-export const isDeviation = (name: string): name is keyof typeof VANISHED => name in VANISHED;
+export const isDeviation = (name: string): name is keyof typeof VANISHED => Object.keys(VANISHED).includes(name);
 
 export function warningsOf(
   scaled: Scaled,
