@@ -216,7 +216,8 @@ async function run() {
     await page.waitForFunction((step) => Number(document.querySelector("#stats").dataset.step) < step, paused);
     await isRunning(page, true);
     // What is asked for shows at once, and a new model has no loss before its first step.
-    const told = await page.$eval("#toggle", (toggle) => {
+    const told = await page.evaluate(() => {
+      const toggle = document.querySelector("button#toggle");
       toggle.click();
       return toggle.textContent;
     });
@@ -448,7 +449,7 @@ async function run() {
       await phone.locator("details").evaluate((details) => details.setAttribute("open", ""));
       assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth), 360, task);
       const heights = await phone.$$eval("input[type=range]", (sliders) =>
-        sliders.filter((slider) => slider.checkVisibility()).map(({ offsetHeight }) => offsetHeight),
+        sliders.filter((slider) => slider.checkVisibility()).map((slider) => slider.getBoundingClientRect().height),
       );
       assert.ok(Math.min(...heights) >= 24, `${task}: sliders of ${heights} pixels`);
     }
@@ -536,9 +537,9 @@ async function run() {
       () => !/lands at[0-9.]+ ± 0\.00 m/.test(document.querySelector("#figures").textContent),
     );
     // Angles are whole degrees, none of them −0.
-    for (const [up, angle] of [
-      [-0.02, "0°"],
-      [-1, "−6°"],
+    for (const { up, angle } of [
+      { up: -0.02, angle: "0°" },
+      { up: -1, angle: "−6°" },
     ]) {
       const metadata = { task: "bounce" };
       const parameters = { across: 10, up };
@@ -925,10 +926,10 @@ async function run() {
   }
 
   await test("curves are named by colour, and what changes with each step is not announced", async () => {
-    for (const [hash, names, title] of [
-      ["", ["x", "y"], "over time"],
-      ["#task=lynx-hare", ["hare", "lynx"], "thousands of pelts"],
-      [`#${chain(7)}`, ["a", "b", "c", "d", "e", "f"], "over time; first 6 of 7 states"],
+    for (const { hash, names, title } of [
+      { hash: "", names: ["x", "y"], title: "over time" },
+      { hash: "#task=lynx-hare", names: ["hare", "lynx"], title: "thousands of pelts" },
+      { hash: `#${chain(7)}`, names: ["a", "b", "c", "d", "e", "f"], title: "over time; first 6 of 7 states" },
     ]) {
       const page = await open(hash);
       await passStep(page, 0);
