@@ -8,15 +8,8 @@ export { engine, type InitOptions, init, simd } from "./engine/instance.js";
 export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
 export type { WasmSource } from "./engine/wasm.js";
 export type { ErrorModelName } from "./estimate/error-models.js";
-export type {
-  Curve,
-  CurveOptions,
-  EstimateName,
-  FieldFitOptions,
-  FieldFitResult,
-  InitialOptions,
-  Residual,
-} from "./estimate/field-fit.js";
+export type { FieldFitOptions, InitialOptions } from "./estimate/field-options.js";
+export type { Curve, CurveOptions, EstimateName, FieldFitResult, Residual } from "./estimate/field-results.js";
 export { leastSquares } from "./estimate/least-squares.js";
 export type { Observe, ObservedInputs } from "./estimate/observe.js";
 export type { ParameterOptions } from "./estimate/parameters.js";

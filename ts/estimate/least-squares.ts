@@ -5,7 +5,9 @@ import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { FieldNames, NamesOfField } from "../fields/field.js";
 import type { ProgramField } from "../fields/program.js";
-import { type EstimateName, type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
+import { fitField } from "./field-fit.js";
+import type { FieldFitOptions } from "./field-options.js";
+import type { EstimateName, FieldFitResult } from "./field-results.js";
 import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
 
