@@ -38,10 +38,8 @@ pub trait VectorField<T: Real> {
     fn argument_size(&self) -> usize {
         0
     }
-    /// All parameters, flat. What the order means is with each kind of field.
+    /// All parameters, flat. What the order means is with each kind of field, whose `parameters_mut` has them to be changed.
     fn parameters(&self) -> &[T];
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
-    fn parameters_mut(&mut self) -> &mut [T];
     /// Trajectories that an [`ensemble`](super::ensemble) takes together, called a leaf. Their sum in a gradient is formed by itself,
     /// so a [part](super::ensemble::Extras::part) of a batch begins at a multiple of it.
     fn leaf(&self) -> usize {

@@ -78,8 +78,10 @@ fn check<T: Real>(case: &Case, method: &GradientMethod) -> [f64; 3] {
         time: Time::named(&case.field.time).unwrap(),
         bias: true,
     };
-    let network = Mlp::<T>::new(architecture, 0).unwrap();
-    let mut field: Box<dyn VectorField<T>> = match &case.field.kind[..] {
+    let mut network = Mlp::<T>::new(architecture, 0).unwrap();
+    let parameters: Vec<T> = flat(&case.layers).into_iter().map(T::of).collect();
+    network.parameters_mut().copy_from_slice(&parameters);
+    let field: Box<dyn VectorField<T>> = match &case.field.kind[..] {
         "mlp" => Box::new(network),
         "cnf" => {
             let exact = case.field.trace.as_deref() == Some("exact");
@@ -101,8 +103,6 @@ fn check<T: Real>(case: &Case, method: &GradientMethod) -> [f64; 3] {
         }
         kind => panic!("{kind}: no such field"),
     };
-    let parameters: Vec<T> = flat(&case.layers).into_iter().map(T::of).collect();
-    field.parameters_mut().copy_from_slice(&parameters);
     let (batch, state) = (case.y0.len(), case.y0[0].len());
     let y0: Vec<T> = case.y0.iter().flatten().map(|&y| T::of(y)).collect();
     let w: Vec<T> = case.cotangent.iter().flatten().flatten().map(|&w| T::of(w)).collect();

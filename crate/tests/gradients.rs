@@ -4,7 +4,6 @@
 use ndarray::{Array2, Array3};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use symplectic_adjoint::VectorField;
 use symplectic_adjoint::field;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::program::{Builder, concat};

@@ -169,10 +169,6 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
         self.field.parameters()
     }
 
-    fn parameters_mut(&mut self) -> &mut [T] {
-        unimplemented!("the field itself has them to be changed")
-    }
-
     fn prepare(&self, _: &[T], _: usize, _: Demand<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
         unimplemented!("each trajectory takes its own steps")
     }

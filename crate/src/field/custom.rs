@@ -71,6 +71,11 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
         Ok(Self { state_size, parameters, field: Arc::new(field) })
     }
+
+    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.parameters
+    }
 }
 
 impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
@@ -80,10 +85,6 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
 
     fn parameters(&self) -> &[T] {
         &self.parameters
-    }
-
-    fn parameters_mut(&mut self) -> &mut [T] {
-        &mut self.parameters
     }
 
     fn prepare(

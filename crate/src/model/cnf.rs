@@ -123,6 +123,11 @@ impl<T: Real> Cnf<T> {
         }
         Ok(noise)
     }
+
+    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
 }
 
 /// A standard normal number (Box and Muller).
@@ -190,10 +195,6 @@ impl<T: Real> VectorField<T> for Cnf<T> {
 
     fn parameters(&self) -> &[T] {
         self.field.parameters()
-    }
-
-    fn parameters_mut(&mut self) -> &mut [T] {
-        self.field.parameters_mut()
     }
 
     fn prepare(

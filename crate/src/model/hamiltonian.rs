@@ -102,6 +102,11 @@ impl<T: Real> Hamiltonian<T> {
     pub fn energy(&self, parameters: &[T], t: f64, y: ArrayView2<'_, T>) -> Result<Buffer<T>> {
         field::evaluate(&self.energy, parameters, t, y)
     }
+
+    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
 }
 
 /// More points than any batch has memory for.
@@ -207,10 +212,6 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
 
     fn parameters(&self) -> &[T] {
         self.field.parameters()
-    }
-
-    fn parameters_mut(&mut self) -> &mut [T] {
-        self.field.parameters_mut()
     }
 
     fn prepare(

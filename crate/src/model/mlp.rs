@@ -54,7 +54,7 @@ impl<T: Real> Mlp<T> {
         self.field.parameters()
     }
 
-    /// All parameters, flat, to be changed.
+    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.field.parameters_mut()
     }
@@ -71,10 +71,6 @@ impl<T: Real> VectorField<T> for Mlp<T> {
 
     fn parameters(&self) -> &[T] {
         self.field.parameters()
-    }
-
-    fn parameters_mut(&mut self) -> &mut [T] {
-        self.field.parameters_mut()
     }
 
     fn prepare(

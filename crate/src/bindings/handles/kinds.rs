@@ -83,13 +83,13 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
         }
     }
 
-    fn field_mut(&mut self) -> &mut dyn VectorField<T> {
+    fn own_parameters_mut(&mut self) -> &mut [T] {
         match self {
-            Kind::Mlp(field) => field,
-            Kind::Cnf(field) => field,
-            Kind::Hamiltonian(field) => field,
-            Kind::Program(field) => field,
-            Kind::Custom(field) => field,
+            Kind::Mlp(field) => field.parameters_mut(),
+            Kind::Cnf(field) => field.parameters_mut(),
+            Kind::Hamiltonian(field) => field.parameters_mut(),
+            Kind::Program(field) => field.parameters_mut(),
+            Kind::Custom(field) => field.parameters_mut(),
         }
     }
 
@@ -151,7 +151,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     }
 
     fn parameters_mut(&mut self) -> NumbersMut<'_> {
-        T::numbers_mut(self.field_mut().parameters_mut())
+        T::numbers_mut(self.own_parameters_mut())
     }
 
     fn output_size(&self) -> usize {

@@ -1,0 +1,123 @@
+//! A program that is ready for a batch.
+
+use super::super::lanes::{LanePull, Lanes};
+use super::super::{Dots, Dynamics, Pull, Uses};
+use crate::error::Result;
+use crate::kernel::real::Real;
+use crate::layout::Layout;
+use crate::memory::Buffer;
+use crate::program::execute::{ArrayRows, Arrays, Executor};
+
+pub(super) struct ProgramDynamics<T: Real> {
+    pub layout: Layout,
+    pub executor: Executor<T>,
+    pub arguments: Buffer<T>,
+    pub data: Buffer<T>,
+    pub rows: ArrayRows,
+    pub parameters: usize,
+    pub uses: Uses,
+}
+
+// What the plan of a gradient can run, in the order of its requests.
+const VALUE: usize = 0;
+const VALUE_KEEPING: usize = 1;
+const TRANSPOSE: usize = 2;
+const TRANSPOSE_TAPED: usize = 3;
+/// What is added for a transpose that gives the gradients of times too.
+const WITH_TIMES: usize = 2;
+
+impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters + self.arguments.len()
+    }
+
+    fn arguments(&self) -> usize {
+        self.rows.arguments
+    }
+
+    fn tape_len(&self) -> usize {
+        self.rows.tape * self.layout.panels.lanes
+    }
+
+    fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.uses.evaluations += 1;
+        let task = if tape.is_some() { VALUE_KEEPING } else { VALUE };
+        let keep = tape.unwrap_or_default();
+        let arrays =
+            Arrays { state: x, arguments: &self.arguments, data: &self.data, keep, value: k, ..Arrays::default() };
+        self.executor.run(task, t, self.rows, arrays);
+        Ok(())
+    }
+
+    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+        self.uses.evaluations += usize::from(tape.is_none());
+        self.uses.vjps += 1;
+        let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
+        let task = task + if pull.times { WITH_TIMES } else { 0 };
+        let (gradient, argument_cotangents) = pull.parameters.split_at_mut(self.parameters);
+        let arrays = Arrays {
+            state: x,
+            arguments: &self.arguments,
+            data: &self.data,
+            cotangent: pull.cotangent,
+            tape: tape.unwrap_or_default(),
+            next_tape: pull.next_tape.unwrap_or_default(),
+            state_cotangent: pull.x,
+            argument_cotangents,
+            gradient,
+            probes: pull.probes,
+            products: pull.products,
+            ..Arrays::default()
+        };
+        Ok(self.executor.run(task, t, self.rows, arrays))
+    }
+}
+
+impl<T: Real> Lanes<T> for ProgramDynamics<T> {
+    fn width(&self) -> usize {
+        self.layout.panels.lanes
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    fn tape_len(&self) -> usize {
+        Dynamics::tape_len(self)
+    }
+
+    fn settle(&mut self, arguments: &[T], data: &[T]) {
+        self.arguments.copy_from_slice(arguments);
+        self.data.copy_from_slice(data);
+        self.executor.settle(self.rows, &self.arguments, &self.data);
+    }
+
+    fn evaluate(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        Dynamics::evaluate(self, 0.0, x, tape, k)
+    }
+
+    fn pull(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+        let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
+        let arrays = Arrays {
+            state: x,
+            arguments: &self.arguments,
+            data: &self.data,
+            cotangent: pull.cotangent,
+            tape: tape.unwrap_or_default(),
+            state_cotangent: pull.x,
+            argument_cotangents: pull.arguments,
+            gradient: pull.parameters,
+            ..Arrays::default()
+        };
+        self.executor.run(task, 0.0, self.rows, arrays);
+        Ok(true)
+    }
+}
