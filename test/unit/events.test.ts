@@ -263,3 +263,91 @@ test("an event that misspells a parameter, or calls a network from a file, is to
   });
   expect(events.t[0]).toBeCloseTo(Math.log(2), 3);
 });
+
+/** A double some units in the last place away. */
+function neighbour(number: number, ulps: number): number {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, number);
+  view.setBigInt64(0, view.getBigInt64(0) + BigInt(ulps));
+  return view.getFloat64(0);
+}
+
+test("an impact counts once, however close behind it an output, a jump or the end of a step lies", () => {
+  for (const dtype of ["float64", "float32"] as const) {
+    using ball = equations("h' = v\nv' = -9.81", { dtype });
+    const start = (height: number) => (dtype === "float64" ? Float64Array : Float32Array).of(height, 0) as never;
+    const bounce = (direction: "falling" | "both") => [{ when: "h", direction, set: "v = -0.8 * v" }] as const;
+    for (const [height, direction] of [
+      [0.3, "both"],
+      [0.77, "falling"],
+      [1, "both"],
+    ] as const) {
+      for (const solver of [{ method: "heun", steps: 7 }, { method: "dopri8" }, { method: "dopri5" }] as const) {
+        const adaptive = { rtol: 1e-8, atol: 1e-8, output: "land" } as const;
+        const options = { ...(solver.method !== "heun" && adaptive), ...solver, events: bounce(direction) };
+        const end = 1.3 * Math.sqrt((2 * height) / 9.81);
+        const [impact] = odeint(ball, start(height), [0, end], options).events.t as unknown as [number];
+        for (let ulps = -12; ulps <= 12; ulps++) {
+          const t = neighbour(impact, ulps);
+          const text = `${dtype} ${height} ${solver.method} ${ulps}`;
+          expect(odeint(ball, start(height), [0, t, end], options).events.t.length, text).toBe(1);
+          const jumps = [{ times: [t], set: "h = h" }];
+          expect(odeint(ball, start(height), [0, end], { ...options, jumps }).events.t.length, text).toBe(1);
+        }
+      }
+    }
+  }
+});
+
+test("two functions with their zeros at one time each have one event", () => {
+  using pair = equations("h1' = v1\nv1' = -9.81\nh2' = v2\nv2' = -9.81", { dtype: "float64" });
+  const start = Float64Array.of(0.77, 0, 0.77 * (1 - 2 * 2 ** -52), 0);
+  const { events, y } = odeint(pair, start, [0, 1.5 * Math.sqrt((2 * 0.77) / 9.81)], {
+    method: "heun",
+    steps: 9,
+    events: [
+      { when: "h1", direction: "falling", set: "v1 = -0.8 * v1" },
+      { when: "h2", direction: "falling", set: "v2 = -0.7 * v2" },
+    ],
+  });
+  expect([...events.event]).toEqual([0, 1]);
+  expect(Math.min(y[4] as number, y[6] as number)).toBeGreaterThan(0);
+  using ball = equations("h' = v\nv' = -9.81", { dtype: "float32" });
+  const seen = odeint(ball, Float32Array.of(44.145, 0), [0, 3, 3.6], {
+    method: "dopri8",
+    rtol: 1e-4,
+    atol: 1e-4,
+    events: [
+      { when: "h", direction: "falling", set: "v = -0.8 * v" },
+      { when: "3 * h", direction: "falling" },
+    ],
+  });
+  expect([...seen.events.event]).toEqual([0, 1]);
+  expect(seen.y[4]).toBeCloseTo(0.8 * 9.81 * 3 * 0.6 - (9.81 / 2) * 0.36, 3);
+});
+
+test("a function that crosses its zero again in the next step has an event there", () => {
+  using spring = equations("x' = v\nv' = -x\nn' = 0", { dtype: "float64" });
+  const angle = 64 * 0.0126;
+  const times = (options: object) => {
+    const events = [{ when: "x - 0.9 - 0.1 * sin(2 * t)", set: "n = n + 1\nv = 0.9 * v" }];
+    const start = Float64Array.of(Math.sin(angle), Math.cos(angle), 0);
+    return [...odeint(spring, start, [0, 6], { events, ...options }).events.t];
+  };
+  const exact = times({ rtol: 1e-12, atol: 1e-12, maxStep: 0.02 });
+  expect(exact.length).toBe(2);
+  for (const method of ["dopri5", "tsit5", "bosh3", "dopri8"] as const) {
+    const found = times({ method, rtol: 1e-5 });
+    expect(found.length, method).toBe(2);
+    for (const [i, t] of found.entries()) expect(t, method).toBeCloseTo(exact[i] as number, 2);
+  }
+  // A stone passes a level on its way up and down, in one step; the function has the rounding of larger terms.
+  using stone = equations("x' = v\nv' = -9.81\nc' = 0\nn' = 0", { dtype: "float64" });
+  for (let i = 1; i <= 100; i++) {
+    const speed = 0.002 * i;
+    const events = [{ when: "x + 0.5 * sin(t) - c - 0.5 * sin(t)", set: "n = n + 1\nv = v > 0 ? 0.9 * v : v" }];
+    const start = Float64Array.of(0, Math.sqrt(2 * 9.81 * 3 + speed ** 2), 3, 0);
+    const { y } = odeint(stone, start, [0, 3], { rtol: 1e-4, atol: 1e-4, events });
+    expect(y[7], `${speed}`).toBe(2);
+  }
+});

@@ -99,9 +99,10 @@ async function startNode(carried: string | URL, { receive, die }: Listener): Pro
   // about to fail: it is terminated with its first word, or ends by itself.
   let [heard, ended] = [false, false];
   worker.on("message", (message) => {
+    const isFirst = !heard;
     heard = true;
-    if (ended) void worker.terminate();
-    else receive(message);
+    if (!ended) receive(message);
+    else if (isFirst) void worker.terminate();
   });
   worker.on("error", die);
   worker.on("messageerror", die);

@@ -162,8 +162,10 @@ impl<T: Real> Forward<T> {
         if clock.stats.accepted > 0 && !clock.ended && problem.again.is_none() {
             let (Tools { maps, lanes }, evaluations) = (tools, single.evaluations);
             for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
-                // Behind a crossing that has happened the side is the other one.
-                let found = crossed.and_then(|crossed| crossed.found(index));
+                // Behind a crossing that has happened the side is the other one, also if that was a few roundings ago.
+                let rest = clock.rest[index];
+                let stands = (rest > 0.0).then_some((rest / 2.0, *side));
+                let found = crossed.and_then(|crossed| crossed.found(index)).or(stands);
                 let now = (clock.t, problem.direction(clock.trajectory));
                 (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
             }

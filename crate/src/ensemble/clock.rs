@@ -40,7 +40,7 @@ pub(super) struct Clock {
     pub signs: Vec<i8>,
     /// How often each has happened.
     pub counts: Vec<usize>,
-    /// Of a function that rests on its zero how far it may move before it counts.
+    /// Of a function that stands on its zero how far it may move before it counts.
     pub rest: Vec<f64>,
     /// The last that has happened, and when; and what all functions were there.
     pub recent: Option<(usize, f64)>,
@@ -126,7 +126,7 @@ impl Clock {
         self.rest.fill(0.0);
     }
 
-    /// Takes the sides on which the events' functions are, for those that are not at rest on their zeros.
+    /// Takes the sides on which the events' functions are, for those that have left their zeros.
     pub fn take_sides(&mut self, values: &[f64]) {
         for (event, &g) in values.iter().enumerate() {
             if g != 0.0 && g.abs() > self.rest[event] {

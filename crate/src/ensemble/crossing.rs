@@ -118,7 +118,7 @@ impl<T: Real> Forward<T> {
             for &Hit { event, span, far } in &hits {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
-                let given = (span, near, far);
+                let given = (span, near, far, clock.rest[event]);
                 let whole = next_known && span.end == plan.span.end;
                 let guess = if whole { single.guess(scheme, when, given, &extension)? } else { None };
                 let Some(span) = single.cut(&mut *lanes[0], when, given, guess, compensated)? else {
@@ -158,6 +158,7 @@ impl<T: Real> Forward<T> {
                 let (limit, progress) = (clock.counts.iter().sum(), clock.progress(span.h));
                 chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;
+                clock.stats.evaluations += single.evaluations - evaluations;
                 continue;
             }
             crossed.push(acting_at(problem, tools, single, clock, (slot, root, span.end), (&hits, &ends, least))?);

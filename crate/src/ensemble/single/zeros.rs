@@ -36,7 +36,7 @@ impl<T: Real> Single<T> {
         &mut self,
         scheme: &Scheme,
         when: &mut dyn Lanes<T>,
-        (span, near, far): (Span, i8, f64),
+        (span, near, far, rest): (Span, i8, f64, f64),
         slopes: &[T],
     ) -> Result<Option<(f64, f64)>> {
         let (side, state) = (f64::from(near), self.state);
@@ -51,6 +51,17 @@ impl<T: Real> Single<T> {
             Ok::<_, Error>(side * self.value(when, span.t + theta * span.h, &x)?)
         };
         let (mut a, mut b) = ((0.0, value(0.0)?), (1.0, side * far));
+        let mut theta = 1.0;
+        while a.1 <= rest && theta > GUESS {
+            // There g has not left its last zero yet.
+            theta /= 2.0;
+            let g = value(theta)?;
+            if g > rest {
+                a = (theta, g);
+            } else if g < 0.0 {
+                b = (theta, g);
+            }
+        }
         let mut moved = 0;
         for _ in 0..GUESSES {
             if a.1 <= 0.0 || b.1 >= 0.0 || b.0 - a.0 < GUESS {
@@ -76,18 +87,19 @@ impl<T: Real> Single<T> {
     }
 
     /// The step from t_n that ends on the first zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another
-    /// or zero. Where the zero may be guessed, and the rate of g there, it takes fewer tries. Leaves that step in `next`; nothing
+    /// or zero. If g has just been zero, the one that is wanted lies behind where it leaves that by more than `rest`. Where the zero may be guessed, and the rate of g there, it takes fewer tries. Leaves that step in `next`; nothing
     /// comes back where g is not a number on the way.
     pub fn cut(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         when: &mut dyn Lanes<T>,
-        (span, near, far): (Span, i8, f64),
+        (span, near, far, rest): (Span, i8, f64, f64),
         guess: Option<(f64, f64)>,
         compensated: bool,
     ) -> Result<Option<Span>> {
         let side = f64::from(near);
-        let at = |end: f64| Span { h: end - span.t, end, ..span };
+        // The end of a step of a grid is rounded, so its length is not what lies between.
+        let at = |end: f64| if end == span.end { span } else { Span { h: end - span.t, end, ..span } };
         // Ends on the near side, and on the far side or the zero itself, with g there, positive on the near side; and what the secant
         // takes it for, which is less where the other end has moved twice in a row (the Illinois rule).
         let x = self.x.to_vec();
@@ -96,6 +108,26 @@ impl<T: Real> Single<T> {
         let (mut weight_a, mut weight_b) = (1.0, 1.0);
         let mut moved = 0;
         let mut reached = f64::NAN;
+        let mut part = b - a;
+        while rest > 0.0 && ga <= rest {
+            // There g has not left its last zero yet.
+            part /= 2.0;
+            if part.abs() <= 2.0 * least_cut::<T>(at(b)) {
+                break;
+            }
+            reached = span.t + part;
+            self.step(lanes, at(reached), compensated)?;
+            let next = self.next.to_vec();
+            let g = side * self.value(when, reached, &next)?;
+            if g.is_nan() {
+                return Ok(None);
+            }
+            if g > rest {
+                (a, ga) = (reached, g);
+            } else if g < 0.0 {
+                (b, gb) = (reached, g);
+            }
+        }
         // Whether g rests on zero before b.
         let mut rests = None;
         // The last two tries.
@@ -224,9 +256,8 @@ impl<T: Real> Single<T> {
     }
 
     /// The side on which g is at x. Where g is zero, its rate along the trajectory, which `direction` tells forward or backward in time,
-    /// says to which side it goes; so it is up to rounding
-    /// for the zero of an event that has just been found: there g was the first number, coming from the side that follows. Also how far g
-    /// may move before it counts, for a trajectory that rests on the zero.
+    /// says to which side it goes. So it is up to rounding for the zero of an event that has just been found: there g was the first number
+    /// of `found`, coming from the side that follows. Also how far g may move before it counts, where it stands on such a zero.
     pub fn side(
         &mut self,
         lanes: &mut dyn Lanes<T>,
@@ -243,13 +274,13 @@ impl<T: Real> Single<T> {
         let (rate, slopes) = self.rate_of_change(lanes, when, t, x)?;
         let rate = rate * direction;
         let Some((at_zero, near)) = found else { return Ok((sign(rate), 0.0)) };
-        // If the event has not moved g, it still lies on its zero.
-        let width = 2.0 * at_zero.abs() + slopes.rounding(t, x);
+        // If the event has not moved g, it still lies on its zero, and counts for nothing until it has left that.
+        let width = (2.0 * at_zero.abs() + slopes.rounding(t, x)).max(f64::MIN_POSITIVE);
         if g.abs() > width {
             return Ok((sign(g), 0.0));
         }
-        // One that rests on the zero is still where it came from, until it leaves.
-        Ok(if rate == 0.0 { (near, width) } else { (sign(rate), 0.0) })
+        // One that rests on the zero is still where it came from.
+        Ok((if rate == 0.0 { near } else { sign(rate) }, width))
     }
 }
 

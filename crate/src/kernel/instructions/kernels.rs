@@ -413,6 +413,12 @@ struct Terms<A, B> {
     b: B,
 }
 
+/// A long sum is made of so many, each of every so-manieth term: no addition waits for the one before, and a register of any width holds
+/// some of them, so that all widths add in the same order.
+const PARTS: usize = 16;
+/// From so many terms on a sum is long.
+const LONG: usize = 2 * PARTS;
+
 /// Σ a, beginning with the first.
 struct SumOf<A, T>(Terms<A, ()>, *mut T);
 
@@ -420,13 +426,63 @@ impl<T: Real, A: Fn(usize) -> *const T> Body<T> for SumOf<A, T> {
     #[inline(always)]
     unsafe fn at<V: Vector<T>>(&self, at: usize) {
         let Terms { terms, a, .. } = &self.0;
-        unsafe {
-            let mut sum = V::load(a(0).add(at));
-            for n in 1..*terms {
-                sum = sum.add(V::load(a(n).add(at)));
+        let term = |n: usize| unsafe { V::load(a(n).add(at)) };
+        let sum = if *terms < LONG {
+            (1..*terms).fold(term(0), |sum, n| sum.add(term(n)))
+        } else {
+            let mut parts: [V; PARTS] = std::array::from_fn(term);
+            for first in (PARTS..*terms).step_by(PARTS) {
+                for (part, n) in parts.iter_mut().zip(first..*terms) {
+                    *part = part.add(term(n));
+                }
             }
-            sum.store(self.1.add(at));
+            total(parts)
+        };
+        unsafe { sum.store(self.1.add(at)) }
+    }
+}
+
+/// The sum of the parts of a sum.
+#[inline(always)]
+fn total<T, V: Vector<T>>(mut parts: [V; PARTS]) -> V {
+    let mut count = PARTS;
+    while count > 1 {
+        count /= 2;
+        for part in 0..count {
+            parts[part] = parts[part].add(parts[part + count]);
         }
+    }
+    parts[0]
+}
+
+/// The same sum as of [`SumOf`], of numbers that lie side by side.
+#[inline(always)]
+unsafe fn sum_of_row<S: Simd, T: Real>(from: *const T, terms: usize, to: *mut T) {
+    if terms < LONG {
+        return unsafe { SumOf(Terms { terms, a: |n: usize| from.wrapping_add(n), b: () }, to).at::<S::One<T>>(0) };
+    }
+    let register = len_of::<S, T>();
+    let used = PARTS / register;
+    let mut sums = [S::Vector::<T>::splat(T::zero()); PARTS];
+    let mut parts = [T::zero(); PARTS];
+    let mut at = PARTS;
+    unsafe {
+        for (index, sum) in sums[..used].iter_mut().enumerate() {
+            *sum = S::Vector::<T>::load(from.add(index * register));
+        }
+        while at + PARTS <= terms {
+            for (index, sum) in sums[..used].iter_mut().enumerate() {
+                *sum = sum.add(S::Vector::<T>::load(from.add(at + index * register)));
+            }
+            at += PARTS;
+        }
+        for (index, sum) in sums[..used].iter().enumerate() {
+            sum.store(parts.as_mut_ptr().add(index * register));
+        }
+        for n in at..terms {
+            parts[n - at] = parts[n - at] + *from.add(n);
+        }
+        total(parts.map(S::One::<T>::splat)).store(to);
     }
 }
 
@@ -455,10 +511,20 @@ impl<T: Real> KernelBody<T> for Sum {
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
         let [outer, inner, ..] = i.shape;
+        let terms = outer * inner;
         for row in 0..i.rows {
             unsafe {
+                let to = to.add(row * i.len);
+                if outer == 1 || i.rows == 1 {
+                    let from = from.add(row * inner * i.len);
+                    match i.len {
+                        1 => sum_of_row::<S, T>(from, terms, to),
+                        len => strips::<S, T>(len, SumOf(Terms { terms, a: |n: usize| from.add(n * len), b: () }, to)),
+                    }
+                    continue;
+                }
                 let a = |n: usize| from.add(((n / inner * i.rows + row) * inner + n % inner) * i.len);
-                strips::<S, T>(i.len, SumOf(Terms { terms: outer * inner, a, b: () }, to.add(row * i.len)));
+                strips::<S, T>(i.len, SumOf(Terms { terms, a, b: () }, to));
             }
         }
     }
