@@ -183,11 +183,11 @@ export {
   type AdamOptions,
   adam,
   type DtypeOf,
-  type NumberByName,
   type Optimizer,
   type SgdOptions,
   sgd,
 } from "./train/optimizer.js";
+export type { NumberByName } from "./train/parameter-groups.js";
 export {
   type CosineDecayOptions,
   cosineDecay,

@@ -752,3 +752,21 @@ test("where trajectories are separated in the middle of a fit, the estimates kee
   expectClose(twice?.parameters.k?.value, once?.parameters.k?.value as number, 1e-8);
   expectClose(twice?.parameters.k?.standardError, once?.parameters.k?.standardError as number, 1e-6);
 });
+
+test("a result can be posted from a worker, and y0 may be left out where all of it is estimated", () => {
+  using field = equations("x' = -k * x", { parameters: { k: 0.5 }, dtype: "float64" });
+  const times = [0, 1, 2, 3, 4];
+  const y = times.map((t, i) => 3 * Math.exp(-0.8 * t) + 0.01 * (-1) ** i);
+  const found = leastSquares({ field, data: { times, y }, initial: { x: 2 } });
+  const given = leastSquares({ field, data: { times, y, y0: [2] }, initial: { x: true }, parameters: { k: 0.5 } });
+  expect(found.values).toEqual(given.values);
+  const posted = structuredClone(found);
+  expect(posted.parameters).toEqual(found.parameters);
+  expect(posted.measurements).toEqual(found.measurements);
+  expect(found.profile("k").name).toBe("k");
+  const plain = leastSquares({ residuals: ({ a }) => [a - 1, a - 2, a - 3], parameters: { a: 0 } });
+  expect(structuredClone(plain).values).toEqual(plain.values);
+  expect(thrown("NON_FINITE", () => leastSquares({ field, data: { times, y } })).message).toMatch(
+    /^data\.y0: expected a number for x of trajectory 1, or x among the options of initial/,
+  );
+});

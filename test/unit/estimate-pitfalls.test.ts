@@ -86,6 +86,19 @@ test("where equations switch by a comparison, a fit that suffers from it says so
   const chosen = equations("x' = x > threshold ? -k1 * x : -k2 * x", { parameters: rates, dtype: "float64" });
   const blind = leastSquares({ field: chosen, data, observe: "x", ...fixedSteps });
   expect(blind.warnings.some((warning) => /choose by a comparison/.test(warning))).toBe(true);
+  // Where nothing else depends on the time of a switch, its derivative is 0.
+  const timed = equations("b = t < tau ? 0.5 : 0.1 \n x' = b * x * (1 - x)", {
+    parameters: { tau: 12 },
+    dtype: "float64",
+  });
+  const days = Array.from({ length: 20 }, (_, i) => i + 1);
+  timed.parameters = { tau: 9.3 };
+  const seenDaily = odeint(timed, Float64Array.of(0.01), [0, ...days], { maxStep: 0.1 }).y.slice(1);
+  timed.parameters = { tau: 12 };
+  const missed = leastSquares({ field: timed, data: { t0: 0, times: days, y: seenDaily, y0: [0.01] } });
+  expect(missed.converged).toBe(false);
+  expect(missed.message + missed.warnings.join()).toMatch(/Write the switch as an event/);
+  expect(missed.message).not.toMatch(/probably stiff/);
   const event = equations("x' = -(k2 + (k1 - k2) * high) * x \n high' = 0", { parameters: rates, dtype: "float64" });
   const seen = leastSquares({
     field: event,
@@ -398,7 +411,9 @@ test("what people write who come from elsewhere", () => {
   wrong({ ftol: 1e-8 }, /did you mean costTolerance\?/);
   wrong({ sigma: [1, 1, 1] }, /weights of the measurements, 1 \/ sigma\^2, belong to data/);
   wrong({ individual: { k: 1 } }, /expected an argument: list k in the option arguments of the field/);
-  wrong({ data: { ...data, y0: undefined } }, /data\.y0: expected the state at t0/);
+  expect(thrown("NON_FINITE", () => leastSquares({ field, data: { ...data, y0: undefined } })).message).toMatch(
+    /^data\.y0: expected a number for y of trajectory 1, or y among the options of initial, given none, or NaN$/,
+  );
   const rows = { ...data, y: [[0.5], [0.2], [0.1]] };
   expect(thrown("DTYPE", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
   expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);

@@ -18,12 +18,14 @@ import {
   loadTensors,
   memoryUsage,
   mlp,
+  nn,
   odeint,
   type ProgramField,
   save,
   saveTensors,
   sgd,
   type Tensor,
+  vectorField,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { collectGarbage, numbers, thrown } from "./helpers.js";
@@ -610,4 +612,18 @@ test("names and buffers in place of bytes have a hint", () => {
     expect(message).toMatch(/^bytes: expected a Uint8Array, given "model.safetensors"; read the file/);
     expect(thrown("DTYPE", () => read(new ArrayBuffer(8) as never)).message).toMatch(/write new Uint8Array\(buffer\)$/);
   }
+});
+
+test("a part of a saved model is loaded by its prefix", () => {
+  const parameters = { a: 1, net: nn.sequential(nn.linear(2, 5), nn.tanh, nn.linear(5, 2)) };
+  using model = vectorField({
+    state: 2,
+    dtype: "float64",
+    parameters,
+    slope: ({ state, parameters: { a, net } }) => net(state).mul(a),
+  });
+  using network = mlp({ widths: [2, 5, 2], dtype: "float64" });
+  const y = Float64Array.of(1, 2);
+  loadStateDict(network, save(model), { prefix: "net." });
+  expect(network.evaluate(0, y)).toEqual(model.evaluate(0, y));
 });

@@ -6,6 +6,7 @@ import {
   lbfgs,
   meanSquaredError,
   mlp,
+  odeint,
   SymplecticAdjointError,
   valueAndGrad,
 } from "symplectic-adjoint";
@@ -265,4 +266,39 @@ test.each([1, 1e-3, 1e-5])("states of %s are fitted as those of 1", async (size)
     valueAndGrad(field, Float64Array.of(size), times, (y) => meanSquaredError(y, target), { rtol: 1e-10, atol: 1e-24 });
   await lbfgs({ field, value });
   expect(field.parameters[0]).toBeCloseTo(0.4, 6);
+});
+
+test("an array is changed in place, and what is fixed of a field stays", async () => {
+  using field = equations("y' = -k * y + f", { parameters: { k: 0.4, f: 0.2 }, dtype: "float64" });
+  const times = [0, 1, 2, 3];
+  const exact = { rtol: 1e-10, atol: 1e-12 };
+  const from = (y0: Float64Array) => valueAndGrad(field, y0, times, (y) => meanSquaredError(y, target), exact);
+  const target = odeint(field, Float64Array.of(2), times, exact).y;
+  // The state at the beginning, from its gradient.
+  const start = Float64Array.of(1.3);
+  const ended = await lbfgs({
+    array: start,
+    value: () => {
+      const { value, gradient } = from(start);
+      return { value, gradient: gradient.y0 };
+    },
+  });
+  expect(start[0]).toBeCloseTo(2, 5);
+  expect(ended.value).toBe(from(start).value);
+  // A parameter, where another is known.
+  field.parameters = { k: 0.7, f: 0.2 };
+  await lbfgs({ field, fixed: ["f"], value: () => from(Float64Array.of(2)) });
+  expect([...field.parameters]).toEqual([expect.closeTo(0.4, 5), 0.2]);
+  const refusal = async (options: object) => {
+    const error = await lbfgs({ value: () => from(Float64Array.of(2)), ...options } as never).catch((error) => error);
+    return (error as Error).message;
+  };
+  expect(await refusal({ field, array: start })).toBe("array: expected a field or an array, given both");
+  expect(await refusal({ field, fixed: ["g"] })).toMatch(/^fixed\[0\]: g: there is no parameter of that name/);
+  expect(await refusal({ array: start, fixed: ["k"] })).toMatch(/^fixed: expected no names for an array/);
+  expect(await refusal({ array: [1] })).toBe("array: expected a Float32Array or a Float64Array, given Array of length 1");
+  expect(await refusal({ array: Float64Array.of(Number.NaN) })).toMatch(/^array: expected finite numbers/);
+  // A view of a field's parameters moves with the engine's memory.
+  expect(await refusal({ array: field.parameters })).toMatch(/^array: expected a field itself/);
+  expect(thrown("OPTION", () => adam(field.parameters)).message).toMatch(/^array: expected the field itself/);
 });

@@ -138,7 +138,7 @@ export function adviceOnFit(
   observed: readonly Observed[],
   profiles: readonly Profile[] = [],
 ): string[] {
-  const { reason, warnings, starts, converged, method } = result;
+  const { reason, warnings, message, starts, converged, method } = result;
   const isParameter = (name: string) => !/\(0\)|\[|^error\./.test(name);
   const unknown = undeterminedOf(result);
   const lines: string[] = [];
@@ -152,7 +152,11 @@ export function adviceOnFit(
     lines.push(
       "not converged: no step along the computed derivatives lowers the cost: try --rtol 1e-12 --atol 1e-14, another --start, or --bounds for a parameter that runs off to infinity",
     );
-  if (reason === "derivatives")
+  if (reason === "derivatives" && /choose by a comparison/.test(message))
+    lines.push(
+      "not converged: the equations choose by a comparison, and derivatives miss that its switch moves with a parameter, so the estimates and their errors are unreliable: write a smooth switch, such as 1/(1 + exp((t - tau)/0.1)), or try --fix for that parameter",
+    );
+  else if (reason === "derivatives")
     lines.push(
       `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
     );

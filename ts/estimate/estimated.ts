@@ -116,7 +116,7 @@ function initialStatesOf(
     if (open < 0) continue;
     const state = states[open] ?? `feature ${open}`;
     const expected = `a number for ${state} of trajectory ${name}, or ${state} among the options of initial`;
-    throw refused("NON_FINITE", "data.y0", expected, "NaN");
+    throw refused("NON_FINITE", "data.y0", expected, "none, or NaN");
   }
   return estimated;
 }

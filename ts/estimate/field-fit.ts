@@ -1,7 +1,7 @@
 // Fits of differential equations to measurements.
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { frozen } from "../checks/frozen.js";
+import { withMethods } from "../checks/frozen.js";
 import { options, type Read, type Rules, together } from "../checks/rules.js";
 import { type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { readOptions } from "../solve/options.js";
@@ -47,13 +47,14 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const model = new FieldModel(twin, own);
   return model.using(() => {
     const fitted = model.fit(settings);
-    const { varianceOf: _, ...result } = fitted;
+    const { varianceOf: _, profile: profileOf, ...result } = fitted;
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
     const told = model.told(fitted);
-    const profile: FitResult["profile"] = (name, options) => model.profiling(() => result.profile(name, options));
-    return frozen({ ...result, ...told, profile });
+    const profile: FitResult["profile"] = (name, options) => model.profiling(() => profileOf(name, options));
+    const { curves, ...numbers } = told;
+    return withMethods({ ...result, ...numbers }, { profile, curves });
   });
 }
 

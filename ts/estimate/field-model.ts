@@ -64,10 +64,10 @@ interface Used {
   predictor?: Predictor;
 }
 
-/** Whether the program of a field chooses by comparisons. */
+/** Whether the program of a field chooses by comparisons, or by a sign. */
 function choosesIn(field: WasmProgram<"float64">): boolean {
   const { program } = (field.recipe as Recipe).options as ProgramOptions;
-  return program.nodes.some(([operation]) => operation === "select");
+  return program.nodes.some(([operation]) => operation === "select" || operation === "sign");
 }
 
 /** Of each trajectory its t0 and its last time. */
@@ -207,7 +207,11 @@ export class FieldModel {
       this.#useSolver(before);
       return this.#withWarnings(first.result);
     }
-    const message = uselessDerivatives(String(this.#solver.method), this.#changesAtEvents);
+    const message = uselessDerivatives(
+      String(this.#solver.method),
+      this.#changesAtEvents,
+      choosesIn((this.#used as Used).field),
+    );
     // What the others say, but for how well it fits, rests on the same derivatives.
     const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
     return { ...result, reason: "derivatives", message, converged: false, warnings };

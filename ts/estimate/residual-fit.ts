@@ -1,7 +1,7 @@
 // Least squares for residuals that the user computes.
 import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
 import { describe, type ErrorCode, isFailedSolve, refused } from "../checks/errors.js";
-import { frozen } from "../checks/frozen.js";
+import { withMethods } from "../checks/frozen.js";
 import {
   callable,
   fallback,
@@ -70,8 +70,9 @@ const rules = together(fitRules, {
 export function fitResiduals<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name> {
   const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);
   const parameters = readParameters(given);
-  const { varianceOf: _, ...result } = fitModel<Name>(residualModel(residuals, parameters, loss, lossScale), settings);
-  return frozen(result);
+  const model = residualModel(residuals, parameters, loss, lossScale);
+  const { varianceOf: _, profile, ...result } = fitModel<Name>(model, settings);
+  return withMethods(result, { profile });
 }
 
 /** How exact central differences are, beside the residuals. */

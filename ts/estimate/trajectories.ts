@@ -25,9 +25,10 @@ export interface Measurements<A extends string = string, S extends string = stri
   readonly y: ArrayLike<number>;
   /**
    * The state at `t0`, in the order of `field.states`, or by their names. For a state whose initial value is estimated, it is the start;
-   * NaN leaves that to the option `initial`. If `y0` is the first measurement, leave that out of `y`, or estimate it.
+   * NaN leaves that to the option `initial`, and may be left out where that has all of them. If `y0` is the first measurement, leave that
+   * out of `y`, or estimate it.
    */
-  readonly y0: ArrayLike<number> | { readonly [State in [S] extends [never] ? string : S]?: number };
+  readonly y0?: ArrayLike<number> | { readonly [State in [S] extends [never] ? string : S]?: number } | undefined;
   /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none if they are all `individual`. */
@@ -84,7 +85,7 @@ export interface Data {
 const rules = {
   times: required(rule<ArrayLike<number>>("the times of the measurements", () => true)),
   y: required(rule<ArrayLike<number>>("the measurements, [times, observed]", () => true)),
-  y0: required(rule<unknown>("the state at t0, as an array or by the names of the states", () => true)),
+  y0: anything<unknown>(),
   t0: finite,
   arguments: anything<unknown>(),
   weights: anything<unknown>(),
@@ -211,6 +212,7 @@ const withMissing = (where: string, given: unknown) =>
 
 /** The initial state, of which some may be left to be estimated. */
 function startOf(where: string, given: unknown, { states, stateSize }: WasmProgram<"float64">): Float64Array {
+  if (given === undefined) return new Float64Array(stateSize).fill(Number.NaN);
   const byName = isObject(given) && !Array.isArray(given) && !ArrayBuffer.isView(given);
   if (!byName) {
     const list = withMissing(where, given);

@@ -33,11 +33,17 @@ export const stuckOf = (method: string, isInterpolated: boolean) =>
 export const AT_EVENTS =
   "Observe something continuous across the event, such as the height of a bouncing ball and not its velocity";
 
-/** Why derivatives are useless: where events change the state, they are the cause that is likely. */
-export const uselessDerivatives = (method: string, changesAtEvents: boolean) =>
-  changesAtEvents
-    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
-    : MESSAGES.derivatives.replace("the method", method);
+/** What derivatives miss where equations choose. */
+const MISSED_SWITCH =
+  "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).";
+
+/** Why derivatives are useless: where events change the state, or equations choose, that is the cause that is likely. */
+export const uselessDerivatives = (method: string, changesAtEvents: boolean, switches: boolean) =>
+  switches
+    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. ${MISSED_SWITCH} If it does not, the equations are stiff for ${method}: try another method.`
+    : changesAtEvents
+      ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
+      : MESSAGES.derivatives.replace("the method", method);
 
 /** A robust loss has its errors from residuals within its scale: fewer than this part of them are too few. */
 const FEW_WITHIN = 0.25;
@@ -103,10 +109,8 @@ export function warningsOf(
   for (const i of ineffective) {
     warnings.push(`The predictions do not depend on ${names([i])} near this estimate. Fix it, or start elsewhere.`);
   }
-  if (model.switches && (reason === "derivatives" || ineffective.length > 0)) {
-    warnings.push(
-      "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).",
-    );
+  if (model.switches && ineffective.length > 0) {
+    warnings.push(MISSED_SWITCH);
   }
   // A network has many combinations that the data cannot distinguish.
   const total = confounded.reduce((sum, { combinations }) => sum + combinations, 0);

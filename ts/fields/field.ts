@@ -148,6 +148,9 @@ export interface Kind {
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
 
+/** Whether an array is what a field gave for its parameters. */
+export const isParameters = (array: object): boolean => owners.has(array);
+
 /** A field whose parameters and functions are the engine's. */
 export class WasmField<D extends Dtype> implements Field<D> {
   #rust: RustField | undefined;

@@ -193,7 +193,8 @@ export function loadStateDict<D extends Dtype>(
     field.parameters = joined(field.dtype, parts) as ArrayOf<D>;
     return;
   }
-  const own = file.metadata.has(KEY);
+  // With a prefix the network is a part of the model that was saved.
+  const own = file.metadata.has(KEY) && prefix === undefined;
   const layers = own ? [] : fitted(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));
   const parts = entries.map(([place, { shape }]) => {

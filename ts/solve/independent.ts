@@ -1,7 +1,7 @@
 // Solves of trajectories that each have their own steps, output times, jumps and events.
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
-import { frozen } from "../checks/frozen.js";
+import { frozen, withMethods } from "../checks/frozen.js";
 import { anything, options as readRules } from "../checks/rules.js";
 import { fromRust } from "../engine/call.js";
 import { solves } from "../engine/live-objects.js";
@@ -198,9 +198,7 @@ export function solutionOf<D extends Dtype>(
       return { t: t.slice(), y: y.slice() as ArrayOf<D> };
     },
   };
-  // They are not enumerable, so that the rest can be posted from a worker: what is cloned has no functions.
-  for (const [name, value] of Object.entries(methods)) Object.defineProperty(solution, name, { value });
-  return frozen(solution) as unknown as IndependentSolution<D>;
+  return withMethods(solution, methods) as unknown as IndependentSolution<D>;
 }
 
 /** How each trajectory went, from six numbers each. */

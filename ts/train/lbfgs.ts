@@ -1,29 +1,42 @@
 // Training by L-BFGS, for losses that are smooth and of all data at once.
-import { type ArrayOf, arrayOf, checkFinite, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  checkFinite,
+  checkLength,
+  constructors,
+  type Dtype,
+  dtypeOf,
+} from "../checks/arrays.js";
 import { describe, isFailedSolve, refused } from "../checks/errors.js";
 import {
   anything,
   argument,
+  array,
   callable,
   count,
+  elements,
   fallback,
   finiteValue,
   isObject,
   nonNegative,
+  type Read,
   options as readOptions,
   required,
+  text,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, useField, wasmField } from "../fields/field.js";
+import { type Field, isParameters, useField, wasmField } from "../fields/field.js";
+import { groupsOf, isArray } from "./parameter-groups.js";
 import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
-  /** The value of the loss at the field's current parameters. */
+  /** The value of the loss at the field's current parameters, or the array's current numbers. */
   readonly value: number;
   /**
    * The gradient of the loss with respect to the parameters, of the layout of `field.parameters`, or an object with it as
-   * `parameters`.
+   * `parameters`; for an `array` an array of the same length, such as `gradient.y0`.
    */
   readonly gradient: ArrayOf<D> | { readonly parameters: ArrayOf<D> };
 }
@@ -42,10 +55,18 @@ export interface LbfgsProgress {
 
 /** Options of `lbfgs`: what to minimise, and when to stop. */
 export interface LbfgsOptions<D extends Dtype = Dtype> {
-  /** The field to train; its parameters change in place. */
-  field: Field<D>;
+  /** The field to train: its parameters change in place. Give it or an `array`. */
+  field?: Field<D> | undefined;
+  /** An array of your own that changes in place, such as initial states, arguments or amounts of jumps, instead of a `field`. */
+  array?: ArrayOf<D> | undefined;
   /**
-   * Returns `{ value, gradient }`, as from `valueAndGrad`, of all data at the field's current parameters; may be async. If the loss is
+   * Parameters of the field that stay as they are, by name: of an array, as `growth` or `0.bias`, or of a network or layer for all its
+   * arrays, as `net` or `net.0`. Their part of the gradient is ignored. None by default.
+   */
+  fixed?: readonly string[] | undefined;
+  /**
+   * Returns `{ value, gradient }`, as from `valueAndGrad`, of all data at the current parameters of the field, or numbers of the array; may
+   * be async. If the loss is
    * not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, a shorter step is taken.
    */
   value: () => LbfgsValue<D> | Promise<LbfgsValue<D>>;
@@ -89,7 +110,7 @@ export type LbfgsReason =
 
 /** How a training by `lbfgs` went. */
 export interface LbfgsResult {
-  /** The smallest loss, which is that of the field's final parameters. */
+  /** The smallest loss, which is that of the field's final parameters, or of the array's final numbers. */
   readonly value: number;
   /** The number of iterations, each with a step that lowered the loss. */
   readonly iterations: number;
@@ -101,6 +122,8 @@ export interface LbfgsResult {
 
 const rules = {
   field: anything<Field>(),
+  array: anything<ArrayOf<Dtype>>(),
+  fixed: fallback(array<string>("an array of names of parameters"), []),
   value: required(callable<LbfgsOptions["value"]>("a function without arguments")),
   maxIterations: fallback(count, 100),
   memory: fallback(count, 10),
@@ -121,26 +144,23 @@ const PRECISION = {
  * full-data gradient, where `adam` and `sgd` take batches; in return it converges in far fewer evaluations, and has no learning rate.
  * Yields to the event loop between iterations.
  *
- * @returns How it went. The field's parameters end up at the smallest loss that was found, even if it throws.
+ * @returns How it went. The field's parameters, or the array, end up at the smallest loss that was found, even if it throws.
  * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE` if
  *   `value` returns the wrong thing. What `value` throws reaches you unchanged, except for a failed solve after the start.
  */
 export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<LbfgsResult> {
   const read = readOptions(options, rules);
-  const field = read.field as unknown as Field<D>;
-  useField(field);
+  const unknowns = unknownsOf(read) as Unknowns<D>;
   const { value, maxIterations, memory, onIteration, signal } = read;
-  const { noise, ...precision } = PRECISION[field.dtype];
+  const { dtype, assign } = unknowns;
+  const { noise, ...precision } = PRECISION[dtype];
   const { gradientTolerance = precision.gradientTolerance, costTolerance = precision.costTolerance } = read;
-  const assign = (x: Float64Array) => {
-    field.parameters = new constructors[field.dtype](x) as ArrayOf<D>;
-  };
   const compute = async () => {
     signal?.throwIfAborted();
-    return slopedOf(await value(), field);
+    return slopedOf(await value(), unknowns);
   };
 
-  const start = Float64Array.from(wasmField(field).copyParameters() as ArrayLike<number>);
+  const { start } = unknowns;
   const first = await compute();
   argument("value's value", first.value, required(finiteValue));
   checkFinite("value's gradient", first.gradient);
@@ -174,7 +194,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
     return !ended;
   };
   const round = (x: Float64Array) => {
-    if (field.dtype === "float32") for (const [i, number] of x.entries()) x[i] = Math.fround(number);
+    if (dtype === "float32") for (const [i, number] of x.entries()) x[i] = Math.fround(number);
   };
   try {
     const tolerances = { maxIterations, memory, gradientTolerance, costTolerance, noise };
@@ -187,14 +207,61 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   }
 }
 
+/** What is minimised over: numbers of a field or of an array, but for those that are fixed. */
+interface Unknowns<D extends Dtype> {
+  readonly dtype: D;
+  readonly start: Float64Array;
+  readonly assign: (x: Float64Array) => void;
+  /** How many there are with those that are fixed. */
+  readonly all: number;
+  /** Their places among all. */
+  readonly places: readonly number[];
+}
+
+function unknownsOf({ field, array, fixed }: Read<typeof rules>): Unknowns<Dtype> {
+  if (array === undefined) return unknownsOfField(field as Field, fixed);
+  const isOwn = isArray(array);
+  if (isOwn && isParameters(array)) {
+    throw refused("OPTION", "array", "a field itself, as field", "a view of its parameters");
+  }
+  if (!isOwn) throw refused("DTYPE", "array", "a Float32Array or a Float64Array", describe(array));
+  if (field !== undefined) throw refused("OPTION", "array", "a field or an array", "both");
+  if (fixed.length > 0)
+    throw refused("OPTION", "fixed", "no names for an array, whose numbers have none", describe(fixed));
+  checkFinite("array", array);
+  const assign = (x: Float64Array) => array.set(x);
+  return {
+    dtype: dtypeOf(array),
+    start: Float64Array.from(array),
+    assign,
+    all: array.length,
+    places: [...array.keys()],
+  };
+}
+
+function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype> {
+  useField(field);
+  const names = elements("fixed", fixed, rules.fixed, text);
+  const groups = groupsOf(field, { learningRate: 1, weightDecay: 0, fixed: names });
+  const isFixed = groups.flatMap(({ length, fixed }) => new Array<boolean>(length).fill(fixed));
+  const places = isFixed.flatMap((fixed, place) => (fixed ? [] : [place]));
+  const all = Float64Array.from(wasmField(field).copyParameters());
+  const assign = (x: Float64Array) => {
+    for (const [i, place] of places.entries()) all[place] = x[i] as number;
+    field.parameters = new constructors[field.dtype](all);
+  };
+  const start = Float64Array.from(places, (place) => all[place] as number);
+  return { dtype: field.dtype, start, assign, all: all.length, places };
+}
+
 /** What `value` returned, checked but for numbers that are not finite. */
-function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, field: Field<D>): Sloped {
+function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): Sloped {
   const { value, gradient } = isObject(returned) ? returned : {};
   if (typeof value !== "number" || gradient === undefined) {
     throw refused("CALLBACK", "value's result", "{ value, gradient }", describe(returned));
   }
   const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
-  const numbers = arrayOf("value's gradient", given, field.dtype);
-  checkLength("value's gradient", numbers, wasmField(field).parameterCount);
-  return { value, gradient: Float64Array.from(numbers as ArrayLike<number>) };
+  const numbers = arrayOf("value's gradient", given, dtype);
+  checkLength("value's gradient", numbers, all);
+  return { value, gradient: Float64Array.from(places, (place) => numbers[place] as number) };
 }
