@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::{
-    Activation, Architecture, Gradient, GradientMethod, Mlp, Options, Solution, Steps, Tableau, Time, Trajectory,
-    VectorField, kernel_peak, odeint, register_bits, vjp,
+    Activation, Architecture, Gradient, GradientMethod, Mlp, Options, Solution, Steps, Tableau, Time, VectorField, Vjp,
+    kernel_peak, odeint, register_bits, vjp,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -64,7 +64,7 @@ impl Problem {
         self.with_field(|field| odeint(field, self.y0.view(), &self.times, &self.options))
     }
 
-    fn gradient(&self, method: &GradientMethod) -> symplectic_adjoint::Result<(Trajectory<f32>, Gradient<f32>)> {
+    fn gradient(&self, method: &GradientMethod) -> symplectic_adjoint::Result<(Vjp<f32>, Gradient<f32>)> {
         let mut trajectory = self.with_field(|field| vjp(field, self.y0.view(), &self.times, &self.options, method))?;
         let mut cotangent: Array3<f32> = trajectory.solution.y().to_owned();
         cotangent.slice_mut(s![0, .., ..]).fill(0.0);

@@ -11,7 +11,7 @@
 
 use ndarray::s;
 
-use crate::control::Whole;
+use crate::control::NoReduction;
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, Pull, Uses};
 use crate::kernel::combine::dot;
@@ -69,7 +69,7 @@ pub(crate) fn sweep<T: Real>(
             };
             let back = [times[output], times[output - 1]];
             let Ended { stats, failure, .. } =
-                integrate(&mut augmented, &mut Whole, &state, &back, &options, ledger, &mut Discard, &mut write)?;
+                integrate(&mut augmented, &mut NoReduction, &state, &back, &options, ledger, &mut Discard, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += stats.accepted;
             state = end;

@@ -19,9 +19,9 @@ pub trait AllReduce: Send {
 }
 
 /// A batch solved as a whole.
-pub struct Whole;
+pub struct NoReduction;
 
-impl AllReduce for Whole {
+impl AllReduce for NoReduction {
     fn samples(&self, own: usize) -> usize {
         own
     }
@@ -283,7 +283,7 @@ mod tests {
             error[row].fill(2e-3);
         }
         let zero = vec![0.0; layout.size()];
-        let mut whole = Whole;
+        let mut whole = NoReduction;
         let mut norms = Norms::new(CONTROL, &Tolerances::default(), &layout, &mut whole).unwrap();
         assert!((norms.error(true, &error, &zero, &zero).unwrap() - 2.0).abs() < 1e-12);
     }

@@ -78,7 +78,7 @@ use crate::field::VectorField;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, List};
 use crate::solve::{GradientStats, Options, Stats};
-pub use along::{TrajectoriesAlong, odeint_along, vjp_along};
+pub use along::{JvpVjp, jvp, vjp_of_jvp};
 pub use changes::{Changes, Direction, Event, Jump};
 pub use events::Occurrence;
 pub use integrator::Integrator;
@@ -87,7 +87,7 @@ pub use lists::Lists;
 pub use path::Path;
 use problem::Problem;
 pub use standing::Advance;
-pub use trajectories::{Trajectories, vjp};
+pub use trajectories::{Vjp, vjp};
 
 /// What a solve hands out beside the states at the output times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub struct Solution<T> {
     pub failures: Vec<(usize, Error)>,
     /// The events, trajectory by trajectory in the order of their times.
     pub events: List<Occurrence>,
-    /// The states there before the event has changed them, one behind the other. From [`odeint_along`] each comes with its derivatives
+    /// The states there before the event has changed them, one behind the other. From [`jvp`] each comes with its derivatives
     /// along the directions, and behind them the derivatives of the event's time, one for each direction.
     pub event_states: List<T>,
     /// The steps, where they were asked for.

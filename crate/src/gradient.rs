@@ -13,7 +13,7 @@ use std::fmt;
 use ndarray::{ArrayView2, ArrayView3, s};
 
 use crate::adjoint;
-use crate::control::{AllReduce, Whole};
+use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
 use crate::kernel::panels::Spare;
@@ -59,16 +59,16 @@ impl Default for GradientMethod {
 }
 
 /// A recorded solve: the solution, and what its gradients need. It has a copy of the parameters as they were.
-pub struct Trajectory<T> {
+pub struct Vjp<T> {
     /// The solution at the output times.
     pub solution: Solution<T>,
     problem: Problem<T>,
     kept: Retained<T>,
 }
 
-impl<T: Real> fmt::Debug for Trajectory<T> {
+impl<T: Real> fmt::Debug for Vjp<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trajectory").field("solution", &self.solution).finish_non_exhaustive()
+        f.debug_struct("Vjp").field("solution", &self.solution).finish_non_exhaustive()
     }
 }
 
@@ -123,7 +123,7 @@ impl<T: Real> Gradient<T> {
     }
 }
 
-/// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs for [`Trajectory::pullback`].
+/// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs for [`Vjp::pullback`].
 ///
 /// # Errors
 /// As `odeint`; `Budget` if a budget is too small for any way.
@@ -133,8 +133,8 @@ pub fn vjp<T: Real>(
     times: &[f64],
     options: &Options,
     method: &GradientMethod,
-) -> Result<Trajectory<T>> {
-    vjp_shared(field, y0, times, options, method, Box::new(Whole))
+) -> Result<Vjp<T>> {
+    vjp_shared(field, y0, times, options, method, Box::new(NoReduction))
 }
 
 /// As [`vjp`], for a part of a batch whose steps are shared.
@@ -145,7 +145,7 @@ pub(crate) fn vjp_shared<T: Real>(
     options: &Options,
     method: &GradientMethod,
     all_reduce: Box<dyn AllReduce>,
-) -> Result<Trajectory<T>> {
+) -> Result<Vjp<T>> {
     let mut problem = Problem::new(field, y0, times, options, true)?;
     problem.all_reduce = all_reduce;
     if let GradientMethod::Adjoint(backward) = method {
@@ -153,13 +153,13 @@ pub(crate) fn vjp_shared<T: Real>(
         backward.check_features(problem.state)?;
         backward.method.check_runge_kutta("the continuous adjoint")?;
         let (solution, failure) = problem.solve(&mut Discard)?;
-        return failure.map_or(Ok(()), Err).map(|()| Trajectory {
+        return failure.map_or(Ok(()), Err).map(|()| Vjp {
             solution,
             problem,
             kept: Retained::Continuous(backward.clone()),
         });
     }
-    Trajectory::record(problem, method, |problem, recorder| {
+    Vjp::record(problem, method, |problem, recorder| {
         let (solution, failure) = problem.solve(recorder)?;
         failure.map_or(Ok(solution), Err)
     })
@@ -185,7 +185,7 @@ fn sizes<T: Real>(problem: &Problem<T>) -> Footprint {
     }
 }
 
-impl<T: Real> Trajectory<T> {
+impl<T: Real> Vjp<T> {
     /// Runs a solve, and retains what an exact gradient needs.
     pub(crate) fn record(
         mut problem: Problem<T>,

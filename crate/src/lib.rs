@@ -143,7 +143,7 @@ pub use ndarray;
 pub use control::{Controller, Tolerances};
 pub use error::{Error, Result};
 pub use field::VectorField;
-pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
+pub use gradient::{Gradient, GradientMethod, Vjp, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
 pub use kernel::simd::dispatch::bits as register_bits;

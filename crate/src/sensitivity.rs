@@ -19,7 +19,7 @@ use ndarray::{
 use crate::error::{Error, Result, finite, finite_tangents};
 use crate::field::{Demand, Directions, VectorField};
 use crate::gradient::record::Record;
-use crate::gradient::{Gradient, GradientMethod, Trajectory};
+use crate::gradient::{Gradient, GradientMethod, Vjp};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled, reserve_in};
@@ -248,22 +248,22 @@ fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T],
 type ReadRows<'a, T> = dyn FnMut(usize, &mut [T], &mut [T]) + 'a;
 
 /// A recorded solve with its derivative along one direction, of which losses have second derivatives.
-pub struct TangentTrajectory<T> {
+pub struct JvpVjp<T> {
     /// That of [`odeint`](crate::odeint), bitwise.
     pub solution: Solution<T>,
     tangent: Buffer<T>,
-    both: Trajectory<T>,
+    both: Vjp<T>,
     parameters: usize,
     arguments: usize,
 }
 
-impl<T: Real> fmt::Debug for TangentTrajectory<T> {
+impl<T: Real> fmt::Debug for JvpVjp<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TangentTrajectory").field("solution", &self.solution).finish_non_exhaustive()
+        f.debug_struct("JvpVjp").field("solution", &self.solution).finish_non_exhaustive()
     }
 }
 
-impl<T: Real> TangentTrajectory<T> {
+impl<T: Real> JvpVjp<T> {
     /// Solves as [`odeint`](crate::odeint) does, along a direction in y0, parameters and arguments, and retains what the gradient
     /// method needs.
     ///
@@ -301,7 +301,7 @@ impl<T: Real> TangentTrajectory<T> {
         let options = Options { time_gradients: false, ..options.clone() };
         let (solution, problem, record) = traced(field, y0, times, direction, &options)?;
         let mut follower = Follower::new(field, y0, &problem, direction, true)?;
-        let both = Trajectory::record(follower.problem, method, |problem, recorder| {
+        let both = Vjp::record(follower.problem, method, |problem, recorder| {
             retrace(problem, &record, &mut follower.clocks, recorder)
         })?;
         let mut tangent = Buffer::zeroed(&problem.ledger, Purpose::Output, solution.flat().len())?;
@@ -320,7 +320,7 @@ impl<T: Real> TangentTrajectory<T> {
     /// `cotangent` ∂L/∂y and its `curvature` (∂²L/∂y²) ẏ, both `[times, batch, state]`.
     ///
     /// # Errors
-    /// As [`Trajectory::pullback`].
+    /// As [`Vjp::pullback`].
     pub fn pullback(&mut self, cotangent: ArrayView3<'_, T>, curvature: ArrayView3<'_, T>) -> Result<Gradient<T>> {
         let expected = self.solution.y().shape().to_vec();
         for (argument, given) in [("cotangent", &cotangent), ("curvature", &curvature)] {

@@ -7,7 +7,7 @@ mod run;
 
 use ndarray::{ArrayView2, ArrayView3};
 
-use crate::control::{AllReduce, Whole};
+use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite};
 use crate::field::{Demand, Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
@@ -92,7 +92,7 @@ pub fn odeint_partial<T: Real>(
     times: &[f64],
     options: &Options,
 ) -> Result<(Solution<T>, Option<Error>)> {
-    odeint_shared(field, y0, times, options, Box::new(Whole))
+    odeint_shared(field, y0, times, options, Box::new(NoReduction))
 }
 
 /// As [`odeint_partial`], for a part of a batch whose steps are shared.
@@ -160,7 +160,7 @@ impl<T: Real> Problem<T> {
             arguments: field.argument_size(),
             start,
             ledger,
-            all_reduce: Box::new(Whole),
+            all_reduce: Box::new(NoReduction),
         })
     }
 
@@ -175,7 +175,7 @@ impl<T: Real> Problem<T> {
             state,
             start,
             ledger: self.ledger.clone(),
-            all_reduce: Box::new(Whole),
+            all_reduce: Box::new(NoReduction),
         }
     }
 

@@ -20,7 +20,7 @@ use symplectic_adjoint::memory::Purpose;
 use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::progress::watch;
-use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
+use symplectic_adjoint::sensitivity::{JvpVjp, Tangents};
 use symplectic_adjoint::tableau;
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, Tolerances,
@@ -243,7 +243,7 @@ fn leapfrog_takes_times_of_its_own_and_events() {
     // What needs an extension of higher order, or the derivatives of the stages forward, is refused.
     let rates = [0.0; 4];
     let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };
-    let moved = ensemble::odeint_along(&own, circle.view(), &times, &options, &none, &directions);
+    let moved = ensemble::jvp(&own, circle.view(), &times, &options, &none, &directions);
     assert!(matches!(moved.map(|_| ()), Err(Error::Option { argument: "method", .. })));
     let adjoint = GradientMethod::Adjoint(Box::new(options.clone()));
     let adjoint = ensemble::vjp(&own, circle.view(), &times, &options, &none, Extras::default(), &adjoint);
@@ -281,7 +281,7 @@ fn some_alone<T: Real>(field: &dyn VectorField<T>, batch: usize, directions: boo
     let along = |y0: ArrayView2<'_, T>| {
         let rates = vec![T::of(0.5); y0.len()];
         let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };
-        ensemble::odeint_along(field, y0, &times, &options, &Changes::default(), &directions).unwrap().y.to_vec()
+        ensemble::jvp(field, y0, &times, &options, &Changes::default(), &directions).unwrap().y.to_vec()
     };
     let (y, gradient_all) = gradient(y0.view());
     let moved = directions.then(|| along(y0.view()));
@@ -417,7 +417,7 @@ fn neither_threads_nor_parts_change_a_bit() {
     let own = Lists::own(lists.iter().map(|times| &times[..]));
     let changes = Changes { jumps: pulses(batch), ..Changes::default() };
     let weights = |count: usize| (0..count).map(|k| (k as f64 * 0.7).sin()).collect::<Vec<f64>>();
-    let pull = |solved: &mut ensemble::Trajectories<f64>, w: &[f64]| {
+    let pull = |solved: &mut ensemble::Vjp<f64>, w: &[f64]| {
         solved.pullback(Cotangents { y: w, event_times: &[], event_states: &[] }).unwrap()
     };
     for times in [&shared, &own] {

@@ -5,7 +5,7 @@ use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::model::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, concat};
-use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
+use symplectic_adjoint::sensitivity::{JvpVjp, Tangents};
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Steps, Time, VectorField, jvp,
     odeint, sensitivities, vjp,
@@ -196,8 +196,7 @@ fn second_derivatives_are_differences_of_gradients() {
                 arguments: Some(its.view()),
                 ..Tangents::new(1)
             };
-            let mut recorded =
-                TangentTrajectory::record(&with, y0.view(), &times, &direction, options, method).unwrap();
+            let mut recorded = JvpVjp::record(&with, y0.view(), &times, &direction, options, method).unwrap();
             let phase = &recorded.solution.y() + &places;
             let curvature = phase.mapv(|y| -f64::cos(y)) * recorded.tangent();
             let product = recorded.pullback(phase.mapv(|y| -y.sin()).view(), curvature.view()).unwrap();

@@ -12,7 +12,7 @@ use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::{
     Activation, Architecture, Error, Gradient, GradientMethod, Method, Mlp, Options, Output, Real, Result, Solution,
-    Steps, Time, Trajectory, VectorField, ensemble, jvp, vjp,
+    Steps, Time, VectorField, Vjp, ensemble, jvp, vjp,
 };
 
 fn states<T: Real>(batch: usize, features: usize) -> Array2<T> {
@@ -145,7 +145,7 @@ fn what_threads_may_share() {
     shared::<(ensemble::Solution<f64>, ensemble::Gradient<f64>)>();
     shared::<Custom<f64, Decay>>();
     fn sent<S: Send>() {}
-    sent::<(Trajectory<f32>, ensemble::Trajectories<f64>, Integrator<f64>)>();
+    sent::<(Vjp<f32>, ensemble::Vjp<f64>, Integrator<f64>)>();
 }
 
 struct Decay;

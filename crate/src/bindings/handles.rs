@@ -16,4 +16,4 @@ pub use named::{architecture, energy, structure, trace};
 pub use numbers::{AnyBuffer, Dtype, Numbers, Source, copied};
 pub use optimizer::{AnyOptimizer, optimizer};
 pub use results::{AnyFieldVjp, AnyGradient, AnySolution, AnyTrajectory};
-pub use tangents::{Along, AnyJvp, AnyTangentTrajectory};
+pub use tangents::{Along, AnyJvp, AnyJvpVjp};

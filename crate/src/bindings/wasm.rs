@@ -18,7 +18,7 @@ use wasm_bindgen::prelude::*;
 use super::handles::{Dtype, Source};
 use super::options::{Entries, OptionValue};
 use super::records::{self, Datum, Record};
-use crate::control::{AllReduce, Whole};
+use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result};
 use crate::field::custom::RowField;
 use crate::kernel::real::Real;
@@ -193,7 +193,7 @@ impl AllReduce for SendWrapper<JsAllReduce> {
 fn shared(all_reduce: Option<JsAllReduce>) -> Box<dyn AllReduce> {
     match all_reduce {
         Some(all_reduce) => Box::new(SendWrapper::new(all_reduce)),
-        None => Box::new(Whole),
+        None => Box::new(NoReduction),
     }
 }
 

@@ -14,7 +14,7 @@ use super::course::{Course, Replay};
 use super::leaves::{Keep, Kept, solve};
 use super::problem::{Problem, Tools};
 use super::single::Single;
-use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Trajectories};
+use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Vjp};
 use crate::error::{Error, Result, finite_tangents};
 use crate::field::program::{Beside, ProgramField, map_along};
 use crate::field::{Directions, LaneSetup, Lanes, VectorField};
@@ -34,7 +34,7 @@ use crate::solve::{Options, Output, Steps};
 /// # Errors
 /// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program; `Grazing` where the time of an
 /// event counts that has no derivative; `NonFiniteResult` where a derivative overflows.
-pub fn odeint_along<T: Real>(
+pub fn jvp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &Lists,
@@ -88,27 +88,27 @@ fn copy_rows<T: Copy>((to, width, first): (&mut [T], usize, usize), from: (&[T],
 }
 
 /// An ensemble with its derivatives along one direction, solved, with what products with second derivatives need.
-pub struct TrajectoriesAlong<T> {
-    /// That of [`odeint_along`], bitwise.
+pub struct JvpVjp<T> {
+    /// That of [`jvp`], bitwise.
     pub solution: Solution<T>,
-    both: Trajectories<T>,
+    both: Vjp<T>,
     state: usize,
     parameters: usize,
     arguments: usize,
 }
 
-impl<T: Real> fmt::Debug for TrajectoriesAlong<T> {
+impl<T: Real> fmt::Debug for JvpVjp<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrajectoriesAlong").field("solution", &self.solution).finish_non_exhaustive()
+        f.debug_struct("JvpVjp").field("solution", &self.solution).finish_non_exhaustive()
     }
 }
 
-/// Solves as [`odeint_along`] does along one direction, and retains what the gradient method needs.
+/// Solves as [`jvp`] does along one direction, and retains what the gradient method needs.
 ///
 /// # Errors
-/// As [`odeint_along`] and [`vjp`](super::vjp); `Option` for several directions, where times move, for events, whose times do, and for the
+/// As [`jvp`] and [`vjp`](super::vjp); `Option` for several directions, where times move, for events, whose times do, and for the
 /// continuous adjoint.
-pub fn vjp_along<T: Real>(
+pub fn vjp_of_jvp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &Lists,
@@ -116,7 +116,7 @@ pub fn vjp_along<T: Real>(
     changes: &Changes,
     direction: &Directions<'_, T>,
     method: &GradientMethod,
-) -> Result<TrajectoriesAlong<T>> {
+) -> Result<JvpVjp<T>> {
     if direction.count != 1 {
         return Err(Error::option("direction", "one direction", direction.count));
     }
@@ -133,22 +133,22 @@ pub fn vjp_along<T: Real>(
     let Traced { problem, solution, courses } = Traced::new(field, y0, times, &options, changes, direction)?;
     let (moving, tools) = moving((field, y0), &problem, changes, (direction, 0), &courses, true)?;
     let (parameters, arguments, n) = (problem.parameters, problem.arguments, problem.state);
-    let both = Trajectories::record(moving, tools, method)?;
+    let both = Vjp::record(moving, tools, method)?;
     let mut y = Buffer::copied(&problem.ledger, Purpose::Output, &both.solution.y)?;
     for (to, from) in y.chunks_exact_mut(2 * n).zip(solution.y.chunks_exact(n)) {
         to[..n].copy_from_slice(from);
         finite_tangents(&to[n..])?;
     }
     let solution = Solution { y, peak: problem.ledger.peak(), ..solution };
-    Ok(TrajectoriesAlong { solution, both, state: n, parameters, arguments })
+    Ok(JvpVjp { solution, both, state: n, parameters, arguments })
 }
 
-impl<T: Real> TrajectoriesAlong<T> {
+impl<T: Real> JvpVjp<T> {
     /// The product of a loss's second derivatives in y0, parameters and arguments with the direction, from rows
     /// [(∂²L/∂y²) ẏ, ∂L/∂y], laid out as those of the solution.
     ///
     /// # Errors
-    /// As [`Trajectories::pullback`].
+    /// As [`Vjp::pullback`].
     pub fn pullback(&mut self, cotangents: &[T]) -> Result<Gradient<T>> {
         let Self { both, state, parameters, arguments, .. } = self;
         let product = both.pullback(Cotangents { y: cotangents, event_times: &[], event_states: &[] })?;

@@ -25,16 +25,16 @@ use crate::solve::{GradientStats, Options};
 use crate::threads;
 
 /// An ensemble, solved, with what its gradients need.
-pub struct Trajectories<T> {
+pub struct Vjp<T> {
     /// The solution.
     pub solution: Solution<T>,
     problem: Problem<T>,
     mode: Mode<T>,
 }
 
-impl<T: Real> fmt::Debug for Trajectories<T> {
+impl<T: Real> fmt::Debug for Vjp<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trajectories").field("solution", &self.solution).finish_non_exhaustive()
+        f.debug_struct("Vjp").field("solution", &self.solution).finish_non_exhaustive()
     }
 }
 
@@ -70,12 +70,12 @@ pub fn vjp<T: Real>(
     changes: &Changes,
     extras: Extras,
     method: &GradientMethod,
-) -> Result<Trajectories<T>> {
+) -> Result<Vjp<T>> {
     if let GradientMethod::Adjoint(backward) = method {
         return continuous(field, y0, times, options, changes, extras, backward);
     }
     let (problem, tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, true)?;
-    Trajectories::record(problem, tools, method)
+    Vjp::record(problem, tools, method)
 }
 
 /// As [`vjp`], for the continuous adjoint with these options.
@@ -87,7 +87,7 @@ fn continuous<T: Real>(
     changes: &Changes,
     extras: Extras,
     backward: &Options,
-) -> Result<Trajectories<T>> {
+) -> Result<Vjp<T>> {
     backward.check()?;
     backward.check_features(field.state_size())?;
     backward.method.check_runge_kutta("the continuous adjoint")?;
@@ -98,10 +98,10 @@ fn continuous<T: Real>(
     let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
     let solution = solve(&problem, &mut tools, None)?.0;
     let workers = tools.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
-    Ok(Trajectories { solution, problem, mode: Mode::Continuous(workers) })
+    Ok(Vjp { solution, problem, mode: Mode::Continuous(workers) })
 }
 
-impl<T: Real> Trajectories<T> {
+impl<T: Real> Vjp<T> {
     /// Where its memory is counted.
     pub(super) fn ledger(&self) -> Ledger {
         self.problem.ledger.clone()

@@ -43,7 +43,7 @@ fn second_derivatives_go_through_jumps() {
     let own = field.with_arguments(arguments.view()).unwrap();
     for method in [GradientMethod::Symplectic, GradientMethod::Baseline, GradientMethod::Aca] {
         let (start, directions) = (y0.view(), rates.directions(1));
-        let mut recorded = ensemble::vjp_along(&own, start, &times, &options, &changes, &directions, &method).unwrap();
+        let mut recorded = ensemble::vjp_of_jvp(&own, start, &times, &options, &changes, &directions, &method).unwrap();
         // ½ Σ y², of which the cotangent is y and the curvature ẏ.
         let both: Vec<f64> = recorded
             .solution
@@ -61,7 +61,8 @@ fn second_derivatives_go_through_jumps() {
     let (_, event) = bouncer();
     let events = Changes { events: vec![event], ..Changes::default() };
     let (start, directions) = (y0.view(), rates.directions(1));
-    let refused = ensemble::vjp_along(&own, start, &times, &options, &events, &directions, &GradientMethod::Symplectic);
+    let refused =
+        ensemble::vjp_of_jvp(&own, start, &times, &options, &events, &directions, &GradientMethod::Symplectic);
     assert!(matches!(refused.map(|_| ()), Err(Error::Option { argument: "events", .. })));
 }
 
@@ -100,7 +101,7 @@ fn derivatives_along_directions_are_the_transpose_of_gradients() {
     let w: Vec<f64> = (0..3 * times.len()).map(|k| (k as f64).cos()).collect();
     let none = Changes::default();
     for options in cases::<f64>() {
-        let moved = ensemble::odeint_along(&own, y0.view(), &times, &options, &none, &rates.directions(2)).unwrap();
+        let moved = ensemble::jvp(&own, y0.view(), &times, &options, &none, &rates.directions(2)).unwrap();
         let mut all =
             ensemble::vjp(&own, y0.view(), &times, &options, &none, Extras::default(), &GradientMethod::Symplectic)
                 .unwrap();
@@ -134,9 +135,9 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
         let (rates, none) = (Rates::<T>::new(1, batch), Changes::default());
         let tolerance = if T::DTYPE == "float32" { 1e-4 } else { 1e-7 };
         let options = Options { rtol: tolerance, atol: tolerance, ..Options::new(Method::named("dopri5").unwrap()) };
-        let moved = ensemble::odeint_along(&own, y0.view(), &times, &options, &none, &rates.directions(1)).unwrap();
+        let moved = ensemble::jvp(&own, y0.view(), &times, &options, &none, &rates.directions(1)).unwrap();
         let threads = Options { threads: 2, ..options.clone() };
-        let other = ensemble::odeint_along(&own, y0.view(), &times, &threads, &none, &rates.directions(1)).unwrap();
+        let other = ensemble::jvp(&own, y0.view(), &times, &threads, &none, &rates.directions(1)).unwrap();
         assert_eq!(bits(moved.y.iter().copied()), bits(other.y.iter().copied()));
 
         // ½ Σ y², of which the cotangent is y and the curvature ẏ.
@@ -148,7 +149,7 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
                 .iter()
                 .map(|method| {
                     let mut recorded =
-                        ensemble::vjp_along(&own, y0.view(), &times, &options, &none, &rates.directions(1), method)
+                        ensemble::vjp_of_jvp(&own, y0.view(), &times, &options, &none, &rates.directions(1), method)
                             .unwrap();
                     assert_eq!(bits(recorded.solution.y.iter().copied()), bits(moved.y.iter().copied()));
                     let w = both(&recorded.solution.y);
@@ -169,7 +170,7 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
             let (first, count) = (times.start(i), times.of(i).len());
             let start = y0.slice(s![i..i + 1, ..]);
             let lists = Lists::shared(times.of(i));
-            let solo = ensemble::odeint_along(&own, start, &lists, &options, &none, &alone.directions(1)).unwrap();
+            let solo = ensemble::jvp(&own, start, &lists, &options, &none, &alone.directions(1)).unwrap();
             let ours = &moved.y[6 * first..6 * (first + count)];
             assert_eq!(bits(ours.iter().copied()), bits(solo.y.iter().copied()), "{i}");
 
@@ -181,8 +182,7 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
                 ..Tangents::new(1)
             };
             let method = GradientMethod::Symplectic;
-            let mut together =
-                TangentTrajectory::record(&own, start, times.of(i), &tangents, &options, &method).unwrap();
+            let mut together = JvpVjp::record(&own, start, times.of(i), &tangents, &options, &method).unwrap();
             let close = |ours: T, theirs: T, size: f64| {
                 assert!((ours.wide() - theirs.wide()).abs() <= rounding * (1.0 + size), "{i}: {ours} {theirs}");
             };
@@ -220,7 +220,7 @@ fn directions_are_refused_where_they_cannot_be_followed() {
     let rates = Rates::<f64>::new(1, 1);
     let good = rates.directions(1);
     let none = Changes::default();
-    let named = |directions: Directions<'_, f64>| match ensemble::odeint_along(
+    let named = |directions: Directions<'_, f64>| match ensemble::jvp(
         &own,
         starts(1).view(),
         &times,
@@ -261,7 +261,7 @@ fn a_jump_may_take_arguments_and_amounts_as_one_value() {
         let own = field.with_arguments(arguments.view()).unwrap();
         let directions = Directions { count: 1, y0: None, parameters: None, arguments: Some(&[1.0]), times: None };
         let start = array![[1.0, 1.0]];
-        let along = ensemble::odeint_along(&own, start.view(), &times, &options, &changes, &directions).unwrap();
+        let along = ensemble::jvp(&own, start.view(), &times, &options, &changes, &directions).unwrap();
         along.y[6..].to_vec()
     });
     // (a, 3) e^{−a/2} at the end, by a.

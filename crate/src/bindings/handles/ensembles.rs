@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::numbers::{Erased, Numbers, Source, copied};
 use super::results::AnyGradient;
 use crate::ensemble::{
-    Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, Lists, Occurrence, Solution,
-    Trajectories, TrajectoriesAlong,
+    Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, JvpVjp, Lists, Occurrence,
+    Solution, Vjp,
 };
 use crate::error::{Error, Result};
 use crate::gradient::GradientStats;
@@ -163,8 +163,8 @@ pub struct Ensemble<T> {
 
 enum Solved<T> {
     Alone(Box<Solution<T>>),
-    Kept(Box<Trajectories<T>>),
-    Along(Box<TrajectoriesAlong<T>>),
+    Kept(Box<Vjp<T>>),
+    Along(Box<JvpVjp<T>>),
 }
 
 impl<T: Erased> Ensemble<T> {
@@ -172,11 +172,11 @@ impl<T: Erased> Ensemble<T> {
         Self::of(Solved::Alone(Box::new(solution)), part)
     }
 
-    pub fn kept(trajectories: Trajectories<T>, part: Option<usize>) -> Self {
+    pub fn kept(trajectories: Vjp<T>, part: Option<usize>) -> Self {
         Self::of(Solved::Kept(Box::new(trajectories)), part)
     }
 
-    pub fn along(trajectories: TrajectoriesAlong<T>) -> Self {
+    pub fn along(trajectories: JvpVjp<T>) -> Self {
         Self::of(Solved::Along(Box::new(trajectories)), None)
     }
 

@@ -3,7 +3,7 @@
 use super::ensembles::{AnyEnsemble, AnyIntegrator};
 use super::numbers::{AnyBuffer, Numbers, NumbersMut, Source};
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
-use super::tangents::{Along, AnyJvp, AnyTangentTrajectory};
+use super::tangents::{Along, AnyJvp, AnyJvpVjp};
 use crate::bindings::options::Entries;
 use crate::control::AllReduce;
 use crate::error::{Error, Result};
@@ -88,12 +88,7 @@ pub trait AnyField {
     fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
 
     /// A solve with its derivative along one direction that keeps what second derivatives need.
-    fn record_tangent(
-        &self,
-        start: Start<'_>,
-        along: Along<'_>,
-        options: Entries,
-    ) -> Result<Box<dyn AnyTangentTrajectory>>;
+    fn record_tangent(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvpVjp>>;
 
     /// A flow with a copy of this network.
     fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>>;

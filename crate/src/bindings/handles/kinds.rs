@@ -6,7 +6,7 @@ use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, EnsemblePlan, Integ
 use super::field::{AnyField, Point, Start};
 use super::numbers::{AnyBuffer, Dtype, Erased, Numbers, NumbersMut, Source, copied, rows};
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
-use super::tangents::{Along, AnyJvp, AnyTangentTrajectory, with_directions};
+use super::tangents::{Along, AnyJvp, AnyJvpVjp, with_directions};
 use crate::bindings::options::{self, Entries};
 use crate::control::AllReduce;
 use crate::ensemble::{self, Integrator};
@@ -21,7 +21,7 @@ use crate::model::cnf::{Cnf, Trace};
 use crate::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use crate::model::{Architecture, Mlp};
 use crate::program::Program;
-use crate::sensitivity::{self, TangentTrajectory};
+use crate::sensitivity::{self, JvpVjp};
 use crate::solve::odeint_shared;
 
 /// The kinds of vector field; each is behind one box.
@@ -252,11 +252,12 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
             with_directions(&along, |directions| {
                 Ok(match keep {
                     true => {
-                        let solved = ensemble::vjp_along(field, y0, &times, &options, &changes, directions, &gradient)?;
+                        let solved =
+                            ensemble::vjp_of_jvp(field, y0, &times, &options, &changes, directions, &gradient)?;
                         Box::new(Ensemble::along(solved)) as Box<dyn AnyEnsemble>
                     }
                     false => {
-                        let solved = ensemble::odeint_along(field, y0, &times, &options, &changes, directions)?;
+                        let solved = ensemble::jvp(field, y0, &times, &options, &changes, directions)?;
                         Box::new(Ensemble::alone(solved, None))
                     }
                 })
@@ -287,20 +288,15 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         })
     }
 
-    fn record_tangent(
-        &self,
-        start: Start<'_>,
-        along: Along<'_>,
-        options: Entries,
-    ) -> Result<Box<dyn AnyTangentTrajectory>> {
+    fn record_tangent(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvpVjp>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
             let recorded = with_directions(&along, |direction| {
-                TangentTrajectory::record_along(field, y0, &times, direction, &options, &gradient)
+                JvpVjp::record_along(field, y0, &times, direction, &options, &gradient)
             })?;
-            Ok(Box::new(recorded) as Box<dyn AnyTangentTrajectory>)
+            Ok(Box::new(recorded) as Box<dyn AnyJvpVjp>)
         })
     }
 

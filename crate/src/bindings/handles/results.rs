@@ -3,7 +3,7 @@
 use super::numbers::{Erased, Numbers, Source};
 use crate::error::{Error, Result};
 use crate::field::FieldVjp;
-use crate::gradient::{Gradient, GradientStats, Trajectory};
+use crate::gradient::{Gradient, GradientStats, Vjp};
 use crate::memory::Bytes;
 use crate::solve::{Solution, Stats};
 
@@ -68,7 +68,7 @@ pub trait AnyTrajectory {
     fn pullback(&mut self, cotangent: &dyn Source) -> Result<Box<dyn AnyGradient>>;
 }
 
-impl<T: Erased> AnyTrajectory for Trajectory<T> {
+impl<T: Erased> AnyTrajectory for Vjp<T> {
     fn solution(&self) -> &dyn AnySolution {
         &self.solution
     }

@@ -5,7 +5,7 @@ use super::results::{AnyGradient, AnySolution};
 use crate::error::{Error, Result};
 use crate::field::Directions;
 use crate::memory::Bytes;
-use crate::sensitivity::{Jvp, TangentTrajectory};
+use crate::sensitivity::{Jvp, JvpVjp};
 
 /// Directions along which a solve's inputs move.
 pub struct Along<'a> {
@@ -57,7 +57,7 @@ impl<T: Erased> AnyJvp for Jvp<T> {
 }
 
 /// A solve with its derivative along a direction, of which losses have second derivatives.
-pub trait AnyTangentTrajectory {
+pub trait AnyJvpVjp {
     fn solution(&self) -> &dyn AnySolution;
     /// `[times, batch, state]`.
     fn tangent(&self) -> Numbers<'_>;
@@ -65,13 +65,13 @@ pub trait AnyTangentTrajectory {
     fn pullback(&mut self, cotangent: &dyn Source, curvature: &dyn Source) -> Result<Box<dyn AnyGradient>>;
 }
 
-impl<T: Erased> AnyTangentTrajectory for TangentTrajectory<T> {
+impl<T: Erased> AnyJvpVjp for JvpVjp<T> {
     fn solution(&self) -> &dyn AnySolution {
         &self.solution
     }
 
     fn tangent(&self) -> Numbers<'_> {
-        T::numbers(TangentTrajectory::tangent(self).to_slice().expect("row-major"))
+        T::numbers(JvpVjp::tangent(self).to_slice().expect("row-major"))
     }
 
     fn pullback(&mut self, cotangent: &dyn Source, curvature: &dyn Source) -> Result<Box<dyn AnyGradient>> {

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use send_wrapper::SendWrapper;
 
 use super::memory::in_scope;
-use crate::control::{AllReduce, Whole};
+use crate::control::{AllReduce, NoReduction};
 use crate::error;
 use crate::error::Error;
 use crate::field::custom::RowField;
@@ -134,7 +134,7 @@ impl AllReduce for SendWrapper<JsAllReduce> {
 
 /// With whom the steps of a batch are shared, if with anybody.
 pub fn shared(env: Env, all_reduce: Option<Object<'_>>) -> Result<Box<dyn AllReduce>> {
-    let Some(all_reduce) = all_reduce else { return Ok(Box::new(Whole)) };
+    let Some(all_reduce) = all_reduce else { return Ok(Box::new(NoReduction)) };
     let sum: Function<'_, FnArgs<(f64, u32)>, Option<f64>> = all_reduce.get_named_property("sum")?;
     let samples: u32 = all_reduce.get_named_property("samples")?;
     let sum = sum.bind(all_reduce)?.create_ref()?;

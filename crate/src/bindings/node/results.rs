@@ -7,8 +7,7 @@ use super::held::Held;
 use super::memory::{JsSource, address, fill};
 use super::{object, or_undefined, thrown};
 use crate::bindings::handles::{
-    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
-    AnyTrajectory,
+    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnyJvpVjp, AnySolution, AnyTrajectory,
 };
 use crate::bindings::records;
 use crate::error::Error;
@@ -414,10 +413,10 @@ impl Moved {
 
 /// A solve with its derivative along a direction.
 #[napi]
-pub struct RecordedTangent(Held<Box<dyn AnyTangentTrajectory>>);
+pub struct RecordedTangent(Held<Box<dyn AnyJvpVjp>>);
 
 impl RecordedTangent {
-    pub fn new(recorded: Box<dyn AnyTangentTrajectory>) -> Self {
+    pub fn new(recorded: Box<dyn AnyJvpVjp>) -> Self {
         Self(Held::new(recorded))
     }
 }

@@ -5,8 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::{JsResult, JsSource, thrown};
 use crate::bindings::handles::{
-    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
-    AnyTrajectory,
+    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnyJvpVjp, AnySolution, AnyTrajectory,
 };
 use crate::bindings::records;
 use crate::error::Error;
@@ -303,7 +302,7 @@ impl Moved {
 
 /// A solve with its derivative along a direction.
 #[wasm_bindgen]
-pub struct RecordedTangent(pub(super) Box<dyn AnyTangentTrajectory>);
+pub struct RecordedTangent(pub(super) Box<dyn AnyJvpVjp>);
 
 #[wasm_bindgen]
 impl RecordedTangent {
