@@ -137,7 +137,7 @@ export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
 export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
-export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
+export { type Condition, concat, constant, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export {
   type Flow,

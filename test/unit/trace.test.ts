@@ -1,7 +1,7 @@
 // Traced functions: what each operation means, and what is said where one cannot be recorded.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { SymplecticAdjointError } from "../../ts/checks/errors.js";
+import type { ErrorCode, SymplecticAdjointError } from "../../ts/checks/errors.js";
 import { init } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
@@ -17,7 +17,7 @@ import type { Program } from "../../ts/trace/graph.js";
 import { nn } from "../../ts/trace/nn.js";
 import * as operations from "../../ts/trace/operations.js";
 import { parametersIn, programOf, stateIn } from "../../ts/trace/program.js";
-import { concat, type Operand, type Value, where } from "../../ts/trace/value.js";
+import { concat, constant, type Operand, type Value, where } from "../../ts/trace/value.js";
 import { adam } from "../../ts/train/optimizer.js";
 import { numbers, thrown } from "./helpers.js";
 import { BINARY, interpret, normalCdf, UNARY } from "./interpreter.js";
@@ -1142,4 +1142,65 @@ test("names of a file's parameters reach no prototype", () => {
   const options = { program, entries, states: [], arguments: {}, dtype: "float64" };
   expect(readRecipe("recipe", { kind: "program", options })).toMatchObject({ options: { entries } });
   for (const name of ["a", "b", "d"]) expect(name in {}).toBe(false);
+});
+
+test("known vectors and matrices are constants, without a gradient", () => {
+  const matrix = [
+    [0, 1, -2],
+    [0.5, -1, 3],
+    [2, 0, 1],
+  ];
+  using field = vectorField({
+    state: 3,
+    dtype: "float64",
+    parameters: { k: 2 },
+    slope: ({ state, parameters: { k } }) =>
+      constant(matrix)
+        .matvec(state)
+        .mul(k)
+        .add(constant([1, -0, 3])),
+  });
+  expect(field.parameters.length).toBe(1);
+  const y = Float64Array.of(1, 2, -1, 0.5, 0, 4);
+  const expected = [0, 1].flatMap((sample) =>
+    matrix.map(
+      (row, i) => 2 * row.reduce((sum, a, j) => sum + a * (y[3 * sample + j] as number), 0) + ([1, 0, 3][i] as number),
+    ),
+  );
+  expect([...field.evaluate(0, y)]).toEqual(expected);
+  const { y: pulled } = field.vjp(0, y.slice(0, 3), Float64Array.of(1, 0, 2));
+  expect([...pulled]).toEqual([8, 2, 0]);
+  // It travels with a model, and may be as large as a value is.
+  expect([...load(save(field)).field.evaluate(0, y)]).toEqual(expected);
+  const wide = Float64Array.from({ length: 300 }, (_, i) => i);
+  using scaled = vectorField({ state: 300, dtype: "float64", slope: ({ state }) => state.mul(constant(wide)) });
+  expect([...scaled.evaluate(0, new Float64Array(300).fill(2))]).toEqual([...wide.map((x) => 2 * x)]);
+  const refusal = (code: ErrorCode, numbers: unknown) =>
+    thrown(code, () => vectorField({ state: 2, slope: ({ state }) => state.add(constant(numbers as never)) })).message;
+  expect(refusal("DTYPE", 3)).toMatch(
+    /^constant's argument: expected an array of numbers, or of rows of them, given 3/,
+  );
+  expect(refusal("NON_FINITE", [1, Number.NaN])).toMatch(/^constant's argument: expected finite numbers/);
+  expect(refusal("SHAPE", [[1, 2], [3]])).toMatch(/^constant's argument\[1\]/);
+  expect(thrown("CALLBACK", () => constant([1])).message).toMatch(/traced/);
+});
+
+test("softmax and logSumExp neither overflow nor differ from their formulas", () => {
+  const numbers = [0.3, -1.2, 2, 0.7, -0.4];
+  using f = differentiable({
+    inputs: { x: 5 },
+    dtype: "float64",
+    apply: ({ inputs: { x } }) => concat(operations.softmax(x), operations.logSumExp(x)),
+  });
+  for (const shift of [0, 1000, -1000]) {
+    const x = Float64Array.from(numbers, (number) => number + shift);
+    const powers = numbers.map(Math.exp);
+    const total = powers.reduce((sum, power) => sum + power);
+    const all = [...f.evaluate({ x })];
+    for (const [i, power] of powers.entries()) expect(all[i]).toBeCloseTo(power / total, 12);
+    expect(all[5]).toBeCloseTo(shift + Math.log(total), 12);
+    // ∂ logSumExp / ∂x = softmax.
+    const pulled = f.vjp({ x }, Float64Array.of(0, 0, 0, 0, 0, 1)).inputs;
+    for (const [i, power] of powers.entries()) expect(pulled.x?.[i]).toBeCloseTo(power / total, 12);
+  }
 });

@@ -66,6 +66,7 @@ export class Graph {
 function operandPlaces([name, ...rest]: Node): readonly [first: number, end: number] {
   switch (name) {
     case "constant":
+    case "constants":
     case "time":
     case "parameter":
     case "state":

@@ -85,6 +85,12 @@ export const mean = (x: Operand): Value => lifted("mean's argument", x).mean();
 /** The square root of the sum of squares of all rows, one number; it has no derivative where all rows are 0. */
 export const norm = (x: Operand): Value => lifted("norm's argument", x).norm();
 
+/** log Σ e^x over all rows, one number; it does not overflow. */
+export const logSumExp = (x: Operand): Value => lifted("logSumExp's argument", x).logSumExp();
+
+/** e^x / Σ e^x, row by row: positive numbers whose sum is 1. It does not overflow. */
+export const softmax = (x: Operand): Value => lifted("softmax's argument", x).softmax();
+
 /** a + b, row by row; a single row counts for all. */
 export const add = (a: Operand, b: Operand): Value => lifted("add's first argument", a).add(b);
 

@@ -1,9 +1,10 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
-import { checkSome } from "../checks/arrays.js";
+import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
+import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
 /** What an operation takes: a value, or a finite number. */
 export type Operand = Value | number;
@@ -241,6 +242,18 @@ export class Value {
     return this.square().sum().sqrt();
   }
 
+  /** log Σ e^x over all rows, one number; it does not overflow. */
+  logSumExp(): Value {
+    const most = largest(this);
+    return this.sub(most).exp().sum().log().add(most);
+  }
+
+  /** e^x / Σ e^x, row by row: positive numbers whose sum is 1. It does not overflow. */
+  softmax(): Value {
+    const powers = this.sub(largest(this)).exp();
+    return powers.div(powers.sum());
+  }
+
   /** One row, from 0; counted from the end if negative. */
   at(row: number): Value {
     const start = Number.isInteger(row) && row < 0 ? row + this.length : row;
@@ -439,6 +452,13 @@ function likeArrays(length: number): void {
   }
 }
 
+/** The largest row, one number. */
+function largest(value: Value): Value {
+  if (value.length === 1) return value;
+  const half = Math.ceil(value.length / 2);
+  return largest(value.slice(0, half).max(value.slice(value.length - half)));
+}
+
 const rowsText = ({ length }: { readonly length: number }) => `${length} row${length === 1 ? "" : "s"}`;
 
 /** A new value, of operands that are known to belong here. */
@@ -471,6 +491,27 @@ export function lifted(name: string, operand: unknown, self?: Value): Value {
   if (!Number.isFinite(operand)) throw refused("NON_FINITE", argument, "a value or a finite number", String(operand));
   const graph = activeGraph();
   return new Value(graph, graph.constant(operand));
+}
+
+/**
+ * A vector or a matrix that is known when a function is traced, and no parameter: it has no gradient. Functions and equations are traced
+ * once, so it keeps the numbers that it has then.
+ *
+ * @param numbers - Finite numbers: a flat array, or rows of a matrix, `[[1, 2], [3, 4]]`, whose value has its numbers row by row, as
+ *   `matvec` takes them.
+ * @returns A value with as many rows as there are numbers.
+ * @throws `CALLBACK` outside a traced function; `SHAPE`, `DTYPE` and `NON_FINITE` for other numbers.
+ */
+export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
+  const graph = activeGraph();
+  const where = "constant's argument";
+  if (!isArray(numbers) && !ArrayBuffer.isView(numbers)) {
+    throw refused("DTYPE", where, "an array of numbers, or of rows of them", given(numbers));
+  }
+  const { flat } = nestedNumbers(where, numbers, 0);
+  checkFinite(where, flat);
+  // JSON knows no −0.
+  return new Value(graph, graph.add(["constants", ...Array.from(flat, (number) => number + 0)], flat.length, true));
 }
 
 /** What records of values are called in messages. Whatever is read of one but its names throws. */
