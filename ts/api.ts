@@ -84,6 +84,11 @@ export {
 export type { EventTangents } from "./solve/along.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
 export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
+export {
+  type HessianVectorProduct,
+  hessianVectorProduct,
+  type LossWithCurvature,
+} from "./solve/hessian-vector-product.js";
 export type {
   EventCotangents,
   Events,
@@ -92,6 +97,7 @@ export type {
   Steps,
   TrajectoryStats,
 } from "./solve/independent.js";
+export { type IndependentSolutionJvp, jvp, type SolutionJvp } from "./solve/jvp.js";
 export { odeint } from "./solve/odeint.js";
 export type {
   AdjointOptions,
@@ -117,20 +123,10 @@ export type {
   SolveStats,
   Vjp,
 } from "./solve/results.js";
-export {
-  type HessianVectorProduct,
-  hessianVectorProduct,
-  type IndependentSolutionJvp,
-  jvp,
-  type LossWithCurvature,
-  type Sensitivities,
-  type SensitivityOptions,
-  type SolutionJvp,
-  sensitivities,
-  type Tangents,
-} from "./solve/sensitivity.js";
+export { type Sensitivities, type SensitivityOptions, sensitivities } from "./solve/sensitivities.js";
 export { series } from "./solve/series.js";
 export { restoreSolver, type SavedSolver, type Solver, type SolverOptions, solver } from "./solve/solver.js";
+export type { Tangents } from "./solve/tangents.js";
 export { formula } from "./trace/formula.js";
 export { grad } from "./trace/grad.js";
 export type { NestedNumbers } from "./trace/nested.js";
