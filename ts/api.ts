@@ -72,15 +72,15 @@ export {
 export { type LoadedField, load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
-export {
-  type IndependentPoolLoss,
-  type IndependentPoolVjp,
-  type ParallelOptions,
-  type Pool,
-  type PoolPullback,
-  type PoolVjp,
-  parallel,
-} from "./parallel/pool.js";
+export { parallel } from "./parallel/pool.js";
+export type {
+  IndependentPoolLoss,
+  IndependentPoolVjp,
+  ParallelOptions,
+  Pool,
+  PoolPullback,
+  PoolVjp,
+} from "./parallel/pool-types.js";
 export type { EventTangents } from "./solve/along.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
 export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";

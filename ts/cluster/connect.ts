@@ -18,7 +18,8 @@ import { type FieldNames, type NamesOfField, type WasmField, wasmField } from ".
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
 import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
-import { type IndependentPoolVjp, registerPool } from "../parallel/pool.js";
+import { registerPool } from "../parallel/pool.js";
+import type { IndependentPoolVjp } from "../parallel/pool-types.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,

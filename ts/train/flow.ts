@@ -20,7 +20,8 @@ import {
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
 import { wasmField } from "../fields/field.js";
-import { type Pool, poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, gradientRules, readOptions as readSolve } from "../solve/options.js";

@@ -15,7 +15,8 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, type FieldNames, useField } from "../fields/field.js";
-import { type Pool, poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";

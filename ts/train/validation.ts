@@ -16,7 +16,7 @@ import {
   rule,
 } from "../checks/rules.js";
 import { type Field, wasmField } from "../fields/field.js";
-import type { Pool } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { lossOf } from "../solve/gradient.js";
 import type { IndependentSolution } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
