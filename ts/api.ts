@@ -83,7 +83,13 @@ export type {
 } from "./parallel/pool-types.js";
 export type { EventTangents } from "./solve/along.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
-export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
+export {
+  type IndependentLoss,
+  type IndependentValueAndGradient,
+  type IndependentVjp,
+  valueAndGrad,
+  vjp,
+} from "./solve/gradient.js";
 export {
   type HessianVectorProduct,
   hessianVectorProduct,
@@ -121,6 +127,7 @@ export type {
   Retention,
   Solution,
   SolveStats,
+  ValueAndGradient,
   Vjp,
 } from "./solve/results.js";
 export { type Sensitivities, type SensitivityOptions, sensitivities } from "./solve/sensitivities.js";

@@ -39,7 +39,7 @@ import {
 } from "./sweep-queue.js";
 import { type Json, jobKey, type Report, type TrialFunction } from "./trials.js";
 
-/** What to try, how often, and where. */
+/** What `sweep` tries, how often, and where; `run` and `space` are required, and `trials` unless the sampler is `grid`. */
 export interface SweepOptions extends ServerOptions {
   /**
    * What a trial runs: the name of a task that workers offer (see `tasks` of `join`, and `--module` of the command), with trials sent
@@ -167,7 +167,7 @@ export type SweepEvent =
   | {
       /** A run of a trial has ended. */
       readonly kind: "trial";
-      /** The trial, with what it found. */
+      /** With kind `trial`: the trial, with what it found. */
       readonly result: TrialResult;
       /** How far the sweep is. */
       readonly status: SweepStatus;
@@ -175,11 +175,11 @@ export type SweepEvent =
   | {
       /** A rung begins. */
       readonly kind: "rung";
-      /** The number of the rung, from 0. */
+      /** With kind `rung`: the number of the rung, from 0. */
       readonly rung: number;
       /** The budget of its trials; undefined without successive halving. */
       readonly budget: number | undefined;
-      /** How many trials run at this rung. */
+      /** With kind `rung`: how many trials run at this rung. */
       readonly trials: number;
     }
   | {

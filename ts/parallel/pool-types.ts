@@ -2,10 +2,10 @@
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
 import type { Lists } from "../solve/changes.js";
-import type { IndependentLoss } from "../solve/gradient.js";
+import type { IndependentLoss, IndependentValueAndGradient } from "../solve/gradient.js";
 import type { EventCotangents, IndependentGradient, IndependentSolution } from "../solve/independent.js";
 import type { GradientOptions, Independent } from "../solve/options.js";
-import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
+import type { Gradient, LossAndCotangent, Solution, ValueAndGradient } from "../solve/results.js";
 
 /** Options of `parallel`: how many workers, and where their source is. */
 export interface ParallelOptions {
@@ -20,6 +20,7 @@ export interface ParallelOptions {
 
 /** The transpose of a solve in a pool. */
 export interface PoolPullback<D extends Dtype = Dtype, A extends string = string> {
+  /** Returns a promise of the gradient, for ∂L/∂y `[times, batch, state]`, at the parameters that the solve was made with. */
   (cotangent: ArrayOf<D>): Promise<Gradient<D, A>>;
   /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
@@ -27,9 +28,9 @@ export interface PoolPullback<D extends Dtype = Dtype, A extends string = string
 
 /** The transpose, in a pool, of a solve whose trajectories take their own steps. */
 export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`; with events and statistics of each trajectory. */
   readonly solution: IndependentSolution<D>;
-  /** Returns a promise of the gradient, given ∂L/∂y, and the derivatives with respect to events if the loss depends on them. */
+  /** Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`, and the derivatives with respect to events if the loss depends on them. */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D, A>>;
     /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
@@ -41,7 +42,7 @@ export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = 
 
 /** A solve in a pool, with its transpose. */
 export interface PoolVjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
   readonly solution: Solution<D>;
   /** Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`. */
   readonly pullback: PoolPullback<D, A>;
@@ -120,7 +121,7 @@ export interface Pool {
     times: Lists,
     loss: IndependentPoolLoss<D>,
     options: GradientOptions<A, N> & Independent<A, N>,
-  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
+  ): Promise<IndependentValueAndGradient<D, A>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.
@@ -136,7 +137,7 @@ export interface Pool {
     times: readonly ArrayLike<number>[],
     loss: IndependentPoolLoss<D>,
     options?: GradientOptions<A, N>,
-  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
+  ): Promise<IndependentValueAndGradient<D, A>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.
@@ -152,7 +153,7 @@ export interface Pool {
     times: Lists,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
     options?: GradientOptions<A, N>,
-  ): Promise<{ value: number; gradient: Gradient<D, A>; solution: Solution<D> }>;
+  ): Promise<ValueAndGradient<D, A>>;
   /** Ends the workers and rejects pending calls with `DISPOSED`; a second call does nothing. */
   close(): void;
   /** The same as `close`, for a declaration with `using`. */

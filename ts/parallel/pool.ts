@@ -17,6 +17,7 @@ import {
   type EnsembleResult,
   readProblem,
 } from "../solve/ensemble.js";
+import type { IndependentValueAndGradient } from "../solve/gradient.js";
 import {
   type EventCotangents,
   gradientOf,
@@ -372,7 +373,7 @@ class WorkerPool implements Pool {
     times: Lists,
     loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
-  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
+  ): Promise<IndependentValueAndGradient<D>> {
     checkLoss(loss);
     const own = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);

@@ -31,7 +31,7 @@ export interface HessianVectorProduct<
 > {
   /** The value of the loss. */
   readonly value: number;
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
   readonly solution: S;
   /** ẏ, the derivative of the solution along the direction, `[times, batch, state]`. */
   readonly tangent: ArrayOf<D>;
@@ -70,8 +70,10 @@ const directionRules = {
  *   shape and ẏ, both `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
- * @throws As `jvp` and `valueAndGrad`; `OPTION` for directions that move times, for `events`, whose times move too, and for
- *   `gradient: "adjoint"`, which is not exact.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, before any work starts: `OPTION` also for a field from `custom` or
+ *   `driven`, for directions that move times, for `events`, whose times move too, and for `gradient: "adjoint"`, which is not exact;
+ *   `MAX_STEPS`, `STEP_UNDERFLOW`, `NON_FINITE` if the solve fails, with its `t`; `CALLBACK` if the loss does not return `{ value,
+ *   cotangent, curvature }`, `NON_FINITE` if one of them is not finite; `DISPOSED` if the field was; `OUT_OF_MEMORY`; what the loss throws.
  */
 export function hessianVectorProduct<
   D extends Dtype,

@@ -13,7 +13,7 @@ import { prepareAlong, solveAlong, type Tangents } from "./tangents.js";
 
 /** A solution with its derivatives along directions. */
 export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
   readonly solution: S;
   /**
    * ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. Where trajectories have
@@ -44,9 +44,10 @@ export interface IndependentSolutionJvp<D extends Dtype = Dtype> extends Solutio
  *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param tangents - The directions.
  * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
- * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is not a program, and for `dense`,
- *   `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only
- *   touches zero.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, before any work starts: `OPTION` also for a field from `custom` or
+ *   `driven`, and for `dense`, `saveSteps` and `onFailure: "mask"`; `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if the solve
+ *   fails, with its `t`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only touches zero;
+ *   `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
 export function jvp<
   D extends Dtype,

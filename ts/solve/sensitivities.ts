@@ -24,7 +24,7 @@ export interface Sensitivities<
   S extends Solution<D> = Solution<D>,
   A extends string = string,
 > {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
   readonly solution: S;
   /**
    * ∂y/∂y0, each trajectory's with respect to its own initial state, `[times, batch, state, state]`: `[times, batch, i, j]` is
@@ -103,7 +103,10 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
  *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param given - Options of the solver, as for `jvp`, and `respectTo`.
- * @throws As `jvp`.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, before any work starts: `OPTION` also for a field from `custom` or
+ *   `driven`, for `dense`, `saveSteps` and `onFailure: "mask"`, and if nothing is left to differentiate with respect to; `MAX_STEPS`,
+ *   `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if the solve fails, with its `t`; `EVENT_GRAZING` where an event ends a trajectory or
+ *   changes the state, and its function only touches zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
 export function sensitivities<
   D extends Dtype,

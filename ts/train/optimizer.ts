@@ -109,7 +109,8 @@ export interface Optimizer<D extends Dtype = Dtype> {
    * Takes a step; nothing changes if the gradient is rejected. The gradient of a field's parameters may be that of `valueAndGrad`; that of
    * an array is an array of the same length, such as `gradient.y0`.
    *
-   * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
+   * @throws `SHAPE` or `DTYPE` for a gradient of another length or number type; `NON_FINITE` for one with NaN, or an array with a number
+   * that is not finite; `DISPOSED` if the optimizer or its field was.
    */
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
   /** Frees the optimizer's memory, but not the field's; a second call does nothing. */
@@ -437,7 +438,7 @@ function ownNumbers(where: string, given: number | NumberByName): number | Numbe
  * Makes an Adam optimizer (AdamW) for a field's parameters.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
 export function adam<D extends Dtype>(field: Field<D>, options?: AdamOptions): Optimizer<D>;
 /**
@@ -445,7 +446,7 @@ export function adam<D extends Dtype>(field: Field<D>, options?: AdamOptions): O
  * Its numbers have no names, so there is one `learningRate` for all.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function adam<A extends ArrayOf<Dtype>>(array: A, options?: AdamOptions): Optimizer<DtypeOf<A>>;
 export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = {}): Optimizer<D> {
@@ -460,7 +461,7 @@ export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = 
  * Makes a gradient-descent optimizer with momentum for a field's parameters.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
 export function sgd<D extends Dtype>(field: Field<D>, options?: SgdOptions): Optimizer<D>;
 /**
@@ -468,7 +469,7 @@ export function sgd<D extends Dtype>(field: Field<D>, options?: SgdOptions): Opt
  * `gradient.y0`, or arguments. Its numbers have no names, so there is one `learningRate` for all.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function sgd<A extends ArrayOf<Dtype>>(array: A, options?: SgdOptions): Optimizer<DtypeOf<A>>;
 export function sgd<D extends Dtype>(target: Target<D>, options: SgdOptions = {}): Optimizer<D> {

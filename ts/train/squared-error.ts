@@ -19,7 +19,9 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   target: A,
   mask?: ArrayLike<number>,
 ): {
+  /** The mean of the squared differences over the entries whose mask is not 0, weighted by it. */
   value: number;
+  /** ∂value/∂y, shaped as y. */
   cotangent: A;
   /** The derivative of the cotangent along a change of y, shaped as y: what `hessianVectorProduct` asks of a loss. */
   curvature: (tangent: A) => A;

@@ -46,7 +46,7 @@ export interface Validation<D extends Dtype = Dtype, A extends string = string> 
   best?: Best<D> | SavedBest | undefined;
 }
 
-/** Parameters that have done best. */
+/** The parameters that have done best on validation data: `best` of the steps and the history of `train` and `fit`. */
 export interface Best<D extends Dtype = Dtype> {
   /** The number of the optimizer's steps when the loss was best. */
   readonly step: number;
