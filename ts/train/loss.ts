@@ -87,7 +87,12 @@ export interface TracedLoss {
     y: A,
     data: LossData,
     shape: Solution["shape"],
-  ): { value: number; cotangent: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+  };
   /**
    * The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools, and
    * `hessianVectorProduct`.
@@ -104,13 +109,25 @@ export interface LossOfSolution {
     y: A,
     shape: Solution["shape"],
     tangent?: undefined,
-  ): { value: number; cotangent: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+  };
   /** The loss, its cotangent ∂L/∂y, and its `curvature`: the derivative of the cotangent along a tangent ẏ shaped as y, (∂²L/∂y²) ẏ. */
   <A extends Float32Array | Float64Array>(
     y: A,
     shape: Solution["shape"],
     tangent: A,
-  ): { value: number; cotangent: A; curvature: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+    /** (∂²value/∂y²) ẏ, shaped as y. */
+    curvature: A;
+  };
 }
 
 const rules = { inputs: fallback(record<unknown>(), {}), target: size };
