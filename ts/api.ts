@@ -58,6 +58,8 @@ export type {
   ParameterValueOf,
   ParameterValues,
   ParameterValuesOf,
+  PartNames,
+  PartNamesOf,
 } from "./fields/named-parameters.js";
 export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {

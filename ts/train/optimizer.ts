@@ -35,36 +35,39 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
 import { entriesOf, wholesOf } from "../fields/entries.js";
-import { type Field, useField, wasmField } from "../fields/field.js";
+import { type Field, type FieldNames, type NamesOfField, useField, wasmField } from "../fields/field.js";
+import type { PartNames } from "../fields/named-parameters.js";
 
 /**
  * Numbers, zero or more, by the names of parameters: of an array, as `birth` or `0.bias`, or of a network or layer for all its arrays, as
  * `net` or `net.0`, with `"*"` for all others. A parameter has the number of the nearest name: of `net.0.weight`, `net.0`, `net` and `"*"`
- * the first that is there.
+ * the first that is there. `Name` is the names that there are, or `string` if they are unknown.
  */
-export type NumberByName = Readonly<Record<string, number>>;
+export type NumberByName<Name extends string = string> = string extends Name
+  ? Readonly<Record<string, number>>
+  : { readonly [Own in Name | "*"]?: number };
 
-interface CommonOptions {
+interface CommonOptions<N extends FieldNames = FieldNames> {
   /**
    * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have rates of their own, by name:
    * `{ net: 1e-3, birth: 0.1 }`, or with `"*"` for all others, `{ "*": 1e-3, birth: 0.1 }`. Set `optimizer.learningRate` to change it
    * between steps.
    */
-  learningRate?: number | NumberByName | undefined;
+  learningRate?: number | NumberByName<PartNames<N["parameters"]>> | undefined;
   /**
    * Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. One number, or
    * by name, as for `learningRate`; those left out have 0.
    */
-  weightDecay?: number | NumberByName | undefined;
+  weightDecay?: number | NumberByName<PartNames<N["parameters"]>> | undefined;
   /**
    * Parameters that stay as they are, by name: of an array, as `growth` or `0.bias`, or of a network or layer for all its arrays, as `net`
    * or `net.0`. Their part of the gradient is ignored, also by `clipNorm`. None by default.
    */
-  fixed?: readonly string[] | undefined;
+  fixed?: readonly PartNames<N["parameters"]>[] | undefined;
 }
 
 /** Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW). Default learning rate 1e-3. */
-export interface AdamOptions extends CommonOptions {
+export interface AdamOptions<N extends FieldNames = FieldNames> extends CommonOptions<N> {
   /** Decay of the mean of the gradients, from 0 to below 1; default 0.9. */
   beta1?: number | undefined;
   /** Decay of the mean of the squared gradients, from 0 to below 1; default 0.999. */
@@ -74,7 +77,7 @@ export interface AdamOptions extends CommonOptions {
 }
 
 /** Stochastic gradient descent. Default learning rate 1e-2. */
-export interface SgdOptions extends CommonOptions {
+export interface SgdOptions<N extends FieldNames = FieldNames> extends CommonOptions<N> {
   /** The fraction of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
   momentum?: number | undefined;
 }
@@ -440,7 +443,10 @@ function ownNumbers(where: string, given: number | NumberByName): number | Numbe
  * @returns The optimizer; dispose of it when done.
  * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
-export function adam<D extends Dtype>(field: Field<D>, options?: AdamOptions): Optimizer<D>;
+export function adam<D extends Dtype, F extends Field = Field<D>, N extends FieldNames = NamesOfField<F>>(
+  field: F & Field<D>,
+  options?: AdamOptions<N>,
+): Optimizer<D>;
 /**
  * Makes an Adam optimizer (AdamW) for an array of yours, which its steps change in place: initial states with `gradient.y0`, or arguments.
  * Its numbers have no names, so there is one `learningRate` for all.
@@ -463,7 +469,10 @@ export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = 
  * @returns The optimizer; dispose of it when done.
  * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
-export function sgd<D extends Dtype>(field: Field<D>, options?: SgdOptions): Optimizer<D>;
+export function sgd<D extends Dtype, F extends Field = Field<D>, N extends FieldNames = NamesOfField<F>>(
+  field: F & Field<D>,
+  options?: SgdOptions<N>,
+): Optimizer<D>;
 /**
  * Makes a gradient-descent optimizer with momentum for an array of yours, which its steps change in place: initial states with
  * `gradient.y0`, or arguments. Its numbers have no names, so there is one `learningRate` for all.
