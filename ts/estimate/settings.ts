@@ -37,7 +37,7 @@ export interface FitProgress<Name extends string = string> {
 }
 
 /**
- * How a fit searches and what it reports, whatever the model: starts, stopping criteria, noise and confidence level. Nothing is required.
+ * How `leastSquares` searches and what it reports, whatever the model: starts, noise, confidence level, when to stop. Nothing is required.
  */
 export interface FitSettings<Name extends string = string> {
   /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. At most 100000; default 1. */
