@@ -109,8 +109,8 @@ const settings = {
  * Makes a continuous normalizing flow: dx/dt = f(t, x), d log p/dt = −tr(∂f/∂x) (FFJORD, Grathwohl et al. 2019).
  *
  * @returns A field with a copy of the network; dispose of it when done.
- * @throws `OPTION` for a network that is none or whose outputs are not as many as its inputs, or an option that is none; `DISPOSED` if the
- * network was; `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is not a network with as many outputs as inputs, or an invalid option; `DISPOSED` if the network was;
+ * `OUT_OF_MEMORY`.
  */
 export function cnf<D extends Dtype = "float32">(options: CnfOptions<D>): CnfField<D> {
   return flow(options) as WasmCnf<Dtype> as WasmCnf<D>;

@@ -128,7 +128,7 @@ const rules = {
  * `vectorField`.
  *
  * @returns The function with the initial parameters; dispose of it when done.
- * @throws `OPTION` for an unknown option, or shapes of inputs that are none; `CALLBACK` if `apply` does something that cannot be recorded,
+ * @throws `OPTION` for an unknown option, or invalid shapes of inputs; `CALLBACK` if `apply` does something that cannot be recorded,
  * or returns anything but values; `SHAPE` if it combines values of different lengths; `NON_FINITE` for parameters that are not finite;
  * `OUT_OF_MEMORY`.
  */

@@ -104,7 +104,7 @@ const rules = {
  * values that stand for numbers, and what it computes is recorded: solves run the record, and all derivatives are worked out from it.
  *
  * @returns A field with the initial parameters; dispose of it when done.
- * @throws `OPTION` for an unknown option, or names or sizes that are none; `CALLBACK` if the function does something that cannot be
+ * @throws `OPTION` for an unknown option, or invalid names or sizes; `CALLBACK` if the function does something that cannot be
  * recorded, or returns anything but values; `SHAPE` if it returns more or fewer slopes than the state has features, or combines values of
  * different lengths; `NON_FINITE` for parameters that are not finite; `OUT_OF_MEMORY`.
  */

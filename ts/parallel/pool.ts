@@ -49,7 +49,8 @@ const rules = { workers: threadCount, workerUrl: address };
 /**
  * Starts a pool of workers that share batches; close it when done.
  *
- * @throws `OPTION`; `WORKER` if a worker cannot be started; `UNSUPPORTED`.
+ * @throws `OPTION` for an unknown option, or a number of workers that is not an integer from 1 to 1024; `WORKER` if a worker cannot be
+ * started; `UNSUPPORTED` if the runtime lacks what the package needs.
  */
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   const { workers: wanted, workerUrl } = readArguments(options, rules);

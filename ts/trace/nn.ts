@@ -145,8 +145,8 @@ export const nn = {
    * The layer W x + b, with `weight` `[outputs, inputs]` and `bias` `[outputs]`. Weights are drawn uniformly from
    * ±√(6 / (inputs + outputs)) (Glorot), or ±√(6 / inputs) (He) before relu, elu, silu and gelu; biases are zero.
    *
-   * @throws `OPTION` for sizes that are not positive integers, or an option that is none; `SHAPE` if it is applied to a number of rows
-   * other than `inputs`.
+   * @throws `OPTION` for sizes that are not positive integers, or an unknown option; `SHAPE` if it is applied to a number of rows other
+   * than `inputs`.
    */
   linear,
   /**

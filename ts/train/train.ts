@@ -112,8 +112,9 @@ const rules = together(solverRules, {
  * responsive and a signal arrives.
  *
  * @returns A generator of the steps, each of which is taken when you ask for it.
- * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
- * `valueAndGrad` does.
+ * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array. The generator
+ * throws `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if a solve fails, with its `t`; `NON_FINITE` for a loss, a gradient or
+ * new parameters that are not finite; `CALLBACK` if a loss or a schedule returns the wrong thing; and what these throw.
  */
 export function train<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   options: TrainOptions<D, A, N>,
