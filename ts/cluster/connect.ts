@@ -108,7 +108,8 @@ const connectRules = {
  * that have joined, and `train` takes it as its `pool`. Trajectories take their own steps (`batching: "independent"`), and gradients have
  * the same bits whoever computes them.
  *
- * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages `@nats-io/…`.
+ * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages
+ * `@nats-io/…`.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   const { arithmetic, stallTimeout, replicas, onEvent = () => {}, ...server } = readArguments(options, connectRules);

@@ -255,8 +255,8 @@ const rules = together(serverRules, {
  *
  * Which parameters are tried and which trials continue depends on the options and the values alone, not on which worker is fast.
  *
- * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages
- * `@nats-io/…`; the signal's reason.
+ * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without
+ * the packages `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const given = readOptions(options, rules);

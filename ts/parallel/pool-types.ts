@@ -30,7 +30,10 @@ export interface PoolPullback<D extends Dtype = Dtype, A extends string = string
 export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`; with events and statistics of each trajectory. */
   readonly solution: IndependentSolution<D>;
-  /** Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`, and the derivatives with respect to events if the loss depends on them. */
+  /**
+   * Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`, and the derivatives with respect to events if the loss
+   * depends on them.
+   */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D, A>>;
     /** Frees the memory that the gradient would need in the workers; a second call does nothing. */

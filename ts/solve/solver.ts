@@ -80,8 +80,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
    * stay where they were.
    *
    * @param t - A finite time.
-   * @throws `NON_FINITE` for a time that is not finite; `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if a trajectory fails, with
-   * its `t`; `DISPOSED` if the solver was; `OUT_OF_MEMORY`.
+   * @throws `NON_FINITE` for a time that is not finite; `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if a trajectory fails,
+   * with its `t`; `DISPOSED` if the solver was; `OUT_OF_MEMORY`.
    */
   stepTo(t: number): void;
   /** Takes one step of each trajectory towards a time, and none beyond it; otherwise as `stepTo`. */

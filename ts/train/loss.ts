@@ -144,8 +144,8 @@ const OWN = ["y", "target", "mask", "t"];
  * at a time: then the function has to take `mask` and weight the features itself; it is averaged over the times and trajectories of which
  * anything counts.
  *
- * @throws `OPTION` for an invalid option; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function does something that
- *   cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
+ * @throws `OPTION` for an invalid option; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function
+ *   does something that cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
  */
 export function loss<const I extends ArgumentSizes = None>(
   apply: (values: LossValues<I>) => Value,
