@@ -33,7 +33,10 @@ async function measure({ widths, batch, rounds }, pool, between = () => ({})) {
   const y0 = Float32Array.from({ length: batch * state }, (_, i) => Math.sin(i));
   const loss = (y) => ({ value: 0, cotangent: y });
   const options = { batching: "independent", rtol: 1e-4, timeGradients: false };
-  const [times, notes] = [[], []];
+  /** @type {number[]} */
+  const times = [];
+  /** @type {Record<string, number>[]} */
+  const notes = [];
   for (let round = rounds < 10 ? -1 : -3; round < rounds; round++) {
     const before = between();
     const start = performance.now();

@@ -115,7 +115,7 @@ export function contenders({ nodes, addon, native, environments }) {
           ...gradient,
           ...engine,
           command: [node.path, script("ours.mjs")],
-          missing: engine.missing ?? (gradient.cores > usable ? "needs two cores" : undefined),
+          missing: engine.missing ?? ((gradient.cores ?? 1) > usable ? "needs two cores" : undefined),
         })),
     ),
   );

@@ -58,8 +58,15 @@ function attempt(field, start, options) {
   }
 }
 
-/** The largest error at the ends of steps. */
-function errorOf({ t, y }, field, start, { exact = undefined }) {
+/**
+ * The largest error at the ends of steps.
+ *
+ * @param {import("symplectic-adjoint").Steps} steps
+ * @param {import("symplectic-adjoint").Field<"float64">} field
+ * @param {Float64Array} start
+ * @param {{ exact?: (t: number) => number[] }} known
+ */
+function errorOf({ t, y }, field, start, { exact }) {
   const size = start.length;
   const apart = Math.max(1, (t.length - 1) / MEASURED);
   const chosen = Array.from({ length: Math.floor((t.length - 1) / apart) + 1 }, (_, i) => Math.round(i * apart));
@@ -98,7 +105,9 @@ function mean(values) {
 }
 
 const curveOf = (problem, method, controller) =>
-  solved.find((curve) => curve.problem === problem && curve.method === method && curve.controller === controller);
+  /** @type {typeof solved[number]} */ (
+    solved.find((curve) => curve.problem === problem && curve.method === method && curve.controller === controller)
+  );
 
 /** Of each problem, the ratio of evaluations to those of the standard controller: a geometric mean over the errors that both reach. */
 function ratios(names, method, controller) {

@@ -87,6 +87,7 @@ if (flags.update && (!partial || flags.quick)) refuse("--update goes with --case
 const kind = flags.update ? "latest" : partial ? "partial" : flags.peers ? "latest" : "ours";
 const name = flags.fits ? { latest: "fits", partial: "partial-fits", ours: "ours-fits" }[kind] : kind;
 const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${name}.json`);
+/** @type {{ results: any[], runtime: string } & Record<string, any>} */
 const run = {
   created: new Date().toISOString(),
   quick: flags.quick,

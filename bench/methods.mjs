@@ -21,6 +21,7 @@ function gradient(method) {
   return { forward: solve.solution.stats.evaluations, ...pulled };
 }
 
+/** @type {Record<string, number[]>} */
 const times = Object.fromEntries(EVERY_GRADIENT.map((method) => [method, []]));
 for (let round = 0; round < 10; round++) {
   for (const method of EVERY_GRADIENT) {

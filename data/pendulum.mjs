@@ -22,7 +22,7 @@ const lines = ["trajectory,time,angle,velocity"];
 for (let trajectory = 1; trajectory <= 12; trajectory++) {
   const start = Float64Array.of(4 * uniform() - 2, 3 * uniform() - 1.5);
   const times = [0];
-  while (times.length < 40) times.push(times.at(-1) + 0.1 + 0.3 * uniform());
+  while (times.length < 40) times.push((times.at(-1) ?? 0) + 0.1 + 0.3 * uniform());
   const { y } = odeint(field, start, times, { rtol: 1e-9, atol: 1e-9 });
   for (const [i, time] of times.entries()) {
     const [angle, velocity] = [y[2 * i] + noise(), y[2 * i + 1] + noise()];

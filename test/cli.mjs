@@ -47,7 +47,7 @@ function neurons(count, length) {
   return Array.from({ length: count }, (_, id) => {
     const start = Float64Array.of(4 * uniform() - 2, 2 * uniform() - 0.5);
     const times = [0];
-    while (times.length < length) times.push(times.at(-1) + 0.4 + 1.2 * uniform());
+    while (times.length < length) times.push((times.at(-1) ?? 0) + 0.4 + 1.2 * uniform());
     const { y } = odeint(field, start, times, { rtol: 1e-9, atol: 1e-9 });
     const truth = times.map((_, i) => [y[2 * i], y[2 * i + 1]]);
     const seen = truth.map((row, i) => row.map((value) => (i > 0 && uniform() < 0.03 ? Number.NaN : value + noise())));
@@ -381,10 +381,9 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.match(await succeed(["predict", "fit.st", "--at", "30,4", "--times", "1900:1901:1"]), /\n1900,30,4\n/);
   // What the documentation shows.
   const guide = readFileSync(new URL("../docs/command-line.md", import.meta.url), "utf8");
-  const [, equationsShown] = /```text\n(# lynx\.txt[\s\S]*?)```/.exec(guide);
-  const [, commandShown, outputShown] = /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
-    guide,
-  );
+  const [, equationsShown] = /```text\n(# lynx\.txt[\s\S]*?)```/.exec(guide) ?? [];
+  const [, commandShown, outputShown] =
+    /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(guide) ?? [];
   writeFileSync(file("lynx.txt"), equationsShown);
   const shownWords = [...commandShown.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(
     ([word, quoted]) => quoted ?? word,
@@ -751,13 +750,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   const pharmacy = readFileSync(new URL("../docs/pharmacokinetics.md", import.meta.url), "utf8");
   const theophylline = fileURLToPath(new URL("../data/theophylline.csv", import.meta.url));
   const doses = fileURLToPath(new URL("../data/theophylline-doses.csv", import.meta.url));
-  const [, modelShown] = /```text\n(# theophylline\.txt[\s\S]*?)```/.exec(pharmacy);
-  const [, trainShown, fittedShown] = /npx symplectic-adjoint (train [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
-    pharmacy,
-  );
-  const [, regimen, predictShown] = /```text\n(time,amount\n[\s\S]*?)```\n\n```sh\nnpx symplectic-adjoint (.*)\n/.exec(
-    pharmacy,
-  );
+  const [, modelShown] = /```text\n(# theophylline\.txt[\s\S]*?)```/.exec(pharmacy) ?? [];
+  const [, trainShown, fittedShown] =
+    /npx symplectic-adjoint (train [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(pharmacy) ?? [];
+  const [, regimen, predictShown] =
+    /```text\n(time,amount\n[\s\S]*?)```\n\n```sh\nnpx symplectic-adjoint (.*)\n/.exec(pharmacy) ?? [];
   const wordsOf = (shown) =>
     [...shown.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => {
       const files = { "data/theophylline.csv": theophylline, "data/theophylline-doses.csv": doses };
@@ -784,10 +781,9 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.deepEqual(Object.keys(dosedErrors), ["concentration"]);
   assert.ok(dosedErrors.concentration < 1.6);
 
-  const [, amountsShown] = /```text\n(# amounts\.txt[\s\S]*?)```/.exec(pharmacy);
-  const [, fitShown, estimatesShown] = /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
-    pharmacy,
-  );
+  const [, amountsShown] = /```text\n(# amounts\.txt[\s\S]*?)```/.exec(pharmacy) ?? [];
+  const [, fitShown, estimatesShown] =
+    /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(pharmacy) ?? [];
   writeFileSync(file("amounts.txt"), amountsShown);
   assert.equal(await succeed(wordsOf(fitShown)), estimatesShown);
   const { errors: fitErrors } = await json(["predict", "fit.safetensors", theophylline, "--doses", doses]);
@@ -804,6 +800,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     const id = `${k + 1}`;
     const amount = 80 + 20 * k;
     const infused = k % 2 === 1;
+    /** @type {import("symplectic-adjoint").Jump[]} */
     const jumps = [
       { times: [0, 12], set: "gut = gut + dose", amounts: { dose: [amount, amount] } },
       { times: infused ? [6, 8] : [], set: "rate = rate + speed", amounts: { speed: infused ? [30, -30] : [] } },
@@ -994,7 +991,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.deepEqual((await json(["info", foreign])).tensors.length, 4);
   const KEY = "symplectic-adjoint.training";
   const { field, metadata } = load(whole);
-  const words = JSON.parse(metadata.get(KEY));
+  const words = JSON.parse(metadata.get(KEY) ?? "");
   const { settings, units } = words;
   for (const [index, change] of [
     "{",

@@ -11,6 +11,8 @@ const guides = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".
 /** README and guides, as paths from the root. */
 export const pages = ["README.md", ...guides.map((name) => `docs/${name}`)];
 
+/** @typedef {{ title?: string, language: string, code: string, output?: string }} Groups */
+
 /**
  * All fenced blocks: the page and the nearest heading above, the language, the code, and what it prints where the next block
  * shows that.
@@ -22,9 +24,9 @@ export const blocks = pages.flatMap((page) => {
   let heading = "";
   const found = [];
   for (const { groups } of text.matchAll(parts)) {
-    const { title, language, code, output } = groups;
+    const { title, ...block } = /** @type {Groups} */ (groups);
     if (title) heading = title;
-    else found.push({ page, heading, language, code, output });
+    else found.push({ page, heading, ...block });
   }
   return found;
 });
@@ -34,7 +36,7 @@ export const examples = blocks
   .filter(({ language }) => language === "ts")
   .map((block, index, all) => {
     const place = index - all.findIndex(({ page }) => page === block.page) + 1;
-    const [, stem] = block.page.match(/(\w[\w-]*)\.md$/);
+    const [, stem = ""] = block.page.match(/(\w[\w-]*)\.md$/) ?? [];
     const framework = /from "@(tensorflow|jax-js)\//.test(block.code);
     // Needs a server: test/cluster/guide.test.ts.
     const cluster = block.page === "docs/cluster.md";

@@ -57,8 +57,8 @@ async function estimated(page) {
   await page.waitForFunction(() => document.querySelector("#estimates").dataset.state === "done");
   const rows = await page.$$eval("#estimates-table tbody tr", (rows) =>
     /** @type {HTMLElement[]} */ (rows).map((row) => [
-      row.querySelector("th").textContent,
-      JSON.parse(row.dataset.exact),
+      row.querySelector("th")?.textContent,
+      JSON.parse(row.dataset.exact ?? ""),
     ]),
   );
   return Object.fromEntries(rows);
@@ -124,8 +124,9 @@ function functionsOf() {
   try {
     equations("x' = none(x)");
   } catch (error) {
-    return /a function \((.*?)\)/.exec(error.message)[1].split(", ");
+    return /a function \((.*?)\)/.exec(error.message)?.[1].split(", ") ?? [];
   }
+  return [];
 }
 
 /** Where a ball lands that is thrown from a height of 1 m in still air, by small steps of the midpoint rule. */
@@ -492,7 +493,7 @@ async function run() {
     // Sixteen balls, each with two landings.
     assert.equal(await figure("events found"), "32");
     const plane = thrown.locator("#plane");
-    const { width, height } = await plane.boundingBox();
+    const { width, height } = /** @type {{ width: number, height: number }} */ (await plane.boundingBox());
     await plane.click({ position: { x: (width * 5.6) / 13.2, y: height / 2 } });
     await thrown.waitForFunction(() => location.hash.includes("target=5"));
     const slider = setting(thrown, "target");
@@ -604,7 +605,7 @@ async function run() {
     });
     await noticeOf(typed, "share").getByText("Link copied. It opens this configuration.").waitFor();
     const { hash } = new URL(await typed.evaluate(() => navigator.clipboard.readText()));
-    assert.match(new URLSearchParams(hash.slice(1)).get("equations"), /# of lynx$/);
+    assert.match(new URLSearchParams(hash.slice(1)).get("equations") ?? "", /# of lynx$/);
     await text.press("ControlOrMeta+End");
     await text.pressSequentially("es");
     assert.match(contents(await download(typed)).metadata.equations, /# of lynxes$/);
@@ -678,7 +679,7 @@ async function run() {
         const { textContent } = document.querySelector("#equations-error");
         return textContent !== "" && textContent !== before;
       }, before);
-      assert.match(await error.textContent(), message);
+      assert.match((await error.textContent()) ?? "", message);
     }
     // All functions of the package are known as such.
     const functions = functionsOf();
@@ -774,7 +775,7 @@ async function run() {
     ]);
     const first = await table.getByRole("row").nth(1).locator("th, td").allTextContents();
     assert.deepEqual(first, ["birth", "0.540", "0.059", "0.420 to 0.661"]);
-    assert.match(await page.textContent("#estimates-outcome[aria-live=polite] p"), /^Converged: /);
+    assert.match((await page.textContent("#estimates-outcome[aria-live=polite] p")) ?? "", /^Converged: /);
     assert.equal(await page.locator("#estimates-outcome li").count(), 0);
     assert.deepEqual(await nowOf(page), ["0.540", "0.0272", "0.0237", "0.796"]);
     // The band is of the estimates: it goes where training goes on.
@@ -813,7 +814,7 @@ async function run() {
     const found = await estimated(line);
     assert.deepEqual(Object.keys(found), ["slope", "ghost"]);
     assert.ok(Math.abs(found.slope.value - value) < 1e-4, `slope ${found.slope.value}`);
-    assert.match(await line.textContent("#estimates-outcome li"), /^The predictions do not depend on ghost/);
+    assert.match((await line.textContent("#estimates-outcome li")) ?? "", /^The predictions do not depend on ghost/);
     const cells = await line.locator("#estimates-table tr").last().locator("td").allTextContents();
     assert.deepEqual(cells.slice(1), ["unknown", "unknown"]);
     // What is not known stays as it was, with its digits.
@@ -913,7 +914,8 @@ async function run() {
       await keys.keyboard.press("Tab");
       const html = await keys.evaluate(() => {
         const focused = /** @type {HTMLInputElement} */ (document.activeElement);
-        const { outlineStyle } = getComputedStyle(focused.type === "radio" ? focused.nextElementSibling : focused);
+        const shown = focused.type === "radio" ? focused.nextElementSibling : focused;
+        const { outlineStyle } = getComputedStyle(shown ?? focused);
         return focused === document.body || outlineStyle === "none" ? undefined : focused.outerHTML.slice(0, 60);
       });
       if (html) reached.add(html);
@@ -981,7 +983,8 @@ async function run() {
  * @returns {[text: string, ratio: number, least: number][]}
  */
 function contrasts() {
-  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const canvas = document.createElement("canvas");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
   const channels = (colour) => {
     context.clearRect(0, 0, 1, 1);
     context.fillStyle = colour;
@@ -1010,7 +1013,7 @@ function contrasts() {
   for (const element of document.querySelectorAll("body *")) {
     const text = [...element.childNodes]
       .filter(({ nodeType }) => nodeType === 3)
-      .map(({ textContent }) => textContent.trim())
+      .map(({ textContent }) => (textContent ?? "").trim())
       .join("");
     if (text === "" || !element.checkVisibility() || element.closest(".idle, .hidden, canvas, option, script, .uplot"))
       continue;

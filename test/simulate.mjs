@@ -169,19 +169,19 @@ try {
     [...guide.matchAll(/npx symplectic-adjoint (simulate [^`]*?)\n```/g)].map(([, command]) =>
       [...command.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word),
     );
+  const shownBy = (pattern, page) => pattern.exec(page)?.[1] ?? "";
   mkdirSync(file("guide"));
-  const [, lynxShown] = /```text\n(# lynx\.txt[\s\S]*?)```/.exec(guide);
-  writeFileSync(file("guide/lynx.txt"), lynxShown);
+  writeFileSync(file("guide/lynx.txt"), shownBy(/```text\n(# lynx\.txt[\s\S]*?)```/, guide));
   const [first, second] = shownIn(guide);
-  const [, rowsShown] = /\n```text\n(time,hare,lynx\n[\s\S]*?)…\n```/.exec(guide);
+  const rowsShown = shownBy(/\n```text\n(time,hare,lynx\n[\s\S]*?)…\n```/, guide);
   const shownRows = numbersIn(await succeed(first, { cwd: file("guide") }));
   for (const [i, row] of numbersIn(rowsShown).entries()) {
     for (const [j, value] of row.entries()) assert.ok(Math.abs(shownRows[i][j] - value) <= 1e-9 * Math.abs(value));
   }
   await succeed(second, { cwd: file("guide") });
   assert.equal(numbersIn(readFileSync(file("guide/ensemble.csv"), "utf8")).length, 3 * 5 * 41);
-  writeFileSync(file("guide/regimen.csv"), /```text\n(time,amount\n[\s\S]*?)```/.exec(pharmacy)[1]);
-  writeFileSync(file("guide/amounts.txt"), /```text\n(# amounts\.txt[\s\S]*?)```/.exec(pharmacy)[1]);
+  writeFileSync(file("guide/regimen.csv"), shownBy(/```text\n(time,amount\n[\s\S]*?)```/, pharmacy));
+  writeFileSync(file("guide/amounts.txt"), shownBy(/```text\n(# amounts\.txt[\s\S]*?)```/, pharmacy));
   const [regimenShown] = shownIn(pharmacy);
   assert.match(await succeed(regimenShown, { cwd: file("guide") }), /^time,concentration\n0,0\n1,4\.77/);
 

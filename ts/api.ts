@@ -58,6 +58,8 @@ export type {
   ParameterValueOf,
   ParameterValues,
   ParameterValuesOf,
+  PartNames,
+  PartNamesOf,
 } from "./fields/named-parameters.js";
 export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
@@ -72,18 +74,29 @@ export {
 export { type LoadedField, load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
-export {
-  type IndependentPoolLoss,
-  type IndependentPoolVjp,
-  type ParallelOptions,
-  type Pool,
-  type PoolPullback,
-  type PoolVjp,
-  parallel,
-} from "./parallel/pool.js";
+export { parallel } from "./parallel/pool.js";
+export type {
+  IndependentPoolLoss,
+  IndependentPoolVjp,
+  ParallelOptions,
+  Pool,
+  PoolPullback,
+  PoolVjp,
+} from "./parallel/pool-types.js";
 export type { EventTangents } from "./solve/along.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
-export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
+export {
+  type IndependentLoss,
+  type IndependentValueAndGradient,
+  type IndependentVjp,
+  valueAndGrad,
+  vjp,
+} from "./solve/gradient.js";
+export {
+  type HessianVectorProduct,
+  hessianVectorProduct,
+  type LossWithCurvature,
+} from "./solve/hessian-vector-product.js";
 export type {
   EventCotangents,
   Events,
@@ -92,6 +105,7 @@ export type {
   Steps,
   TrajectoryStats,
 } from "./solve/independent.js";
+export { type IndependentSolutionJvp, jvp, type SolutionJvp } from "./solve/jvp.js";
 export { odeint } from "./solve/odeint.js";
 export type {
   AdjointOptions,
@@ -115,22 +129,13 @@ export type {
   Retention,
   Solution,
   SolveStats,
+  ValueAndGradient,
   Vjp,
 } from "./solve/results.js";
-export {
-  type HessianVectorProduct,
-  hessianVectorProduct,
-  type IndependentSolutionJvp,
-  jvp,
-  type LossWithCurvature,
-  type Sensitivities,
-  type SensitivityOptions,
-  type SolutionJvp,
-  sensitivities,
-  type Tangents,
-} from "./solve/sensitivity.js";
+export { type Sensitivities, type SensitivityOptions, sensitivities } from "./solve/sensitivities.js";
 export { series } from "./solve/series.js";
 export { restoreSolver, type SavedSolver, type Solver, type SolverOptions, solver } from "./solve/solver.js";
+export type { Tangents } from "./solve/tangents.js";
 export { formula } from "./trace/formula.js";
 export { grad } from "./trace/grad.js";
 export type { NestedNumbers } from "./trace/nested.js";

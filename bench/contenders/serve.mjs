@@ -6,7 +6,10 @@ import { createInterface } from "node:readline";
 function resident() {
   try {
     const text = readFileSync("/proc/self/status", "utf8");
-    const field = (name) => 1024 * Number(text.match(new RegExp(`${name}:\\s*(\\d+)`))[1]);
+    const field = (name) => {
+      const [, kilobytes] = /** @type {RegExpMatchArray} */ (text.match(new RegExp(`${name}:\\s*(\\d+)`)));
+      return 1024 * Number(kilobytes);
+    };
     return { now: field("VmRSS"), highest: field("VmHWM") };
   } catch {
     return undefined;
@@ -64,8 +67,9 @@ export async function serve(prepare, clock = () => performance.now()) {
       prepared = { gradient, beside };
       return known;
     }
+    /** @type {number[]} */
     const ms = [];
-    for (let total = 0; ms.length === 0 || total < message.run; total += ms.at(-1)) {
+    for (let total = 0; ms.length === 0 || total < message.run; total += ms.at(-1) ?? 0) {
       const start = clock();
       await prepared.gradient();
       ms.push(clock() - start);

@@ -54,7 +54,7 @@ export async function run({ api, quick, progress }) {
 }
 
 function problemOf(api, axis, value) {
-  const [method] = axis === "stages" ? Object.entries(STAGES).find(([, stages]) => stages === value) : ["rk4"];
+  const method = axis === "stages" ? Object.keys(STAGES).find((name) => STAGES[name] === value) : "rk4";
   const width = axis === "width" ? value : WIDTH;
   const steps = axis === "steps" ? value : STEPS;
   const described = { case: "memory", method, widths: [2, width, width, 2], batch: BATCH, times: [0, 1], steps };

@@ -114,6 +114,7 @@ async function tunedAdjoint(gradient, { rtol, atol, ...options }, aim) {
 /** The median time of each in each round, there and back. */
 async function rounds(contenders, gradient, count, budget) {
   const names = Object.keys(contenders);
+  /** @type {Record<string, number[]>} */
   const times = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = -1; round < count; round++) {
     for (const name of round % 2 ? names : names.toReversed()) {

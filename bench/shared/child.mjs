@@ -23,7 +23,8 @@ export const pinned = spawnSync("taskset", ["-V"]).status === 0 ? cores.at(-1) :
 function allowedCores() {
   const all = cpus().map((_, i) => i);
   try {
-    const list = readFileSync("/proc/self/status", "utf8").match(/Cpus_allowed_list:\s*(\S+)/)[1];
+    const status = readFileSync("/proc/self/status", "utf8");
+    const [, list] = /** @type {RegExpMatchArray} */ (status.match(/Cpus_allowed_list:\s*(\S+)/));
     return list.split(",").flatMap((range) => {
       const [first, last = first] = range.split("-").map(Number);
       return Array.from({ length: last - first + 1 }, (_, i) => first + i);
@@ -43,7 +44,12 @@ export function pin([command, ...args], wanted = 1) {
 export function start({ command, cores: wanted, env: own = {} }) {
   const [file, ...args] = pin(command, wanted);
   const child = spawn(file, args, { env: { ...env, ...own }, stdio: ["pipe", "pipe", "pipe"] });
-  let [waiting, complaints, ended] = [undefined, "", undefined];
+  /** @type {{ resolve(answer: any): void, reject(error: Error): void } | undefined} */
+  let waiting;
+  /** @type {string | undefined} */
+  let ended;
+  let complaints = "";
+  /** @type {Promise<void>} */
   const gone = new Promise((resolve) => {
     const end = (why) => {
       ended ??= why;
@@ -90,5 +96,5 @@ export function start({ command, cores: wanted, env: own = {} }) {
 }
 
 function lastLine(text) {
-  return text.trim().split("\n").at(-1).trim();
+  return text.trim().split("\n").at(-1)?.trim() ?? "";
 }

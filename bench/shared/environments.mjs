@@ -106,5 +106,5 @@ export function nativeBench() {
 /** @param {{ error?: Error, stderr: string }} result */
 function complaint({ error, stderr }) {
   const lines = (error?.message ?? stderr ?? "").trim().split("\n");
-  return (lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1)).trim().slice(0, 200);
+  return (lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? "").trim().slice(0, 200);
 }

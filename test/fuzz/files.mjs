@@ -213,9 +213,9 @@ function poisoned(random) {
   if (bytes) {
     const loaded = load(bytes);
     assert.deepEqual(loaded.field.parameters, field.parameters);
-    assert.deepEqual(loaded.optimizer.state, optimizer.state);
+    assert.deepEqual(loaded.optimizer?.state, optimizer.state);
     assert.deepEqual(save(loaded.field, { optimizer: loaded.optimizer }), bytes);
-    loaded.optimizer.dispose();
+    loaded.optimizer?.dispose();
     loaded.field.dispose();
   }
   optimizer.dispose();

@@ -59,7 +59,7 @@ const own = {
 };
 
 const server = createServer((request, response) => {
-  const { pathname, searchParams } = new URL(request.url, "http://localhost");
+  const { pathname, searchParams } = new URL(request.url ?? "", "http://localhost");
   const headers = HEADERS[searchParams.get("headers")] ?? {};
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   // A worker of an isolated page has to say the same.

@@ -1,5 +1,6 @@
 // Compiled, not run: events, jumps and parameters have the names that a field was made with.
 import {
+  type AdamOptions,
   adam,
   type ChangeInputs,
   differentiable,
@@ -13,6 +14,7 @@ import {
   odeint,
   type ProgramField,
   parallel,
+  sgd,
   solver,
   type Value,
   valueAndGrad,
@@ -139,3 +141,22 @@ encoder.entries.a.offset.toFixed();
 encoder.parameters = { b: 2 };
 // @ts-expect-error there is no such array
 encoder.entries.b.offset.toFixed();
+
+// Optimizers: rates, decay and what is fixed, by the names of parameters and their parts.
+adam(ball, { learningRate: { g: 0.1, ev: 1e-3, "drag.linear": 0.01, "*": 0 }, fixed: ["drag", "ev.0", "ev.0.bias"] });
+sgd(ball, { weightDecay: { "ev.0.weight": 0.1, restitution: 0 } });
+adam(encoder.field, { fixed: ["a"] });
+const unnamed: AdamOptions = { fixed: ["whatever"], learningRate: { whatever: 1 } };
+adam(ball, unnamed);
+adam(known, { fixed: ["whatever"] });
+adam(equations("x' = -k * x", { parameters: { k: 1 } }), { fixed: ["k"] });
+// @ts-expect-error there is no such parameter
+adam(ball, { fixed: ["gg"] });
+// @ts-expect-error nor a rate for it
+sgd(ball, { learningRate: { gg: 1, "*": 0 } });
+// @ts-expect-error nor such a part of one
+adam(ball, { weightDecay: { "drag.quadratic": 1 } });
+// @ts-expect-error nor one of the text
+adam(equations("x' = -k * x", { parameters: { k: 1 } }), { fixed: ["kk"] });
+// @ts-expect-error nor of the function
+adam(encoder.field, { fixed: ["b"] });

@@ -1,6 +1,7 @@
-// Imports in ts/ point one way: down this list of folders and entries, and never in a circle. Imports of types count as well.
+// Imports in ts/ point one way: down this list of folders and entries. Nowhere in the repository do they go in a circle. Imports of types
+// count as well.
 import { readdirSync, readFileSync } from "node:fs";
-import { posix } from "node:path";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
@@ -21,22 +22,30 @@ const ORDER = [
   ["checks"],
 ];
 
-const root = fileURLToPath(new URL("../../ts/", import.meta.url));
-const files = (readdirSync(root, { recursive: true }) as string[])
-  .map((file) => file.replaceAll("\\", "/"))
-  .filter((file) => file.endsWith(".ts"));
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** The files within ts/ that a file imports or exports from. */
-function importsOf(file: string): string[] {
-  const text = readFileSync(root + file, "utf8");
-  const specifiers = [...text.matchAll(/^(?:import|export|\}) ?[^;]*?["'](\.[^"']+)["'];/gm)].map(
-    (match) => match[1] as string,
+/** The sources of the repository, by their paths in it. */
+const sources = ["ts", "apps", "bench", "scripts", "test"].flatMap((folder) => {
+  const names = (readdirSync(join(root, folder), { recursive: true }) as string[]).map(
+    (name) => `${folder}/${name.replaceAll("\\", "/")}`,
   );
-  const paths = specifiers.map((specifier) => posix.join(posix.dirname(file), specifier).replace(/\.js$/, ".ts"));
-  return paths.filter((path) => files.includes(path));
+  return names.filter((name) => /\.m?[jt]s$/.test(name) && !/\/(?:node_modules|dist|\.\w+)\//.test(name));
+});
+
+/** The sources that a file imports or exports from. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const specifiers = [...text.matchAll(/^(?:import|export|\}) ?[^;]*?["'](\.[^"'?]+)[^"']*["'];/gm)];
+  const paths = specifiers.map(([, specifier]) => posix.join(posix.dirname(file), specifier as string));
+  return paths.flatMap((path) => [path, path.replace(/\.js$/, ".ts")].find((own) => known.has(own)) ?? []);
 }
 
-const imports = new Map(files.map((file) => [file, importsOf(file)]));
+const known = new Set(sources);
+const all = new Map(sources.map((file) => [file, importsOf(file)]));
+const withinPackage = (paths: Iterable<string>) =>
+  [...paths].filter((path) => path.startsWith("ts/")).map((path) => path.slice("ts/".length));
+const files = withinPackage(sources);
+const imports = new Map(files.map((file) => [file, withinPackage(all.get(`ts/${file}`) ?? [])]));
 const placeOf = (file: string) => ORDER.findIndex((names) => names.includes(file.split("/")[0] as string));
 
 test("imports point down the list of folders", () => {
@@ -53,10 +62,10 @@ test("no file imports itself by way of others", () => {
   const visit = (file: string, path: string[]) => {
     if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" → "));
     if (path.includes(file) || done.has(file)) return;
-    for (const target of imports.get(file) ?? []) visit(target, [...path, file]);
+    for (const target of all.get(file) ?? []) visit(target, [...path, file]);
     done.add(file);
   };
-  for (const file of files) visit(file, []);
+  for (const file of sources) visit(file, []);
   expect(circles).toEqual([]);
 });
 

@@ -555,7 +555,7 @@ test("fixed parameters stay as they are, with decay and momentum, clipped, saved
     slope: ({ state, parameters: { rate, other, net } }) => net(state).add(state.mul(rate)).add(other),
   });
   const data = [{ y0: Float64Array.of(1, 0), times: [0, 1], target: Float64Array.of(1, 0, 0, 1) }];
-  const fixed = ["other", "net.0"];
+  const fixed = ["other", "net.0"] as const;
   const partOf = (name: string) => {
     const { offset, shape } = field.entries[name as "rate"];
     return [...field.parameters.slice(offset, offset + shape.reduce((product, side) => product * side, 1))];

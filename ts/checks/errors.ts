@@ -41,9 +41,9 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** The name of the argument or option at fault. */
   argument?: string;
-  /** What that argument must be. */
+  /** What that argument must be: in words, for people, as in the message. */
   expected?: string;
-  /** What was given instead, in short. */
+  /** What was given instead: in words, for people, as in the message. */
   given?: string;
   /** The time of the last accepted step, if a solve failed. */
   t?: number;
@@ -73,9 +73,9 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   readonly code: ErrorCode;
   /** The name of the argument or option at fault. */
   declare readonly argument?: string;
-  /** What that argument must be. */
+  /** What that argument must be: in words, for people, as in the message. */
   declare readonly expected?: string;
-  /** What was given instead, in short. */
+  /** What was given instead: in words, for people, as in the message. */
   declare readonly given?: string;
   /** The time of the last accepted step, if a solve failed. */
   declare readonly t?: number;

@@ -9,13 +9,16 @@ import { type Names, namesOf } from "./names.js";
 
 /** Modules of the NATS client for JavaScript, as `import * as core from "@nats-io/nats-core"` gives them. */
 export interface NatsModules {
-  /** `@nats-io/nats-core`, which connects over WebSocket. */
+  /** The module that connects over WebSocket: `await import("@nats-io/nats-core")`. */
   readonly core: object;
-  /** `@nats-io/jetstream`. */
+  /** The module of streams: `await import("@nats-io/jetstream")`. */
   readonly jetstream: object;
-  /** `@nats-io/kv`. */
+  /** The module of key-value stores: `await import("@nats-io/kv")`. */
   readonly kv: object;
-  /** `@nats-io/transport-node` or another transport with `connect`: for addresses other than `ws:` and `wss:`. */
+  /**
+   * The module of a transport with `connect`, for addresses other than `ws:` and `wss:`: `await import("@nats-io/transport-node")` or
+   * another. Default: none.
+   */
   readonly transport?: object;
 }
 
@@ -35,7 +38,10 @@ export interface ServerOptions {
    * `reconnectTimeWait` and so on.
    */
   client?: object | undefined;
-  /** The NATS client, if the packages `@nats-io/…` cannot be imported by name, as in a page without a bundler. */
+  /**
+   * The modules of the NATS client, each as `await import("@nats-io/kv")` gives it, for where they cannot be imported by name, as in a page
+   * without a bundler. Default: the package imports them.
+   */
   nats?: NatsModules | undefined;
 }
 

@@ -18,7 +18,8 @@ import { type FieldNames, type NamesOfField, type WasmField, wasmField } from ".
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
 import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
-import { type IndependentPoolVjp, registerPool } from "../parallel/pool.js";
+import { registerPool } from "../parallel/pool.js";
+import type { IndependentPoolVjp } from "../parallel/pool-types.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -107,7 +108,8 @@ const connectRules = {
  * that have joined, and `train` takes it as its `pool`. Trajectories take their own steps (`batching: "independent"`), and gradients have
  * the same bits whoever computes them.
  *
- * @throws `OPTION`; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages `@nats-io/…`.
+ * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages
+ * `@nats-io/…`.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   const { arithmetic, stallTimeout, replicas, onEvent = () => {}, ...server } = readArguments(options, connectRules);

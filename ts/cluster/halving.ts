@@ -10,7 +10,7 @@ export interface HalvingOptions {
    * factor`.
    */
   least: number;
-  /** The budget of the last rung. */
+  /** The budget of the last rung, in the same unit as `least`: what a trial has that is never stopped. No default. */
   most: number;
   /** One in this many trials continues to the next rung, whose budget is this many times as large: 2 or more. Default 3. */
   factor?: number | undefined;

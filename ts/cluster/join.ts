@@ -78,8 +78,8 @@ const joinRules = {
 /**
  * Starts a worker for anyone who connects to the same servers: until `close`, it takes shards, solves them, and answers.
  *
- * @throws `OPTION`; `CONNECTION` if no server is reached; `WORKER` if a thread cannot be started; `UNSUPPORTED` without the
- * packages `@nats-io/…`.
+ * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached; `WORKER` if a thread cannot be started; `UNSUPPORTED`
+ * without the packages `@nats-io/…`.
  */
 export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
   const read = readOptions(options, joinRules);

@@ -8,9 +8,9 @@ export type ParameterValue = number | string | boolean;
 
 /** A parameter between two bounds. */
 export interface ParameterRange {
-  /** The smallest value. */
+  /** The smallest value, in the units of the parameter: a finite number. No default. */
   min: number;
-  /** The largest value. */
+  /** The largest value, in the units of the parameter: a finite number, above `min`. No default. */
   max: number;
   /**
    * `log`: the logarithm of the value is uniform, and min must be positive; `linear`: the value itself is uniform. Default: `log` if both

@@ -39,7 +39,7 @@ import {
 } from "./sweep-queue.js";
 import { type Json, jobKey, type Report, type TrialFunction } from "./trials.js";
 
-/** What to try, how often, and where. */
+/** What `sweep` tries, how often, and where; `run` and `space` are required, and `trials` unless the sampler is `grid`. */
 export interface SweepOptions extends ServerOptions {
   /**
    * What a trial runs: the name of a task that workers offer (see `tasks` of `join`, and `--module` of the command), with trials sent
@@ -167,7 +167,7 @@ export type SweepEvent =
   | {
       /** A run of a trial has ended. */
       readonly kind: "trial";
-      /** The trial, with what it found. */
+      /** With kind `trial`: the trial, with what it found. */
       readonly result: TrialResult;
       /** How far the sweep is. */
       readonly status: SweepStatus;
@@ -175,11 +175,11 @@ export type SweepEvent =
   | {
       /** A rung begins. */
       readonly kind: "rung";
-      /** The number of the rung, from 0. */
+      /** With kind `rung`: the number of the rung, from 0. */
       readonly rung: number;
       /** The budget of its trials; undefined without successive halving. */
       readonly budget: number | undefined;
-      /** How many trials run at this rung. */
+      /** With kind `rung`: how many trials run at this rung. */
       readonly trials: number;
     }
   | {
@@ -255,8 +255,8 @@ const rules = together(serverRules, {
  *
  * Which parameters are tried and which trials continue depends on the options and the values alone, not on which worker is fast.
  *
- * @throws `OPTION`; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages
- * `@nats-io/…`; the signal's reason.
+ * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without
+ * the packages `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const given = readOptions(options, rules);

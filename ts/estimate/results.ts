@@ -44,7 +44,7 @@ export interface Estimate<Name extends string = string> {
   readonly prior?: PriorEstimate;
 }
 
-/** Where one of several starts led. */
+/** Where one of several starts led: an element of `starts` of the result of `leastSquares`. */
 export interface StartResult {
   /** The values of all parameters that the fit started from, in their order. */
   readonly start: Float64Array;
@@ -58,7 +58,7 @@ export interface StartResult {
   readonly failure?: string;
 }
 
-/** How to profile a parameter. */
+/** How far `profile` of a fit's result looks from the estimate, and for which confidence level. Nothing is required. */
 export interface ProfileOptions {
   /** The confidence level of the interval, between 0 and 1; default: that of the fit. */
   level?: number | undefined;

@@ -36,9 +36,13 @@ export interface FitProgress<Name extends string = string> {
   readonly gradient: number;
 }
 
-/** How to fit, whatever the model. */
+/**
+ * How `leastSquares` searches and what it reports, whatever the model: starts, noise, confidence level, when to stop. Nothing is required.
+ */
 export interface FitSettings<Name extends string = string> {
-  /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. At most 100000; default 1. */
+  /**
+   * The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. At most 100000; default 1.
+   */
   starts?: number | undefined;
   /** The seed for drawing the starts other than your own, an integer, zero or more; default 0. */
   seed?: number | undefined;

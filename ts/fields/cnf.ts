@@ -38,13 +38,15 @@ export interface CnfField<D extends Dtype = Dtype> extends Field<D> {
   /**
    * Draws other noise for the solves that follow.
    *
-   * @throws `OPTION`, `DISPOSED`; `REENTRANT` inside a custom vector field or a progress function.
+   * @throws `OPTION` for a seed that is not an integer, zero or more; `DISPOSED` if the flow was; `REENTRANT` inside a custom vector field
+   * or a progress function.
    */
   seedNoise(seed: number): void;
   /**
    * Sets the noise for the solves that follow, `[batch, features]`, until `seedNoise`.
    *
-   * @throws `DTYPE`, `SHAPE`, `NON_FINITE`, `DISPOSED`; `REENTRANT` inside a custom vector field or a progress function.
+   * @throws `OPTION` where the trace is exact; `DTYPE` or `SHAPE` for an array of another number type or length; `NON_FINITE` for one with
+   * NaN or ±Infinity; `DISPOSED` if the flow was; `REENTRANT` inside a custom vector field or a progress function.
    */
   setNoise(noise: ArrayOf<D>): void;
 }
@@ -107,7 +109,8 @@ const settings = {
  * Makes a continuous normalizing flow: dx/dt = f(t, x), d log p/dt = −tr(∂f/∂x) (FFJORD, Grathwohl et al. 2019).
  *
  * @returns A field with a copy of the network; dispose of it when done.
- * @throws `OPTION`; `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is not a network with as many outputs as inputs, or an invalid option; `DISPOSED` if the network was;
+ * `OUT_OF_MEMORY`.
  */
 export function cnf<D extends Dtype = "float32">(options: CnfOptions<D>): CnfField<D> {
   return flow(options) as WasmCnf<Dtype> as WasmCnf<D>;

@@ -46,7 +46,8 @@ export interface CustomOptions<D extends Dtype = "float32"> {
  * `evaluate` and `vjp` of other fields.
  *
  * @returns A field with a copy of the parameters; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` if a function returns the wrong thing.
+ * @throws `OPTION` for an invalid option; `DTYPE` or `NON_FINITE` for parameters of another number type, or that are not finite; in a solve
+ * `CALLBACK` if a function returns the wrong thing.
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   const { engine, rust, dtype, stateSize } = customField(options);

@@ -61,7 +61,7 @@ export type InputArrays<I extends InputShapes, D extends Dtype> = { readonly [Na
 
 /** A function of arrays, and its derivatives. */
 export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, P = FieldNames["parameters"]> {
-  /** The number type of all arrays. */
+  /** The number type of all arrays: `float32` or `float64`, as given to `differentiable`. */
   readonly dtype: D;
   /** The number of outputs for a sample. */
   readonly outputSize: number;
@@ -69,7 +69,10 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   readonly entries: { readonly [Name in EntryNames<P>]: Entry };
   /** All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow. */
   get parameters(): ArrayOf<D>;
-  /** Sets parameters by name, or all of them with an array, as for a field from `vectorField`. */
+  /**
+   * Sets parameters by name, which leaves the others unchanged, or all of them with an array of that length. Nothing changes if a name,
+   * a shape or a number is rejected.
+   */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<P>);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
   readonly field: ProgramField<D, string, NamesOf<never, P>>;
@@ -93,7 +96,8 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   /**
    * For a function with one output, the product of its Hessian, in all inputs and parameters, with a direction, given as in `jvp`.
    *
-   * @throws `OPTION` for a function with several outputs; otherwise as `jvp`.
+   * @throws `OPTION` for a function with several outputs, or unknown names of inputs; `SHAPE` or `DTYPE` for arrays of another length or
+   * number type; `NON_FINITE` for tangents that are not finite; `DISPOSED` if the function was.
    */
   hessianProduct(
     inputs: InputArrays<I, D>,
@@ -124,7 +128,9 @@ const rules = {
  * `vectorField`.
  *
  * @returns The function with the initial parameters; dispose of it when done.
- * @throws As `vectorField`.
+ * @throws `OPTION` for an unknown option, or invalid shapes of inputs; `CALLBACK` if `apply` does something that cannot be recorded,
+ * or returns anything but values; `SHAPE` if it combines values of different lengths; `NON_FINITE` for parameters that are not finite;
+ * `OUT_OF_MEMORY`.
  */
 export function differentiable<
   const I extends InputShapes,

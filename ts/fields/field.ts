@@ -67,7 +67,9 @@ export interface FieldNames {
 
 /** The names of one field: of its state's features, and its parameters. */
 export interface NamesOf<S extends string, P> extends FieldNames {
+  /** The names of the state's features, or `never` if only their number is given. */
   readonly states: S;
+  /** The parameters by their names, as `vectorField` was given them. */
   readonly parameters: P;
 }
 

@@ -80,7 +80,9 @@ const spacing = fallback(finitePositive, 1);
  * periodic grid.
  *
  * @returns A field with a copy of the network; dispose of it when done.
- * @throws `OPTION`, `SHAPE`, `NON_FINITE`; `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an energy that is not a network with one output, or does not fit the structure, and for matrices J that are not
+ * antisymmetric or R that are not symmetric; `SHAPE` for a matrix of another size; `NON_FINITE` for one with NaN or ±Infinity;
+ * `DISPOSED` if the network was; `OUT_OF_MEMORY`.
  */
 export function hamiltonian<D extends Dtype = "float32">(given: HamiltonianOptions<D>): HamiltonianField<D> {
   const rules = {

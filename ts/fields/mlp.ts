@@ -68,7 +68,8 @@ const architecture = {
  * Makes a multilayer perceptron: layers W x + b, each but the last followed by the activation.
  *
  * @returns A field with parameters drawn with `seed`; dispose of it when done.
- * @throws `OPTION`; `OUT_OF_MEMORY`; `UNSUPPORTED` if the runtime cannot run WebAssembly.
+ * @throws `OPTION` for an unknown option or a value that an option does not take; `OUT_OF_MEMORY`; `UNSUPPORTED` if the runtime cannot
+ * run WebAssembly.
  */
 export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<D> {
   return network(options) as WasmField<Dtype> as WasmField<D>;

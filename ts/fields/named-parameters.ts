@@ -45,6 +45,22 @@ export type EntryNamesOf<Name extends string, P> = P extends number | Float32Arr
     ? `${Name}.${string}`
     : `${Name}.${EntryNames<P>}`;
 
+/** The names of parameters and of parts of them: `birth`, or `net`, `net.0` and `net.0.weight` of a network. */
+export type PartNames<P> = P extends unknown
+  ? unknown extends P
+    ? string
+    : { readonly [Name in keyof P & string]: PartNamesOf<Name, P[Name]> }[keyof P & string]
+  : never;
+
+/** The names of one parameter and of its parts: its own name alone for a number or an array. */
+export type PartNamesOf<Name extends string, P> =
+  | Name
+  | (P extends number | Float32Array | Float64Array | readonly unknown[]
+      ? never
+      : P extends Module
+        ? `${Name}.${string}`
+        : `${Name}.${PartNames<P>}`);
+
 /** Numbers, and where they belong. */
 interface Part {
   readonly offset: number;

@@ -67,7 +67,8 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
    * Sets parameters by name, `field.parameters = { birth: 0.5 }`, which leaves the others unchanged, or all of them with an array of that
    * length. Nothing changes if a name, a shape or a number is rejected.
    *
-   * @throws `OPTION` for an unknown name, `SHAPE`, `DTYPE`, `NON_FINITE`, `DISPOSED`.
+   * @throws `OPTION` for an unknown name; `SHAPE` or `DTYPE` for values of another shape or number type; `NON_FINITE` for numbers that are
+   * not finite in the field's `dtype`; `DISPOSED` if the field was.
    */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<N["parameters"]>);
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
@@ -77,10 +78,11 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
   /** The text that the field was made from; undefined for a traced function. */
   readonly equations?: string;
   /**
-   * f(t, y) and its directional derivative, (∂f/∂y) ẏ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ + (∂f/∂t) ṫ, both `[batch, state]`; otherwise as
-   * `evaluate`.
+   * f(t, y) and its directional derivative, (∂f/∂y) ẏ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ + (∂f/∂t) ṫ, both `[batch, state]`. As in `evaluate`,
+   * y is `[batch, state]`, `parameters` are used instead of the field's own if given, and a field with arguments needs `args`.
    *
-   * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `OUT_OF_MEMORY`.
+   * @throws `SHAPE` or `DTYPE` for arrays of another length or number type; `OPTION` for unknown names; `NON_FINITE` for tangents that are
+   * not finite; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
    */
   jvp(
     t: number,

@@ -100,11 +100,13 @@ const rules = {
 };
 
 /**
- * Makes a vector field from a function, which is called once and recorded. Derivatives are worked out from the record.
+ * Makes a vector field dy/dt = f(t, y) from a function `slope` of the time, the state, parameters and arguments. It is called once, with
+ * values that stand for numbers, and what it computes is recorded: solves run the record, and all derivatives are worked out from it.
  *
  * @returns A field with the initial parameters; dispose of it when done.
- * @throws `OPTION`; `CALLBACK` if the function does something that cannot be recorded, or returns anything but values; `SHAPE`;
- * `NON_FINITE`; `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an unknown option, or invalid names or sizes; `CALLBACK` if the function does something that cannot be
+ * recorded, or returns anything but values; `SHAPE` if it returns more or fewer slopes than the state has features, or combines values of
+ * different lengths; `NON_FINITE` for parameters that are not finite; `OUT_OF_MEMORY`.
  */
 export function vectorField<
   const S extends readonly string[] | number,

@@ -36,7 +36,7 @@ export interface SaveOptions<D extends Dtype = Dtype> {
 /** A field from a file; `"entries" in field` tells that it is a `ProgramField`, `"energy" in field` a `HamiltonianField`, and `"features" in field` a `CnfField`. */
 export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | HamiltonianField<D> | CnfField<D>;
 
-/** What a model file holds. */
+/** What a model file holds: the result of `load`. */
 export interface Model<D extends Dtype = Dtype> {
   /**
    * A new field; dispose of it when done. Check for what only some kinds of field have before you use it:

@@ -179,7 +179,10 @@ function checkParents(layers: readonly NamedLayer[]): void {
 export function loadStateDict<D extends Dtype>(
   field: Field<D>,
   bytes: Uint8Array,
-  options: { prefix?: string } = {},
+  options: {
+    /** Load only tensors whose names begin with this, such as `net.`; default: none, so all of them. */
+    prefix?: string;
+  } = {},
 ): void {
   const { prefix } = readOptions(options, { prefix: networkRules.prefix });
   const { kind } = recipeOf(field);

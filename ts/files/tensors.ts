@@ -61,7 +61,8 @@ function headerSize(bytes: Uint8Array): number {
  * Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. The same arrays and texts give
  * the same bytes.
  *
- * @throws `OPTION`, `SHAPE`, `DTYPE`; `OUT_OF_MEMORY`.
+ * @throws `SHAPE` for a shape that is not a list of integers or does not fit the length of `data`; `DTYPE` for data other than a
+ * Float32Array or a Float64Array; `OPTION` for the name `__metadata__`, metadata that are not strings, or 4 GiB in all; `OUT_OF_MEMORY`.
  */
 export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): OwnBytes {
   const entries = Object.entries(argument("tensors", tensors, named)).map(([name, tensor]) => {
@@ -94,7 +95,7 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
  * Reads a file in the safetensors format: tensors of float32 and float64, and of float16 and bfloat16 as float32. Those of other
  * types, such as integers, are named in `skipped`.
  *
- * @throws `FILE` for a file that is damaged or of another format; `DTYPE`; `OUT_OF_MEMORY`.
+ * @throws `FILE` for a file that is damaged or of another format; `DTYPE` if `bytes` is not a Uint8Array; `OUT_OF_MEMORY`.
  */
 export function loadTensors(bytes: Uint8Array): TensorFile {
   const given = bytesOf("bytes", bytes);

@@ -1,20 +1,13 @@
 // Several cores: a batch split over workers, each with the engine to itself, that take the same steps.
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkFinite, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
-import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
 import { address, argument, isObject, options as readArguments, required, rule, threadCount } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
-import {
-  type Field,
-  type FieldNames,
-  type FieldState,
-  type NamesOfField,
-  type WasmField,
-  wasmField,
-} from "../fields/field.js";
+import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
@@ -24,7 +17,7 @@ import {
   type EnsembleResult,
   readProblem,
 } from "../solve/ensemble.js";
-import type { IndependentLoss } from "../solve/gradient.js";
+import type { IndependentValueAndGradient } from "../solve/gradient.js";
 import {
   type EventCotangents,
   gradientOf,
@@ -35,184 +28,29 @@ import {
 } from "../solve/independent.js";
 import {
   type GradientOptions,
-  type Independent,
   isAdaptive,
   type OdeintOptions,
   readOptions,
   withoutIndependent,
 } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
-import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
+import type { Gradient, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
+import { causeOf, PartError, summed, workerDied } from "./failures.js";
 import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
-import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
+import type { IndependentPoolVjp, ParallelOptions, Pool } from "./pool-types.js";
+import type { Answers, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
-
-/** Options of `parallel`: how many workers, and where their source is. */
-export interface ParallelOptions {
-  /** The number of workers, 1 to 1024; default: the number of cores. */
-  workers?: number | undefined;
-  /**
-   * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
-   * `symplectic-adjoint/worker.js`.
-   */
-  workerUrl?: string | { readonly href: string } | undefined;
-}
-
-/** The transpose of a solve in a pool. */
-export interface PoolPullback<D extends Dtype = Dtype, A extends string = string> {
-  (cotangent: ArrayOf<D>): Promise<Gradient<D, A>>;
-  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
-  dispose(): void;
-}
-
-/** The transpose, in a pool, of a solve whose trajectories take their own steps. */
-export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
-  readonly solution: IndependentSolution<D>;
-  /** Returns a promise of the gradient, given ∂L/∂y, and the derivatives with respect to events if the loss depends on them. */
-  readonly pullback: {
-    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D, A>>;
-    /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
-    dispose(): void;
-  };
-  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
-  dispose(): void;
-}
-
-/** A solve in a pool, with its transpose. */
-export interface PoolVjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
-  readonly solution: Solution<D>;
-  /** Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`. */
-  readonly pullback: PoolPullback<D, A>;
-  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
-  dispose(): void;
-}
-
-/**
- * Workers that share batches. The methods do the same as the functions of the same names, and return promises; the calling thread neither
- * waits nor computes. The steps are bitwise those of one core. If trajectories take their steps together, gradients are equal up to the
- * order of summation over samples, and the same in every run with the same number of workers; if each takes its own (`batching:
- * "independent"`), they are bitwise the same with any number of workers, or none.
- */
-export interface Pool {
-  /** The number of workers in the pool. */
-  readonly workers: number;
-  /**
-   * Whether workers can agree on the steps of an adaptive solve. They need SharedArrayBuffer, which a page has if it is
-   * cross-origin isolated; without it, only solves with fixed steps are shared, and the others run on one worker.
-   */
-  readonly shared: boolean;
-  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    options: GradientOptions<A, N> & Independent<A, N>,
-  ): Promise<IndependentSolution<D>>;
-  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: readonly ArrayLike<number>[],
-    options?: GradientOptions<A, N>,
-  ): Promise<IndependentSolution<D>>;
-  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    options?: GradientOptions<A, N>,
-  ): Promise<Solution<D>>;
-  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    options: GradientOptions<A, N> & Independent<A, N>,
-  ): Promise<IndependentPoolVjp<D, A>>;
-  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: readonly ArrayLike<number>[],
-    options?: GradientOptions<A, N>,
-  ): Promise<IndependentPoolVjp<D, A>>;
-  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    options?: GradientOptions<A, N>,
-  ): Promise<PoolVjp<D, A>>;
-  /**
-   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * return a promise.
-   */
-  valueAndGrad<
-    D extends Dtype,
-    A extends string,
-    F extends Field = Field<D, A>,
-    N extends FieldNames = NamesOfField<F>,
-  >(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    loss: IndependentPoolLoss<D>,
-    options: GradientOptions<A, N> & Independent<A, N>,
-  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
-  /**
-   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * return a promise.
-   */
-  valueAndGrad<
-    D extends Dtype,
-    A extends string,
-    F extends Field = Field<D, A>,
-    N extends FieldNames = NamesOfField<F>,
-  >(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: readonly ArrayLike<number>[],
-    loss: IndependentPoolLoss<D>,
-    options?: GradientOptions<A, N>,
-  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
-  /**
-   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * return a promise.
-   */
-  valueAndGrad<
-    D extends Dtype,
-    A extends string,
-    F extends Field = Field<D, A>,
-    N extends FieldNames = NamesOfField<F>,
-  >(
-    field: F & Field<D, A>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
-    options?: GradientOptions<A, N>,
-  ): Promise<{ value: number; gradient: Gradient<D, A>; solution: Solution<D> }>;
-  /** Ends the workers and rejects pending calls with `DISPOSED`; a second call does nothing. */
-  close(): void;
-  /** The same as `close`, for a declaration with `using`. */
-  [Symbol.dispose](): void;
-}
-
-/** A loss of an independent solve in a pool: it may depend on the events too, and return a promise. */
-export type IndependentPoolLoss<D extends Dtype> = (
-  ...inputs: Parameters<IndependentLoss<D>>
-) => ReturnType<IndependentLoss<D>> | Promise<ReturnType<IndependentLoss<D>>>;
 
 const rules = { workers: threadCount, workerUrl: address };
 
 /**
  * Starts a pool of workers that share batches; close it when done.
  *
- * @throws `OPTION`; `WORKER` if a worker cannot be started; `UNSUPPORTED`.
+ * @throws `OPTION` for an unknown option, or a number of workers that is not an integer from 1 to 1024; `WORKER` if a worker cannot be
+ * started; `UNSUPPORTED` if the runtime lacks what the package needs.
  */
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   const { workers: wanted, workerUrl } = readArguments(options, rules);
@@ -234,13 +72,6 @@ interface Pending {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   readonly sums: SharedArrayBuffer | undefined;
-}
-
-/** What a part of a job has failed with. */
-class PartError extends Error {
-  constructor(readonly failure: Failure) {
-    super(failure.message);
-  }
 }
 
 /** A solve kept by the workers. */
@@ -362,10 +193,7 @@ class WorkerPool implements Pool {
     const settled = await Promise.allSettled(answers);
     const reasons = settled.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (reasons.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
-    const reason = reasons.find((reason) => !(reason instanceof PartError && reason.failure.isSecondary)) ?? reasons[0];
-    if (!(reason instanceof PartError)) throw reason;
-    const { code, message, details } = reason.failure;
-    throw new SymplecticAdjointError(code, message, details);
+    throw causeOf(reasons);
   }
 
   /** Whether, and among whom, a batch is shared. */
@@ -546,7 +374,7 @@ class WorkerPool implements Pool {
     times: Lists,
     loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
-  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
+  ): Promise<IndependentValueAndGradient<D>> {
     checkLoss(loss);
     const own = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
@@ -590,22 +418,3 @@ export const poolRule = rule<Pool>(
 );
 
 const OWN = required(rule<WorkerPool>("a pool, from parallel", (value) => WorkerPool.is(value)));
-
-function workerDied(reason: unknown): SymplecticAdjointError {
-  return new SymplecticAdjointError(
-    "WORKER",
-    `a worker died: ${textOf(reason)}; make a new pool`,
-    {},
-    { cause: reason },
-  );
-}
-
-/** The error of a budget that a worker has found too small is about that of all. */
-function summed(error: unknown, workers: number): unknown {
-  if (!(error instanceof SymplecticAdjointError) || error.argument !== "memoryBudget" || !error.bytes) return error;
-  const { message, argument } = error;
-  const bytes = error.bytes * workers;
-  const details = { argument, expected: `at least ${bytes} bytes`, given: `${Number(error.given) * workers}`, bytes };
-  const share = `${message} on each of ${workers} workers`;
-  return new SymplecticAdjointError("OPTION", workers === 1 ? message : share, details);
-}

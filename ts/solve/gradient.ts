@@ -27,7 +27,7 @@ import {
 } from "./independent.js";
 import { forCrate, type GradientOptions, type Independent, readOptions, withoutIndependent } from "./options.js";
 import { checkLoss, outputsForLoss } from "./outputs.js";
-import type { Gradient, LossAndCotangent, Solution, Vjp } from "./results.js";
+import type { Gradient, LossAndCotangent, Solution, ValueAndGradient, Vjp } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
 
 /** A recorded solve in WebAssembly memory. */
@@ -132,7 +132,8 @@ export class Recording<D extends Dtype> {
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated. A float32 field sees them rounded to
  *   float32: measure time from a near origin, or use float64.
- * @throws As `odeint`.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, or `DISPOSED`, before any work starts; `MAX_STEPS`, `STEP_UNDERFLOW`,
+ * `MAX_EVENTS`, `NON_FINITE` if the solve fails, with its `t`; `OUT_OF_MEMORY`; what a custom field throws.
  */
 export function vjp<
   D extends Dtype,
@@ -214,9 +215,10 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; returns L and ∂L/∂y.
- * @returns `value`, the value of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
- * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
- * `REENTRANT` for a loss that calls itself without end; what the loss throws.
+ * @returns The value of the loss, its gradient, and the solution.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, or `DISPOSED`, before any work starts; `MAX_STEPS`, `STEP_UNDERFLOW`,
+ * `MAX_EVENTS`, `NON_FINITE` if the solve fails, with its `t`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE`
+ * if either is not finite; `REENTRANT` for a loss that calls itself without end; `OUT_OF_MEMORY`; what the loss or a custom field throws.
  */
 export function valueAndGrad<
   D extends Dtype,
@@ -229,7 +231,7 @@ export function valueAndGrad<
   times: Lists,
   loss: IndependentLoss<D>,
   options: GradientOptions<A, N> & Independent<A, N>,
-): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
+): IndependentValueAndGradient<D, A>;
 export function valueAndGrad<
   D extends Dtype,
   A extends string,
@@ -241,7 +243,7 @@ export function valueAndGrad<
   times: readonly ArrayLike<number>[],
   loss: IndependentLoss<D>,
   options?: GradientOptions<A, N>,
-): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
+): IndependentValueAndGradient<D, A>;
 export function valueAndGrad<
   D extends Dtype,
   A extends string,
@@ -253,14 +255,14 @@ export function valueAndGrad<
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
   options?: GradientOptions<A, N>,
-): { value: number; gradient: Gradient<D, A>; solution: Solution<D> };
+): ValueAndGradient<D, A>;
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: IndependentLoss<D> | ((y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>),
   options: GradientOptions = {},
-): { value: number; gradient: Gradient<D>; solution: Solution<D> } {
+): ValueAndGradient<D> {
   checkLoss(loss);
   const recording = recordingOf(field, y0, times, options);
   try {
@@ -279,18 +281,35 @@ export function valueAndGrad<D extends Dtype>(
 }
 
 // Written as a union, since for a function that leaves a property out, an overload with that property would not be chosen.
-/** A loss of an independent solve: it may depend on the events too. */
+/**
+ * A loss of an independent solve, of y `[times, batch, state]`, its shape and the whole solution. It returns the loss and ∂L/∂y; if it
+ * depends on the events too, `events` as well.
+ */
 export type IndependentLoss<D extends Dtype> = (
   y: ArrayOf<D>,
   shape: Solution<D>["shape"],
   solution: IndependentSolution<D>,
-) => LossAndCotangent<D> | (LossAndCotangent<D> & { readonly events?: EventCotangents<D> });
+) =>
+  | LossAndCotangent<D>
+  | (LossAndCotangent<D> & {
+      /** ∂L/∂t and ∂L/∂y of the events, `{ times, states }`: a number and a row for each, in the order of `solution.events`. */
+      readonly events?: EventCotangents<D>;
+    });
+
+/** What `valueAndGrad` returns for an independent solve. */
+export interface IndependentValueAndGradient<D extends Dtype = Dtype, A extends string = string>
+  extends ValueAndGradient<D, A> {
+  /** The gradient of the loss, with the derivatives with respect to jumps. */
+  readonly gradient: IndependentGradient<D, A>;
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`; with events and statistics of each trajectory. */
+  readonly solution: IndependentSolution<D>;
+}
 
 /** An independent solve with its transpose. */
 export interface IndependentVjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`; with events and statistics of each trajectory. */
   readonly solution: IndependentSolution<D>;
-  /** Returns the gradient, given ∂L/∂y, and the derivatives with respect to events if the loss depends on them. */
+  /** Returns the gradient, given ∂L/∂y `[times, batch, state]`, and the derivatives with respect to events if the loss depends on them. */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D, A>;
     /** Frees the memory that the gradient would need; a second call does nothing. */

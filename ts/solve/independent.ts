@@ -75,7 +75,12 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
   /** The events that happened, of the option `events`. */
   readonly events: Events<D>;
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
-  readonly failures: readonly { readonly trajectory: number; readonly error: SymplecticAdjointError }[];
+  readonly failures: readonly {
+    /** The index of the trajectory, from 0. */
+    readonly trajectory: number;
+    /** Why it failed, with the time `t` up to which it went well. */
+    readonly error: SymplecticAdjointError;
+  }[];
   /**
    * The states at a time, `[batch, state]`, or of one trajectory, `[state]`, from the method's continuous extension; with the option
    * `dense`. At the time of a jump or event it is the state after it. For a list of times it is `[times, batch, state]` or `[times,

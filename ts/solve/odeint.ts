@@ -20,8 +20,8 @@ import { solveStats } from "./stats.js";
  * @param times - Where the solution is wanted, t0 first; or a list for each trajectory.
  *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @returns The states at all times, t0 included; with events, steps and statistics of each trajectory if they are solved independently.
- * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before any work starts; `NON_FINITE`, `STEP_UNDERFLOW`,
- * `MAX_STEPS`, `MAX_EVENTS` with the time that the solve had reached; `OUT_OF_MEMORY`; what a custom field throws.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, `DISPOSED` if the field was, or `REENTRANT`, before any work starts;
+ * `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if the solve fails, with its `t`; `OUT_OF_MEMORY`; what a custom field throws.
  */
 export function odeint<
   D extends Dtype,

@@ -209,14 +209,35 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
 
 /** Options that make each trajectory take its own steps: at least one of these. */
 export type Independent<A extends string = string, N extends FieldNames = FieldNames> =
-  | { batching: "independent" }
-  | { jumps: readonly Jump<A, N>[] }
-  | { events: readonly Event<A, N>[] }
-  | { dense: true }
-  | { saveSteps: true }
-  | { onFailure: "mask" }
-  // Of texts only those that are no name: rms is one too.
-  | { norm: "max" | ErrorNorm | `${string}(${string}` };
+  | {
+      /** Each trajectory takes its own steps; default `together`. */
+      batching: "independent";
+    }
+  | {
+      /** Changes of the states at known times; none by default. */
+      jumps: readonly Jump<A, N>[];
+    }
+  | {
+      /** What may happen to trajectories at times that depend on their states; none by default. */
+      events: readonly Event<A, N>[];
+    }
+  | {
+      /** Keeps the solution between the output times, for `solution.at` and `solution.derivative`; default false. */
+      dense: true;
+    }
+  | {
+      /** Keeps the times and states of all steps, for `solution.steps`; default false. */
+      saveSteps: true;
+    }
+  | {
+      /** A trajectory that fails does not stop the others: its outputs are masked. Default `throw`. */
+      onFailure: "mask";
+    }
+  | {
+      /** How the errors of features make the error of a step: `max`, or a function or expression of yours; default `rms`. */
+      // Of texts only those that are no name: rms is one too.
+      norm: "max" | ErrorNorm | `${string}(${string}`;
+    };
 
 /**
  * How a gradient is computed; all but `adjoint` give bitwise the same result. `auto` is the fastest that `memoryBudget` allows; the others

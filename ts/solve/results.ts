@@ -119,7 +119,7 @@ export interface Pullback<D extends Dtype = Dtype, A extends string = string> {
 
 /** A solve with its transpose. */
 export interface Vjp<D extends Dtype = Dtype, A extends string = string> {
-  /** The solution, as `odeint` gives it. */
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
   readonly solution: Solution<D>;
   /** Returns the gradient, given ∂L/∂y `[times, batch, state]`. */
   readonly pullback: Pullback<D, A>;
@@ -127,6 +127,16 @@ export interface Vjp<D extends Dtype = Dtype, A extends string = string> {
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;
+}
+
+/** What `valueAndGrad` returns: the value of a loss, its gradient, and the solution. */
+export interface ValueAndGradient<D extends Dtype = Dtype, A extends string = string> {
+  /** The value of the loss. */
+  readonly value: number;
+  /** The gradient of the loss: ∂L/∂y0, ∂L/∂θ and the derivatives with respect to arguments and times. */
+  readonly gradient: Gradient<D, A>;
+  /** The solution, as `odeint` gives it: `y` is `[times, batch, state]`. */
+  readonly solution: Solution<D>;
 }
 
 /** What a loss gives for y `[times, batch, state]`. */

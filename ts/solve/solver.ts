@@ -80,7 +80,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
    * stay where they were.
    *
    * @param t - A finite time.
-   * @throws As `odeint`.
+   * @throws `NON_FINITE` for a time that is not finite; `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if a trajectory fails,
+   * with its `t`; `DISPOSED` if the solver was; `OUT_OF_MEMORY`.
    */
   stepTo(t: number): void;
   /** Takes one step of each trajectory towards a time, and none beyond it; otherwise as `stepTo`. */
@@ -105,7 +106,7 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
  * @param field - The vector field, with its parameters as they are now: changing them later has no effect on the solver or its copies.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param t - The time of `y0`.
- * @throws As `odeint`.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE` for invalid input; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
 export function solver<
   D extends Dtype,

@@ -10,7 +10,8 @@ import { lifted, type Operand, type Value } from "./value.js";
  * `${…}`; the text between them has numbers, `pi`, + - * / ^, parentheses, choices `a < b ? x : y`, and the functions of `equations`.
  *
  * @returns The value of the formula, row by row.
- * @throws `CALLBACK` for a text that is not a formula, with the place in it, and outside a traced function; `SHAPE`.
+ * @throws `CALLBACK` for a text that is not a formula, with the place in it, and outside a traced function;
+ * `SHAPE` where values of different numbers of rows meet.
  */
 export function formula(text: TemplateStringsArray, ...values: Operand[]): Value {
   if (!isObject(text) || !Array.isArray(text) || !("raw" in text)) {

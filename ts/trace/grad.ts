@@ -20,7 +20,8 @@ export function grad<V extends Value>(value: Value, of: V): V;
  * The gradients of a value of one row with respect to several values that it was computed from.
  *
  * @returns A list of values, each with as many rows as its element of `of`.
- * @throws As for one value.
+ * @throws `SHAPE` for a value of several rows; `CALLBACK` for an element of `of` that `value` was not computed from, or that is the same
+ * for all trajectories, as parameters and the time are; and outside a traced function.
  */
 export function grad<const List extends readonly Value[]>(value: Value, of: List): { [Place in keyof List]: Value };
 export function grad(value: unknown, of: unknown): Value | Value[] {

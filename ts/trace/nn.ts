@@ -47,7 +47,7 @@ function activation(
   );
 }
 
-/** Options of `nn.linear`. */
+/** What the layer of `nn.linear` has besides its weights; none is required. */
 export interface LinearOptions {
   /** Whether the layer adds a bias; default true. */
   bias?: boolean | undefined;
@@ -145,27 +145,29 @@ export const nn = {
    * The layer W x + b, with `weight` `[outputs, inputs]` and `bias` `[outputs]`. Weights are drawn uniformly from
    * ±√(6 / (inputs + outputs)) (Glorot), or ±√(6 / inputs) (He) before relu, elu, silu and gelu; biases are zero.
    *
-   * @throws `OPTION`; `SHAPE` if it is applied to a number of rows other than `inputs`.
+   * @throws `OPTION` for sizes that are not positive integers, or an unknown option; `SHAPE` if it is applied to a number of rows other
+   * than `inputs`.
    */
   linear,
   /**
    * Features minus their mean, divided by their standard deviation, times `weight` `[features]`, plus `bias` `[features]`, which start at
    * 1 and 0 (Ba et al. 2016). The variance is that of all features, plus 1e-5.
    *
-   * @throws `OPTION`; `SHAPE` if it is applied to a number of rows other than `features`.
+   * @throws `OPTION` for a number of features that is not a positive integer; `SHAPE` if it is applied to a number of rows other than
+   * `features`.
    */
   layerNorm,
   /**
    * x + module(x), for a module with as many outputs as inputs (He et al. 2016).
    *
-   * @throws `OPTION`; `SHAPE` if it is applied and the module returns a different number of rows.
+   * @throws `OPTION` for what is not a module of `nn`; `SHAPE` if it is applied and the module returns a different number of rows.
    */
   residual,
   /**
    * The modules one after the other. The arrays of the one at place i, from 0, are called `i.weight`, `i.bias` and so on, as in
    * PyTorch's nn.Sequential.
    *
-   * @throws `OPTION`.
+   * @throws `OPTION` without any module, or for what is not a module of `nn`.
    */
   sequential,
   /** tanh(x) of each feature. */

@@ -16,13 +16,13 @@ export const exp = (x: Operand): Value => lifted("exp's argument", x).exp();
 /** e^x − 1 of each row, accurate near 0. */
 export const expm1 = (x: Operand): Value => lifted("expm1's argument", x).expm1();
 
-/** The natural logarithm of each row. */
+/** The natural logarithm of each row; NaN below 0. */
 export const log = (x: Operand): Value => lifted("log's argument", x).log();
 
-/** log(1 + x) of each row, accurate near 0. */
+/** log(1 + x) of each row x, accurate near 0; NaN below −1. */
 export const log1p = (x: Operand): Value => lifted("log1p's argument", x).log1p();
 
-/** The square root of each row. */
+/** The square root of each row; NaN below 0. */
 export const sqrt = (x: Operand): Value => lifted("sqrt's argument", x).sqrt();
 
 /** The square of each row. */
@@ -37,13 +37,13 @@ export const cos = (x: Operand): Value => lifted("cos's argument", x).cos();
 /** The tangent of each row, in radians. */
 export const tan = (x: Operand): Value => lifted("tan's argument", x).tan();
 
-/** The inverse sine of each row. */
+/** The inverse sine of each row, in radians; NaN outside [−1, 1]. */
 export const asin = (x: Operand): Value => lifted("asin's argument", x).asin();
 
-/** The inverse cosine of each row. */
+/** The inverse cosine of each row, in radians; NaN outside [−1, 1]. */
 export const acos = (x: Operand): Value => lifted("acos's argument", x).acos();
 
-/** The inverse tangent of each row. */
+/** The inverse tangent of each row, in radians. */
 export const atan = (x: Operand): Value => lifted("atan's argument", x).atan();
 
 /** The hyperbolic sine of each row. */

@@ -35,42 +35,48 @@ export class Value {
     likeArrays(this.length);
   }
 
-  /** this + other, row by row. */
+  /** this + other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   add(other: Operand): Value {
     return binary("add", this, other);
   }
 
-  /** this − other, row by row. */
+  /** this − other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   sub(other: Operand): Value {
     return binary("sub", this, other);
   }
 
-  /** this · other, row by row. */
+  /** this · other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   mul(other: Operand): Value {
     return binary("mul", this, other);
   }
 
-  /** this / other, row by row. */
+  /** this / other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   div(other: Operand): Value {
     return binary("div", this, other);
   }
 
-  /** this to the power of an exponent, row by row; a negative base needs a whole exponent. */
+  /**
+   * this to the power of an exponent, row by row; NaN for a negative base and an exponent that is not whole. An operand with one row counts
+   * for all rows. Throws `SHAPE` for other numbers of rows.
+   */
   pow(exponent: Operand): Value {
     return binary("pow", this, exponent);
   }
 
-  /** The smaller of this and other, row by row. */
+  /** The smaller of this and other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   min(other: Operand): Value {
     return binary("min", this, other);
   }
 
-  /** The larger of this and other, row by row. */
+  /** The larger of this and other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
   max(other: Operand): Value {
     return binary("max", this, other);
   }
 
-  /** The angle of the point (x, this), in radians from −π to π, row by row. */
+  /**
+   * The angle of the point (x, this), in radians from −π to π, row by row. An operand with one row counts for all rows. Throws `SHAPE` for
+   * other numbers of rows.
+   */
   atan2(x: Operand): Value {
     return binary("atan2", this, x);
   }
@@ -100,17 +106,17 @@ export class Value {
     return unary("expm1", this);
   }
 
-  /** The natural logarithm of each row. */
+  /** The natural logarithm of each row; NaN below 0. */
   log(): Value {
     return unary("log", this);
   }
 
-  /** log(1 + x) of each row x, accurate near 0. */
+  /** log(1 + x) of each row x, accurate near 0; NaN below −1. */
   log1p(): Value {
     return unary("log1p", this);
   }
 
-  /** The square root of each row. */
+  /** The square root of each row; NaN below 0. */
   sqrt(): Value {
     return unary("sqrt", this);
   }
@@ -135,17 +141,17 @@ export class Value {
     return unary("tan", this);
   }
 
-  /** The inverse sine of each row. */
+  /** The inverse sine of each row, in radians; NaN outside [−1, 1]. */
   asin(): Value {
     return unary("asin", this);
   }
 
-  /** The inverse cosine of each row. */
+  /** The inverse cosine of each row, in radians; NaN outside [−1, 1]. */
   acos(): Value {
     return unary("acos", this);
   }
 
-  /** The inverse tangent of each row. */
+  /** The inverse tangent of each row, in radians. */
   atan(): Value {
     return unary("atan", this);
   }

@@ -60,7 +60,12 @@ export type Loss<D extends Dtype = Dtype> =
       batch: Batch<D>,
       shape: Solution<D>["shape"],
       solution?: IndependentSolution<D>,
-    ) => LossAndCotangent<D> | (LossAndCotangent<D> & { readonly events?: EventCotangents<D> }));
+    ) =>
+      | LossAndCotangent<D>
+      | (LossAndCotangent<D> & {
+          /** ∂L/∂t and ∂L/∂y of the events, `{ times, states }`: a number and a row for each, in the order of `solution.events`. */
+          readonly events?: EventCotangents<D>;
+        }));
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {

@@ -20,14 +20,15 @@ import {
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
 import { wasmField } from "../fields/field.js";
-import { type Pool, poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, gradientRules, readOptions as readSolve } from "../solve/options.js";
 import type { Gradient } from "../solve/results.js";
 import { normals } from "../trace/random.js";
 
-/** What a flow is made of. */
+/** The blocks of a flow, for `flow`, and the time that each takes; `blocks` is required. */
 export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
@@ -101,7 +102,8 @@ const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: f
 /**
  * Makes a density from flows.
  *
- * @throws `OPTION`; its methods as `odeint` and `vjp`.
+ * @throws `OPTION` without blocks, or for blocks that are not flows of the same features and regularisers. Its methods throw `SHAPE`,
+ * `DTYPE`, `OPTION`, `NON_FINITE` for invalid input, and `MAX_STEPS`, `STEP_UNDERFLOW`, `NON_FINITE` if a solve fails, with its `t`.
  */
 export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   const { blocks: given, time } = readOptions(options, rules);

@@ -145,7 +145,7 @@ const PRECISION = {
  * Yields to the event loop between iterations.
  *
  * @returns How it went. The field's parameters, or the array, end up at the smallest loss that was found, even if it throws.
- * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE` if
+ * @throws `OPTION` for an unknown option or name, or for both a field and an array; `DISPOSED` if the field was; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE` if
  *   `value` returns the wrong thing. What `value` throws reaches you unchanged, except for a failed solve after the start.
  */
 export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<LbfgsResult> {

@@ -87,7 +87,12 @@ export interface TracedLoss {
     y: A,
     data: LossData,
     shape: Solution["shape"],
-  ): { value: number; cotangent: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+  };
   /**
    * The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools, and
    * `hessianVectorProduct`.
@@ -104,13 +109,25 @@ export interface LossOfSolution {
     y: A,
     shape: Solution["shape"],
     tangent?: undefined,
-  ): { value: number; cotangent: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+  };
   /** The loss, its cotangent ∂L/∂y, and its `curvature`: the derivative of the cotangent along a tangent ẏ shaped as y, (∂²L/∂y²) ẏ. */
   <A extends Float32Array | Float64Array>(
     y: A,
     shape: Solution["shape"],
     tangent: A,
-  ): { value: number; cotangent: A; curvature: A };
+  ): {
+    /** The value of the loss. */
+    value: number;
+    /** ∂value/∂y, shaped as y. */
+    cotangent: A;
+    /** (∂²value/∂y²) ẏ, shaped as y. */
+    curvature: A;
+  };
 }
 
 const rules = { inputs: fallback(record<unknown>(), {}), target: size };
@@ -127,8 +144,8 @@ const OWN = ["y", "target", "mask", "t"];
  * at a time: then the function has to take `mask` and weight the features itself; it is averaged over the times and trajectories of which
  * anything counts.
  *
- * @throws `OPTION`; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function does something that
- *   cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
+ * @throws `OPTION` for an invalid option; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function
+ *   does something that cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
  */
 export function loss<const I extends ArgumentSizes = None>(
   apply: (values: LossValues<I>) => Value,

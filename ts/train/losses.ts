@@ -23,7 +23,7 @@ export function absoluteLoss(): TracedLoss {
   return entrywise(({ y, target }) => y.sub(target).abs());
 }
 
-/** Options of `huberLoss`. */
+/** Where `huberLoss` turns from squares to absolute differences; nothing is required. */
 export interface HuberOptions {
   /** The difference beyond which the loss is linear, in the units of the state; default 1. */
   delta?: number | undefined;
@@ -34,7 +34,7 @@ export interface HuberOptions {
  * outlier is bounded by delta (Huber 1964).
  *
  * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
- * @throws `OPTION`.
+ * @throws `OPTION` for a `delta` that is not a finite positive number.
  */
 export function huberLoss(given: HuberOptions = {}): TracedLoss {
   const { delta } = options(given, { delta: fallback(finitePositive, 1) });
@@ -45,7 +45,7 @@ export function huberLoss(given: HuberOptions = {}): TracedLoss {
   });
 }
 
-/** Options of `gaussianLoss`. */
+/** The noise of `gaussianLoss`; nothing is required. */
 export interface GaussianOptions {
   /** The standard deviation of the observations, or a list of one for each feature, in the units of the state; default 1. */
   scale?: number | readonly number[] | undefined;
@@ -56,7 +56,7 @@ export interface GaussianOptions {
  * d²/(2 scale²) + log(scale √(2π)), in nats, of the differences d from the target.
  *
  * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
- * @throws `OPTION`; `SHAPE` when it is used, if there is not one scale for each feature.
+ * @throws `OPTION` for a scale that is not a finite positive number; `SHAPE` when it is used, if there is not one scale for each feature.
  */
 export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   const { scale } = options(given, { scale: fallback(anything<number | readonly number[]>(), 1) });
@@ -76,7 +76,7 @@ export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   });
 }
 
-/** Options of `poissonLoss`. */
+/** What the solution is for `poissonLoss`: mean counts, or their logarithms. Nothing is required. */
 export interface PoissonOptions {
   /** Whether the solution is the logarithm of the mean count, and not the mean count itself; default false. */
   log?: boolean | undefined;
@@ -88,7 +88,7 @@ export interface PoissonOptions {
  *
  * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`. It throws `NON_FINITE` if a mean with observed counts is not
  *   positive.
- * @throws `OPTION`.
+ * @throws `OPTION` for a `log` that is not true or false.
  */
 export function poissonLoss(given: PoissonOptions = {}): TracedLoss {
   const { log } = options(given, { log: fallback(flag, false) });

@@ -33,7 +33,8 @@ import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
-import { type Field, isParameters, useField } from "../fields/field.js";
+import { type Field, type FieldNames, isParameters, type NamesOfField, useField } from "../fields/field.js";
+import type { PartNames } from "../fields/named-parameters.js";
 import {
   type Group,
   groupsOf,
@@ -45,27 +46,27 @@ import {
   type Target,
 } from "./parameter-groups.js";
 
-interface CommonOptions {
+interface CommonOptions<N extends FieldNames = FieldNames> {
   /**
    * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have rates of their own, by name:
    * `{ net: 1e-3, birth: 0.1 }`, or with `"*"` for all others, `{ "*": 1e-3, birth: 0.1 }`. Set `optimizer.learningRate` to change it
    * between steps.
    */
-  learningRate?: number | NumberByName | undefined;
+  learningRate?: number | NumberByName<PartNames<N["parameters"]>> | undefined;
   /**
    * Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. One number, or
    * by name, as for `learningRate`; those left out have 0.
    */
-  weightDecay?: number | NumberByName | undefined;
+  weightDecay?: number | NumberByName<PartNames<N["parameters"]>> | undefined;
   /**
    * Parameters that stay as they are, by name: of an array, as `growth` or `0.bias`, or of a network or layer for all its arrays, as `net`
    * or `net.0`. Their part of the gradient is ignored, also by `clipNorm`. None by default.
    */
-  fixed?: readonly string[] | undefined;
+  fixed?: readonly PartNames<N["parameters"]>[] | undefined;
 }
 
 /** Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW). Default learning rate 1e-3. */
-export interface AdamOptions extends CommonOptions {
+export interface AdamOptions<N extends FieldNames = FieldNames> extends CommonOptions<N> {
   /** Decay of the mean of the gradients, from 0 to below 1; default 0.9. */
   beta1?: number | undefined;
   /** Decay of the mean of the squared gradients, from 0 to below 1; default 0.999. */
@@ -75,7 +76,7 @@ export interface AdamOptions extends CommonOptions {
 }
 
 /** Stochastic gradient descent. Default learning rate 1e-2. */
-export interface SgdOptions extends CommonOptions {
+export interface SgdOptions<N extends FieldNames = FieldNames> extends CommonOptions<N> {
   /** The fraction of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
   momentum?: number | undefined;
 }
@@ -110,7 +111,8 @@ export interface Optimizer<D extends Dtype = Dtype> {
    * Takes a step; nothing changes if the gradient is rejected. The gradient of a field's parameters may be that of `valueAndGrad`; that of
    * an array is an array of the same length, such as `gradient.y0`.
    *
-   * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
+   * @throws `SHAPE` or `DTYPE` for a gradient of another length or number type; `NON_FINITE` for one with NaN, or an array with a number
+   * that is not finite; `DISPOSED` if the optimizer or its field was.
    */
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
   /** Frees the optimizer's memory, but not the field's; a second call does nothing. */
@@ -344,15 +346,18 @@ function ownNumbers(where: string, given: number | NumberByName): number | Numbe
  * Makes an Adam optimizer (AdamW) for a field's parameters.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
-export function adam<D extends Dtype>(field: Field<D>, options?: AdamOptions): Optimizer<D>;
+export function adam<D extends Dtype, F extends Field = Field<D>, N extends FieldNames = NamesOfField<F>>(
+  field: F & Field<D>,
+  options?: AdamOptions<N>,
+): Optimizer<D>;
 /**
  * Makes an Adam optimizer (AdamW) for an array of yours, which its steps change in place: initial states with `gradient.y0`, or arguments.
  * Its numbers have no names, so there is one `learningRate` for all.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function adam<A extends ArrayOf<Dtype>>(array: A, options?: AdamOptions): Optimizer<DtypeOf<A>>;
 export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = {}): Optimizer<D> {
@@ -367,15 +372,18 @@ export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = 
  * Makes a gradient-descent optimizer with momentum for a field's parameters.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for an unknown name or a rate below zero; `DISPOSED` if the field was; `OUT_OF_MEMORY`.
  */
-export function sgd<D extends Dtype>(field: Field<D>, options?: SgdOptions): Optimizer<D>;
+export function sgd<D extends Dtype, F extends Field = Field<D>, N extends FieldNames = NamesOfField<F>>(
+  field: F & Field<D>,
+  options?: SgdOptions<N>,
+): Optimizer<D>;
 /**
  * Makes a gradient-descent optimizer with momentum for an array of yours, which its steps change in place: initial states with
  * `gradient.y0`, or arguments. Its numbers have no names, so there is one `learningRate` for all.
  *
  * @returns The optimizer; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function sgd<A extends ArrayOf<Dtype>>(array: A, options?: SgdOptions): Optimizer<DtypeOf<A>>;
 export function sgd<D extends Dtype>(target: Target<D>, options: SgdOptions = {}): Optimizer<D> {

@@ -8,9 +8,11 @@ import { type Field, wasmField } from "../fields/field.js";
 /**
  * Numbers, zero or more, by the names of parameters: of an array, as `birth` or `0.bias`, or of a network or layer for all its arrays, as
  * `net` or `net.0`, with `"*"` for all others. A parameter has the number of the nearest name: of `net.0.weight`, `net.0`, `net` and `"*"`
- * the first that is there.
+ * the first that is there. `Name` is the names that there are, or `string` if they are unknown.
  */
-export type NumberByName = Readonly<Record<string, number>>;
+export type NumberByName<Name extends string = string> = string extends Name
+  ? Readonly<Record<string, number>>
+  : { readonly [Own in Name | "*"]?: number };
 
 /** What is changed: a field's parameters, or an array of the caller's. */
 export type Target<D extends Dtype> = Field<D> | ArrayOf<Dtype>;

@@ -44,7 +44,8 @@ const rateRule = required(nonNegative);
 /**
  * A schedule that decays exponentially: rate · factor^(n / steps) after n steps, but never below `least`.
  *
- * @throws `OPTION`.
+ * @throws `OPTION` for a rate below zero, a `factor` that is not above 0 and at most 1, `steps` that are not positive, or a `least` below
+ * zero.
  */
 export function exponentialDecay(rate: number, options: ExponentialDecayOptions): Schedule {
   const from = argument("rate", rate, rateRule);
@@ -55,7 +56,7 @@ export function exponentialDecay(rate: number, options: ExponentialDecayOptions)
 /**
  * A schedule that falls from the rate to `least` along half a cosine (Loshchilov and Hutter, ICLR 2017, without restarts).
  *
- * @throws `OPTION`.
+ * @throws `OPTION` for a rate or a `least` below zero, or `steps` that are not a positive integer.
  */
 export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule {
   const from = argument("rate", rate, rateRule);
@@ -67,7 +68,7 @@ export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule
  * A schedule that rises linearly over the first `steps` steps to the initial rate of `then`, and then follows it.
  *
  * @param then - A learning rate, or a schedule of the steps after the first `steps`.
- * @throws `OPTION`.
+ * @throws `OPTION` for `steps` that are not a positive integer, or a rate below zero.
  */
 export function warmUp(steps: number, then: number | Schedule): Schedule {
   const rise = argument("steps", steps, required(count));

@@ -11,15 +11,17 @@ import { needOutputs } from "./mask.js";
  *
  * @returns `value` and `cotangent`, shaped as y: as `valueAndGrad` needs them; and for `hessianVectorProduct` `curvature(ẏ)`,
  * the derivative of the cotangent along ẏ.
- * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
- * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
+ * @throws `SHAPE` or `DTYPE` for arrays of different lengths or number types; `OPTION` for a mask with a weight that is negative or not
+ * finite, or without any positive one; `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
  */
 export function meanSquaredError<A extends Float32Array | Float64Array>(
   y: A,
   target: A,
   mask?: ArrayLike<number>,
 ): {
+  /** The mean of the squared differences over the entries whose mask is not 0, weighted by it. */
   value: number;
+  /** ∂value/∂y, shaped as y. */
   cotangent: A;
   /** The derivative of the cotangent along a change of y, shaped as y: what `hessianVectorProduct` asks of a loss. */
   curvature: (tangent: A) => A;

@@ -15,7 +15,8 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, type FieldNames, useField } from "../fields/field.js";
-import { type Pool, poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
@@ -111,8 +112,9 @@ const rules = together(solverRules, {
  * responsive and a signal arrives.
  *
  * @returns A generator of the steps, each of which is taken when you ask for it.
- * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
- * `valueAndGrad` does.
+ * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array. The generator
+ * throws `MAX_STEPS`, `STEP_UNDERFLOW`, `MAX_EVENTS`, `NON_FINITE` if a solve fails, with its `t`; `NON_FINITE` for a loss, a gradient or
+ * new parameters that are not finite; `CALLBACK` if a loss or a schedule returns the wrong thing; and what these throw.
  */
 export function train<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   options: TrainOptions<D, A, N>,

@@ -16,7 +16,7 @@ import {
   rule,
 } from "../checks/rules.js";
 import { type Field, wasmField } from "../fields/field.js";
-import type { Pool } from "../parallel/pool.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { lossOf } from "../solve/gradient.js";
 import type { IndependentSolution } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
@@ -46,7 +46,7 @@ export interface Validation<D extends Dtype = Dtype, A extends string = string> 
   best?: Best<D> | SavedBest | undefined;
 }
 
-/** Parameters that have done best. */
+/** The parameters that have done best on validation data: `best` of the steps and the history of `train` and `fit`. */
 export interface Best<D extends Dtype = Dtype> {
   /** The number of the optimizer's steps when the loss was best. */
   readonly step: number;

@@ -184,7 +184,7 @@ export async function learn({ api, dataset, seed, pool, limits = {}, note }) {
     ridge,
     gaussians: bestOfSpaces(tried),
     flow: {
-      validation: curve.find(({ step }) => step === bestStep).validation + validationStretch,
+      validation: (curve.find(({ step }) => step === bestStep)?.validation ?? Number.NaN) + validationStretch,
       test: mean(testLogs),
       gain: mean(gain),
       gainError: standardError(gain),

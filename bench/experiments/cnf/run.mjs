@@ -15,7 +15,7 @@ export function jsonOf(command, args, options = {}) {
     });
     process_.on("error", reject);
     process_.on("close", (code, signal) => {
-      if (code === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)));
+      if (code === 0) resolve(JSON.parse(output.trim().split("\n").at(-1) ?? ""));
       else reject(new Error(complaints.trim().split("\n").at(-1) || `ended with ${signal ?? code}`));
     });
     process_.stdin.end(input);

@@ -8,7 +8,7 @@ import { jsonOf } from "./run.mjs";
 /** One gradient of one block by backpropagation through the solver. */
 export async function torchGradients(api, { widths, batch, solver, file }) {
   const { command, missing } = pythonPackages("torch");
-  if (missing) return { missing };
+  if (!command) return { missing };
   const block = blockOf(api, widths);
   const parameters = `${file}.parameters`;
   writeFileSync(parameters, block.parameters.slice());

@@ -35,7 +35,7 @@ export function identityFlow(api, shape) {
  *
  * @param {object} api this package
  * @param {object} shape as `identityFlow` takes it
- * @param {{ draw: (step: number) => Float32Array, validation?: Float32Array, pool?: object, iterations: number,
+ * @param {{ draw: (step: number) => Float32Array, validation: Float32Array, pool?: object, iterations: number,
  *   learningRate: number, weightDecay?: number, memory?: number, kineticWeight?: number, every: number,
  *   patience?: number, solver: object, note?: (step: number, curve: object[]) => void }} how batches `[batch, features]`
  *   are drawn; what the mean is taken over, as a factor; how often the mean is validated, and after how many times without
@@ -53,15 +53,20 @@ export async function fitFlow(api, shape, how) {
     exact.blocks.forEach((block, i) => {
       block.parameters = Float32Array.from(means[i]);
     });
-    return validation ? mean(negated(exact.logDensity(validation, solver))) : undefined;
+    return mean(negated(exact.logDensity(validation, solver)));
   };
+  /** @typedef {{ step: number, training?: number | undefined, validation: number }} Point */
+  /** @type {Point[]} */
   const curve = [];
-  let [best, bestStep, sum, count] = [undefined, 0, 0, 0];
+  /** @typedef {Point & { parameters: Float32Array[] }} Best */
+  /** @type {Best | undefined} */
+  let best;
+  let [bestStep, sum, count] = [0, 0, 0];
   const keep = (step) => {
     const point = { step, training: count ? sum / count : undefined, validation: validate() };
     curve.push(point);
     [sum, count] = [0, 0];
-    if (best !== undefined && validation && point.validation >= best.validation) return;
+    if (best !== undefined && point.validation >= best.validation) return;
     best = { ...point, parameters: exact.blocks.map((block) => block.parameters.slice()) };
     bestStep = step;
   };
@@ -96,8 +101,9 @@ export async function fitFlow(api, shape, how) {
       if (step - bestStep >= patience * every) break;
     }
   }
+  const { parameters } = /** @type {Best} */ (best);
   exact.blocks.forEach((block, i) => {
-    block.parameters = best.parameters[i];
+    block.parameters = parameters[i];
   });
   for (const disposable of [...optimizers, ...trained.blocks]) disposable.dispose();
   return { density: exact, curve, bestStep, steps, seconds: (performance.now() - start) / 1000 };

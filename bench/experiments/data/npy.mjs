@@ -32,7 +32,7 @@ export function readNpy(file) {
   const descr = /'descr':\s*'([^']*)'/.exec(header)?.[1];
   const fortran = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const tuple = /'shape':\s*\(([\d,\sL]*)\)/.exec(header)?.[1];
-  if (fortran === undefined || tuple === undefined) refuse("a header that tells no order or no shape");
+  if (fortran === undefined || tuple === undefined) return refuse("a header that tells no order or no shape");
   if (!Object.hasOwn(READERS, descr ?? "")) {
     refuse(`numbers of type ${descr ?? "unknown"}, not of ${Object.keys(READERS).join(", ")}`);
   }

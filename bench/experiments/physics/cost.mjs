@@ -26,6 +26,7 @@ export function cost(api, field, { truth, interval, batch, quick, say }) {
   const solver = { method: "dopri8", rtol: TOLERANCE, atol: TOLERANCE };
   const run = (gradient) => gradientOf(api, field, y0, times, { ...solver, gradient }, loss);
   const exact = run("backprop");
+  /** @type {Record<string, number[]>} */
   const ms = Object.fromEntries(GRADIENTS.map((name) => [name, []]));
   const results = {};
   for (let round = 0; round < (quick ? 1 : ROUNDS); round++) {

@@ -99,6 +99,7 @@ function solved(api, { force, friction }, u, { intervals, samples, seed }) {
 /** The first sample's path, mean squared error and energies over time. */
 function along({ energy }, { times, samples, y: truth }, y) {
   const path = [];
+  /** @type {Record<"error" | "energyError" | "energy", number[]>} */
   const means = { error: [], energyError: [], energy: [] };
   for (let n = 0; n < times.length; n++) {
     let [error, energyError] = [0, 0];
