@@ -1,7 +1,7 @@
 // Typed arrays and lists of numbers, as arguments.
 import { DTYPES } from "../../wasm/constants.js";
 import { describe, type ErrorCode, isArray, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
-import { oneOf } from "./rules.js";
+import { oneOf, size } from "./rules.js";
 import { outside } from "./user-code.js";
 
 /** The number type of a field, and of all arrays that it takes and gives: `float32` or `float64`. */
@@ -90,6 +90,14 @@ export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffe
   return plain(argument, value, Uint8Array, "a Uint8Array");
 }
 
+/** The shape of a solution, checked. */
+export function shapeOf(argument: string, shape: unknown): [times: number, batch: number, state: number] {
+  const list = isArray(shape) && shape.length === 3 ? shape : [];
+  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  if (sides.every(size.valid)) return sides as [number, number, number];
+  throw refused("SHAPE", argument, "that of the solution, [times, batch, state]", describe(shape));
+}
+
 /** Refuses a typed array of another length. */
 export function checkLength(argument: string, array: ArrayLike<number>, length: number, shape?: string): void {
   if (array.length !== length) {
@@ -135,6 +143,10 @@ export function copyOf(
     const length = isList ? list.length : Number.NaN;
     if (!(Number.isInteger(length) && length >= 0 && length < MOST)) {
       throw refused(code, argument, expected, describe(values));
+    }
+    // Where numbers may be missing, all of so many would be looked for.
+    if (length > FIRST && kindOf(values) === undefined && !(length - 1 in list)) {
+      throw refused(code, argument, expected, `${describe(values)} with missing elements`);
     }
     let copy = zeros("float64", kindOf(values) === undefined ? Math.min(length, FIRST) : length);
     for (let i = 0; i < length; i++) {

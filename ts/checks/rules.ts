@@ -2,7 +2,7 @@
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { MOST_THREADS } from "../../wasm/constants.js";
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
-import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { classOf, describe, type ErrorCode, isClass, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
@@ -102,10 +102,10 @@ export const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !isRevoked(value);
 export const object = rule<object>("an object", isObject);
 const requiredObject = required(object);
-/** An object with names and values, and no Map or array, which would seem to be empty. */
+/** An object with names and values, and no Map, date or array, which would seem to be empty. */
 // @__NO_SIDE_EFFECTS__
 export function record<T>() {
-  return rule<Readonly<Record<string, T>>>("a plain object", (value) => isObject(value) && !(Symbol.iterator in value));
+  return rule<Readonly<Record<string, T>>>("a plain object", isRecord);
 }
 
 /** Whatever it is: what reads it next checks it. */
@@ -136,10 +136,27 @@ export function oneOfOr<T>(
   return { expected, names, valid: (value) => isName(value) || valid(value) };
 }
 
+/** Whether it can be called: a class cannot. */
+export const isCallable = (value: unknown): boolean =>
+  typeof value === "function" && !isRevoked(value) && !isClass(value);
+
 /** A function; `expected` says of what. */
 // @__NO_SIDE_EFFECTS__
 export function callable<F>(expected = "a function") {
-  return rule<F>(expected, (value) => typeof value === "function");
+  return rule<F>(expected, isCallable);
+}
+
+/** No value: `reason` says what has none. */
+// @__NO_SIDE_EFFECTS__
+export function absent(reason: string) {
+  return rule<undefined>(`no value ${reason}`, () => false);
+}
+
+/** A place in a list of so many, from 0. */
+// @__NO_SIDE_EFFECTS__
+export function indexIn(count: number) {
+  const expected = count === 1 ? "0, the only index" : `an index from 0 to ${count - 1}`;
+  return number(expected, (value) => Number.isInteger(value) && value >= 0 && value < count);
 }
 
 /** An object with a method of that name: one of a class that may have come from elsewhere, such as an AbortSignal. */
@@ -210,6 +227,10 @@ export function isPlain(value: object): boolean {
   if (prototype === null || prototype === Object.prototype) return true;
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
+
+/** Whether it is a plain object, of whose properties none can hide. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isObject(value) && outside(() => isPlain(value));
 
 /** The names that a plain object has; refuses anything else, and unknown names. */
 function namesIn(given: unknown, rules: Rules, where: string): string[] {

@@ -3,12 +3,14 @@ import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
 import { describe, type ErrorCode, isFailedSolve, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
+  argument,
   callable,
   fallback,
   finitePositive,
   isObject,
   oneOf,
   options as readOptions,
+  record,
   required,
   together,
 } from "../checks/rules.js";
@@ -53,7 +55,7 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
 
 const rules = together(fitRules, {
   residuals: required(callable<ResidualFitOptions["residuals"]>("a function of the parameters")),
-  parameters: { expected: "a plain object", valid: () => true },
+  parameters: required(record<unknown>()),
   loss: fallback(oneOf(LOSSES), "linear"),
   lossScale: fallback(finitePositive, 1),
 });
@@ -78,6 +80,9 @@ export function fitResiduals<Name extends string>(options: ResidualFitOptions<Na
 const DIFFERENCES_ERROR = 1e-8;
 /** The step that balances their rounding with what they leave out. */
 const STEP = Math.cbrt(2 ** -52);
+
+/** A Jacobian that is computed when it is needed. */
+const jacobianRule = { ...required(callable()), code: "CALLBACK" } as const;
 
 /** The model of a function of residuals. */
 function residualModel(
@@ -123,6 +128,7 @@ function residualModel(
   /** The given Jacobian, with respect to the parameters that are estimated. */
   const select = (jacobian: unknown, rows: number): Float64Array | undefined => {
     try {
+      if (typeof jacobian === "function") argument("residuals' jacobian", jacobian, jacobianRule);
       const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
       const all = numbersOf("residuals' jacobian", given);
       const width = parameters.length;

@@ -101,7 +101,7 @@ export function readData(
   const expected = "measurements { times, y, y0 } of a trajectory, or an array of them";
   const one = rule<object>("measurements { times, y, y0 } of a trajectory", isObject);
   argument("data", given, required({ ...object, expected }));
-  const several = Array.isArray(given);
+  const several = isArray(given);
   const list = several ? elements("data", given, array(expected, 1), one) : [given];
   const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
   const found: { trajectory: number; t: number; values: [observed: number, y: number, weight: number][] }[] = [];
@@ -211,7 +211,7 @@ const withMissing = (where: string, given: unknown) =>
 
 /** The initial state, of which some may be left to be estimated. */
 function startOf(where: string, given: unknown, { states, stateSize }: WasmProgram<"float64">): Float64Array {
-  const byName = isObject(given) && !Array.isArray(given) && !ArrayBuffer.isView(given);
+  const byName = isObject(given) && !isArray(given) && !ArrayBuffer.isView(given);
   if (!byName) {
     const list = withMissing(where, given);
     if (list.length === stateSize) return list;

@@ -172,7 +172,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   get parameters(): ArrayOf<D> {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     const parameters = engine.view(this.dtype, rust, rust.parametersPointer, rust.parametersLength);
     owners.set(parameters, this);
@@ -180,9 +180,9 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   set parameters(values: ArrayOf<D>) {
-    const given = arrayOf("parameters", values, this.dtype);
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
+    const given = arrayOf("parameters", values, this.dtype);
     checkLength("parameters", given, rust.parametersLength);
     checkFinite("parameters", given);
     engine.write(this.dtype, rust.parametersPointer, given);
@@ -190,14 +190,14 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   /** The number of parameters. */
   get parameterCount(): number {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     return rust.parametersLength;
   }
 
   /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
   copyParameters(): ArrayOf<D> {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     return engine.read(this.dtype, rust.parametersPointer, rust.parametersLength);
   }

@@ -7,10 +7,12 @@ import {
   elements,
   fallback,
   hinted,
+  isCallable,
   isObject,
   object,
   oneOf,
   options,
+  record,
   required,
   rule,
 } from "../checks/rules.js";
@@ -118,10 +120,7 @@ export interface Changes {
   readonly numbers: Float64Array;
 }
 
-const change = rule<unknown>(
-  "a function, or text",
-  (value) => typeof value === "function" || typeof value === "string",
-);
+const change = rule<unknown>("a function, or text", (value) => isCallable(value) || typeof value === "string");
 
 /** What to do where a time depends on what is estimated. */
 const AS_EVENT =
@@ -136,7 +135,7 @@ const jumpRules = {
     ),
   ),
   set: required(change),
-  amounts: fallback(object, {}),
+  amounts: fallback(record<unknown>(), {}),
 };
 
 /** The direction that SciPy has a number for. */
@@ -216,7 +215,7 @@ export function readJump(where: string, given: unknown, batch: number): ReadJump
   const amounts = names.map((name) => {
     const own = listsOf(
       `${where}amounts.${name}`,
-      outside(() => (read.amounts as Record<string, unknown>)[name]),
+      outside(() => read.amounts[name]),
       batch,
     );
     const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();

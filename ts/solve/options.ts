@@ -12,7 +12,7 @@ import {
 } from "../../wasm/constants.js";
 import { IMPLICIT } from "../checks/aliases.js";
 import { checkSome, numbersOf } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
+import { isArray, refused } from "../checks/errors.js";
 import { plainName } from "../checks/names.js";
 import {
   anything,
@@ -26,6 +26,7 @@ import {
   finitePositive,
   flag,
   hinted,
+  isCallable,
   isObject,
   nonNegative,
   number,
@@ -303,7 +304,7 @@ export const solveRules = {
   onFailure: oneOf(["throw", "mask"]),
   norm: rule<NonNullable<SolveOptions["norm"]>>(
     "rms, max, a function, or text",
-    (value) => typeof value === "function" || typeof value === "string",
+    (value) => isCallable(value) || typeof value === "string",
   ),
   progress: callable<(fraction: number) => void>(),
 } satisfies Record<keyof SolveOptions, unknown>;
@@ -342,7 +343,7 @@ function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
   const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
     const length = outside(() => values.length);
-    if (!(length > MAX_STAGES)) return values;
+    if (typeof length !== "number" || !(length > MAX_STAGES)) return values;
     throw refused("OPTION", where + name, `at most ${MAX_STAGES} ${of}, one for each stage`, String(length));
   };
   const list = (name: string, values: ArrayLike<number>) => [
@@ -423,7 +424,7 @@ export function withoutIndependent(read: OdeintOptions, what: string): OdeintOpt
   const { batching, maxEvents: _, onFailure: __, jumps, events, dense, saveSteps, norm, ...rest } = read;
   const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
   for (const [name, value] of Object.entries(own)) {
-    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
+    if (value === undefined || value === false || (isArray(value) && value.length === 0)) continue;
     throw refused("OPTION", name, `no value, as ${what} solves trajectories together`, "one");
   }
   if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);

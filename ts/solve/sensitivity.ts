@@ -7,6 +7,7 @@ import {
   anything,
   argument,
   array,
+  callable,
   elements,
   fallback,
   object,
@@ -603,6 +604,8 @@ export function hessianVectorProduct<D extends Dtype>(
   }
 }
 
+const curvatureRule = { ...required(callable()), code: "CALLBACK" } as const;
+
 /** What a loss gives for y and ẏ, checked. */
 function secondOrder<D extends Dtype>(
   dtype: D,
@@ -616,6 +619,7 @@ function secondOrder<D extends Dtype>(
   const result = outside(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
   const { value, cotangent } = lossOf(result);
   const { curvature: second } = result;
+  if (typeof second === "function") argument("loss's curvature", second, curvatureRule);
   const curvature = typeof second === "function" ? outside(() => second(tangent.slice() as ArrayOf<D>)) : second;
   if (curvature === undefined) {
     const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";

@@ -1,6 +1,6 @@
 // Training by L-BFGS, for losses that are smooth and of all data at once.
 import { type ArrayOf, arrayOf, checkFinite, checkLength, constructors, type Dtype } from "../checks/arrays.js";
-import { describe, isFailedSolve, refused } from "../checks/errors.js";
+import { describe, isFailedSolve, isRevoked, refused } from "../checks/errors.js";
 import {
   anything,
   argument,
@@ -137,7 +137,8 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   };
   const compute = async () => {
     signal?.throwIfAborted();
-    return slopedOf(await value(), field);
+    const returned = value();
+    return slopedOf(isRevoked(returned) ? (returned as never) : await returned, field);
   };
 
   const start = Float64Array.from(wasmField(field).copyParameters() as ArrayLike<number>);

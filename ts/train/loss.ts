@@ -7,6 +7,7 @@ import {
   dtypeOf,
   floatsOf,
   numbersOf,
+  shapeOf,
   timesOf,
   weightsOf,
   zeros,
@@ -451,12 +452,7 @@ const listOf = (name: string, given: unknown) =>
   });
 
 function sizesOf(shape: unknown): Sizes {
-  const list = isArray(shape) && shape.length === 3 ? shape : [];
-  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
-  if (!sides.every(size.valid)) {
-    throw refused("SHAPE", "shape", "that of the solution, [times, batch, state]", describe(shape));
-  }
-  const [times, batch, state] = sides as [number, number, number];
+  const [times, batch, state] = shapeOf("shape", shape);
   return { times, batch, state };
 }
 

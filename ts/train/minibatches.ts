@@ -10,7 +10,7 @@ import {
   weightsOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   argument,
@@ -260,7 +260,7 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   const values = copyOf(`${where}.values`, trajectory.values, ["DTYPE", "an array of numbers"], (value, i) => {
     if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
     if (typeof value !== "number") {
-      if (Array.isArray(value) && i === 0) {
+      if (isArray(value) && i === 0) {
         throw refused("OPTION", `${where}.values`, "one flat array of numbers, as flat() makes of rows", "rows");
       }
       const expected = "numbers, or NaN, null or undefined where nothing was observed";

@@ -156,12 +156,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   get learningRate(): number {
-    this.use();
+    WasmOptimizer.#use(this);
     return this.#learningRate;
   }
 
   set learningRate(rate: number) {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     const given = argument("learningRate", rate, required(nonNegative));
     const groups = this.#engine.steady(packed(this.#groups, given));
     call(this.#engine, () => rust.setGroups(groups));
@@ -169,31 +169,31 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   get steps(): number {
-    return this.use().steps;
+    return WasmOptimizer.#use(this).steps;
   }
 
   set steps(steps: number) {
-    this.use().steps = argument("steps", steps, required(natural));
+    WasmOptimizer.#use(this).steps = argument("steps", steps, required(natural));
   }
 
   get state(): ArrayOf<D> {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     return this.#engine.view(this.#dtype, rust, rust.statePointer, rust.stateLength);
   }
 
   /** The state as an array of the caller's own. */
   copyState(): ArrayOf<D> {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     return this.#engine.read(this.#dtype, rust.statePointer, rust.stateLength);
   }
 
   /** Sets the state, of as many numbers. */
   restoreState(values: ArrayOf<D>): void {
-    this.#engine.write(this.#dtype, this.use().statePointer, values);
+    this.#engine.write(this.#dtype, WasmOptimizer.#use(this).statePointer, values);
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     if (isArray(this.#target)) this.#stepArray(rust, this.#target, gradient);
     else this.#stepField(rust, this.#target, gradient);
   }
@@ -235,12 +235,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return free;
   }
 
-  use(): RustOptimizer {
-    argument("this", this, optimizerRule);
-    this.#engine.needStack();
-    if (!this.#rust || this.#engine.lost)
+  static #use(optimizer: WasmOptimizer<Dtype>): RustOptimizer {
+    argument("this", optimizer, optimizerRule);
+    optimizer.#engine.needStack();
+    if (!optimizer.#rust || optimizer.#engine.lost)
       throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
-    return this.#rust;
+    return optimizer.#rust;
   }
 
   /** What it is, for messages and consoles. */

@@ -7,6 +7,7 @@ import {
   callable,
   fallback,
   finitePositive,
+  isCallable,
   number,
   object,
   options as readRules,
@@ -94,7 +95,7 @@ const rules = together(solverRules, {
   optimizer: anything<Optimizer>(),
   data: anything<TrainOptions["data"]>(),
   loss: fallback(
-    rule<Loss>("mse or a function", (value) => value === "mse" || typeof value === "function"),
+    rule<Loss>("mse or a function", (value) => value === "mse" || isCallable(value)),
     "mse",
   ),
   steps: number("a positive integer", isSteps),
