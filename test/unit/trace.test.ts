@@ -1143,3 +1143,52 @@ test("names of a file's parameters reach no prototype", () => {
   expect(readRecipe("recipe", { kind: "program", options })).toMatchObject({ options: { entries } });
   for (const name of ["a", "b", "d"]) expect(name in {}).toBe(false);
 });
+
+test("what a traced function is given stays as it is", () => {
+  const slope = (body: (inputs: { state: Value; states: { x: Value }; parameters: { k: Value } }) => void) => () =>
+    vectorField({
+      ...{ state: ["x", "y"], parameters: { k: 2 } },
+      slope: (inputs) => {
+        body(inputs as never);
+        return inputs.state;
+      },
+    });
+  const calls = [
+    slope(({ parameters }) => Object.assign(parameters, { k: 1 })),
+    slope(({ parameters }) => Reflect.deleteProperty(parameters, "k")),
+    slope(({ parameters }) => Object.defineProperty(parameters, "k", { value: 1 })),
+    slope(({ states }) => Object.assign(states, { x: 1 })),
+    slope((inputs) => Object.assign(inputs, { state: 1 })),
+    slope(({ state }) => Object.assign(state, { 0: 1 })),
+    slope(({ state }) => Object.assign(state, { 9: 1 })),
+  ];
+  expect(calls.map((call) => thrown("CALLBACK", call).argument)).toEqual([
+    "parameters.k",
+    "parameters.k",
+    "parameters.k",
+    "states.x",
+    "slope's state",
+    "value[0]",
+    "value[9]",
+  ]);
+});
+
+test("a value is a list of its rows, of which nothing is changed or looked up", () => {
+  const given = (body: (list: Value[]) => unknown) =>
+    vectorField({ state: 3, dtype: "float64", slope: ({ state }) => body(state as never) as Value[] });
+  const lists: ((list: Value[]) => unknown)[] = [
+    (list) => list.map((x) => x.mul(2)),
+    (list) => list.reduce(operations.max as () => Value).add(list as never),
+    (list) => [...list.entries()].map(([i, x]) => x.add(i)),
+    (list) => list.flatMap((x) => [x]).concat(),
+    (list) => list.filter((_, i) => i < 3),
+  ];
+  for (const list of lists) expect(given(list).evaluate(0, Float64Array.of(1, 2, 3))).toHaveLength(3);
+  const names = "push pop shift unshift splice sort reverse fill copyWithin includes indexOf lastIndexOf join".split(
+    " ",
+  );
+  for (const name of names) {
+    expect(thrown("CALLBACK", () => given((list) => list[name as "pop"]())).argument).toBe(`value.${name}`);
+  }
+  expect(thrown("CALLBACK", () => given((list) => JSON.stringify(list))).argument).toBe("a traced value");
+});

@@ -161,7 +161,14 @@ export function named<T extends object>(
   misused: (name: string | symbol) => SymplecticAdjointError | undefined = () => undefined,
 ): T {
   const names = Object.keys(record);
+  const unchanged = (_: T, name: string | symbol): never => {
+    const expected = `${noun}s as they are, and a new name for another value: const ${String(name)}2 = …`;
+    throw refused("CALLBACK", where + String(name), expected, "an assignment");
+  };
   const proxy = new Proxy(record, {
+    set: unchanged,
+    defineProperty: unchanged,
+    deleteProperty: unchanged,
     get(target, name) {
       if (typeof name === "string" && Object.hasOwn(target, name)) return Reflect.get(target, name);
       const other = Object.keys(elsewhere).find((other) => elsewhere[other]?.includes(name as string));

@@ -1,7 +1,7 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
 import { checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { argument, callable, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
 
@@ -255,8 +255,8 @@ export class Value {
   slice(start = 0, end = this.length): Value {
     const whole = Number.isInteger(start) && Number.isInteger(end);
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
-    const [from, to] = [place(start), place(end)];
-    if (!whole || from >= to) {
+    const [from, to] = whole ? [place(start), place(end)] : [0, 0];
+    if (from >= to) {
       const expected = `integers that leave at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
     }
@@ -316,6 +316,11 @@ export class Value {
   /** Throws `CALLBACK` where a value would become a number or a text, as in `Math.sin(x)`, `x + 1`, `x < 1` or a template string. */
   [Symbol.toPrimitive](hint: string): never {
     throw unreadable(hint);
+  }
+
+  /** Throws `CALLBACK` where a value would become text, as in `JSON.stringify`. */
+  toJSON(): never {
+    throw unreadable("string");
   }
 
   /** The index of its node in a graph, undefined where it is a value of another one. */
@@ -402,8 +407,14 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   gt: "greater",
 };
 
-/** The methods of arrays that change them, which a value has not. */
-const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
+/** The methods of arrays that call a function with the rows. */
+const CALLING = "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(
+  " ",
+);
+/** Those that give the rows. The others would change a value, or need its numbers. */
+const LISTING = ["entries", "flat", "keys", "toReversed", "values"];
+
+const callback = { ...required(callable<() => unknown>()), code: "CALLBACK" } as const;
 
 /**
  * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
@@ -414,9 +425,14 @@ function likeArrays(length: number): void {
   if (indexed === 0) {
     for (const name of Object.getOwnPropertyNames(Array.prototype)) {
       const method = Array.prototype[name as "map"];
-      if (name in prototype || CHANGING.includes(name) || typeof method !== "function") continue;
+      if (name in prototype || typeof method !== "function") continue;
       const value = function (this: Value, ...given: unknown[]) {
-        return method.apply([...this], given as Parameters<typeof method>);
+        if (CALLING.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
+        else if (!LISTING.includes(name)) {
+          const expected = "operations that can be recorded, or a list of its rows, [...value]";
+          throw refused("CALLBACK", `value.${name}`, expected, name);
+        }
+        return method.apply([...this], (CALLING.includes(name) ? given : []) as Parameters<typeof method>);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
@@ -435,7 +451,10 @@ function likeArrays(length: number): void {
       const expected = `a row from 0 to ${this.length - 1}, as the value has ${rowsText(this)}`;
       throw refused("CALLBACK", `value[${row}]`, expected, String(row));
     };
-    Object.defineProperty(prototype, row, { get, configurable: true });
+    const set = () => {
+      throw refused("CALLBACK", `value[${row}]`, "a new value, as a value does not change", "an assignment");
+    };
+    Object.defineProperty(prototype, row, { get, set, configurable: true });
   }
 }
 
