@@ -375,7 +375,7 @@ test("functions that are no losses are refused", () => {
   );
   const root = loss(({ y }) => y.sub(2).sqrt().sum());
   expect(thrown("NON_FINITE", () => root(Float64Array.of(3, 2, 4), { target: [0, 0, 0] }, [3, 1, 1])).message).toBe(
-    "loss's derivative: expected a finite number, given inf at time 1 of trajectory 0, from 0",
+    "loss's derivative: expected a finite number, given Infinity at time 1 of trajectory 0, from 0",
   );
   // Of a mean of 0, no counts are as likely as can be.
   const none = poissonLoss()(Float64Array.of(0, 1), { target: [0, 0] }, [2, 1, 1]);

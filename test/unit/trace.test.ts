@@ -485,7 +485,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a list",
     ({ state: [x, y] }) => [x.add([1, 2]), y],
     "CALLBACK",
-    "add's argument: expected a value or a number, given Array of length 2; write concat(a, b) for a vector of values",
+    "add's argument: expected a value or a number, given Array of length 2; write concat(...list) for a vector of its values",
   ],
   [
     "a function",
@@ -813,7 +813,7 @@ test("what a slope throws comes through, and values live no longer than it", () 
 test("options are checked", () => {
   const slope = ({ state }: { state: Value }) => state;
   const message = (code: string, given: object) => thrown(code, () => trace({ state: 1, slope, ...given })).message;
-  expect(message("OPTION", { state: 0 })).toBe("state: expected a positive integer, given 0");
+  expect(message("OPTION", { state: 0 })).toBe("state: expected an integer from 1 to 2097152, or names, given 0");
   expect(message("OPTION", { state: [] })).toBe(
     "state: expected an array of names, or a number of features, given no names",
   );
@@ -829,7 +829,7 @@ test("options are checked", () => {
   expect(message("SHAPE", { parameters: { a: Object.assign([[1]], { length: 2 ** 32 - 1 }) } })).toBe(
     "parameters.a[4294967294]: expected an array, as before it, given undefined",
   );
-  expect(trace({ state: 2 ** 30, slope }).traced.program.state).toBe(2 ** 30);
+  expect(trace({ state: 2 ** 21, slope }).traced.program.state).toBe(2 ** 21);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
   expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32 or float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(

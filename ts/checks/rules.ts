@@ -94,8 +94,19 @@ export const text = rule<string>("a string", (value) => typeof value === "string
 
 /** The address of a script, as text or as a `URL`. */
 export const address = rule<string | { readonly href: string }>("a URL", (value) => {
-  return typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
+  const text = isObject(value) ? (value as { href?: unknown }).href : value;
+  return typeof text === "string" && isUrl(text);
 });
+
+/** Whether it is the address of something, in a page also from where that is. */
+function isUrl(text: string): boolean {
+  try {
+    new URL(text, (globalThis as { readonly location?: { readonly href: string } }).location?.href);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Whether properties of it can be read. */
 export const isObject = (value: unknown): value is object =>

@@ -1,6 +1,6 @@
 // Least squares for residuals that the user computes.
 import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
-import { describe, type ErrorCode, isFailedSolve, refused } from "../checks/errors.js";
+import { describe, type ErrorCode, isFailedSolve, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   argument,
@@ -15,6 +15,7 @@ import {
   together,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { isPromise } from "../trace/value.js";
 import { logDensity } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
@@ -81,6 +82,14 @@ const DIFFERENCES_ERROR = 1e-8;
 /** The step that balances their rounding with what they leave out. */
 const STEP = Math.cbrt(2 ** -52);
 
+const RESULT = "an array of numbers, or { residuals, jacobian }";
+
+/** The error of residuals that come later, of which nobody hears then. */
+function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
+  Promise.resolve(promise).catch(() => {});
+  return refused("CALLBACK", "residuals' result", `${RESULT}, at once`, "a Promise: is it an async function?");
+}
+
 /** A Jacobian that is computed when it is needed. */
 const jacobianRule = { ...required(callable()), code: "CALLBACK" } as const;
 
@@ -102,6 +111,7 @@ function residualModel(
     failureCode = undefined;
     try {
       const returned = outside(() => residuals(named));
+      if (isPromise(returned)) throw unawaited(returned);
       const isRecord = isObject(returned) && !("length" in returned);
       const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
@@ -214,8 +224,7 @@ function oneSided(
 
 /** A copy of numbers that the user's function returned; they may be infinite or NaN. */
 function numbersOf(what: string, values: unknown): Float64Array {
-  const expected = ["CALLBACK", "an array of numbers, or { residuals, jacobian }"] as const;
-  return copyOf(what, values, expected, (value, i) => {
+  return copyOf(what, values, ["CALLBACK", RESULT], (value, i) => {
     if (typeof value === "number") return value;
     throw refused("CALLBACK", what, `a number at index ${i}`, describe(value));
   });

@@ -257,7 +257,12 @@ export class WasmField<D extends Dtype> implements Field<D> {
   /** What it is, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
-    const size = kept ? `${kept.parametersLength} parameters` : #rust in this ? "disposed" : "an object made from one";
+    const count = kept?.parametersLength;
+    const size = kept
+      ? `${count} parameter${count === 1 ? "" : "s"}`
+      : #rust in this
+        ? "disposed"
+        : "an object made from one";
     return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
   }
 

@@ -9,6 +9,7 @@ import {
   elements,
   fallback,
   natural,
+  number,
   oneOfOr,
   options,
   record,
@@ -120,7 +121,7 @@ export function vectorField<
 export function trace(given: unknown) {
   const { state, slope, dtype, seed, ...read } = options(given, rules);
   const states = typeof state === "number" ? [] : namesOf("state", state);
-  const features = states.length || argument("state", state as number, required(size));
+  const features = states.length || argument("state", state as number, required(featuresRule));
   const widths = Object.fromEntries(
     outside(() => Object.entries(read.arguments)).map(([name, width]) => [name, widthOf(`arguments.${name}`, width)]),
   );
@@ -152,6 +153,13 @@ export function namesOf(where: string, given: unknown): string[] {
   }
   return names;
 }
+
+/** The crate takes programs with so many rows in all. */
+const MOST_FEATURES = 2 ** 21;
+const featuresRule = number(
+  `an integer from 1 to ${MOST_FEATURES}, or names`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_FEATURES,
+);
 
 const nameRule = rule<string>("a name", (name) => typeof name === "string" && name !== "");
 

@@ -389,7 +389,7 @@ class WorkerPool implements Pool {
     const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);
     if (kind === "vjp" && settings.gradient === "adjoint") {
-      const expected = "another method in a pool, whose workers cannot share the continuous adjoint's integration";
+      const expected = "another gradient in a pool, whose workers cannot share the continuous adjoint's integration";
       throw refused("OPTION", "gradient", expected, "adjoint");
     }
     if (settings.partial) throw refused("OPTION", "partial", "no value in a pool", "true");

@@ -380,7 +380,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
       clash,
     );
   }
-  if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts), remedy);
+  if (typeof given === "string") return readAssignments(where, given, quantities(where, scope, amounts), remedy);
   return traced(scope, widths, amounts, (inputs, elsewhere) =>
     returned(where, callTraced(where, given, inputs, elsewhere), scope.state, scope.states, inputs.state),
   );
@@ -390,7 +390,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
 function whenOf(scope: Scope, where: string, given: unknown): Program {
   if (typeof given === "string") {
     checkCrossing(where, given);
-    return readCondition(where, given, quantities(scope, []));
+    return readCondition(where, given, quantities(where, scope, []));
   }
   return traced(scope, scope.arguments, [], (inputs, elsewhere) => {
     const result = callTraced(where, given, inputs, elsewhere);
@@ -413,7 +413,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       throw refused("OPTION", "norm", expected, describe(norm));
     }
     // What the equations define is made of states, and not of their errors.
-    return readCondition("norm", norm, { ...quantities(scope, []), equations: undefined });
+    return readCondition("norm", norm, { ...quantities("norm", scope, []), equations: undefined });
   }
   const take =
     norm === "max"
@@ -474,11 +474,12 @@ function traced(
 
 /** The names of a text. */
 function quantities(
+  where: string,
   { state, states, parameters, entries, arguments: own, equations }: Scope,
   amounts: readonly string[],
 ) {
   if (states.length !== state) {
-    throw refused("OPTION", "set, when and norm", "functions: the states of the field have no names", "text");
+    throw refused("OPTION", where, "a function, as the states of the field have no names", "text");
   }
   const single = Object.entries(entries).filter(([, { shape }]) => shape.length === 0);
   const names = [...Object.keys(own), ...amounts];

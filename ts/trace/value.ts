@@ -507,12 +507,12 @@ export function given(operand: unknown): string {
     return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
   }
   if (typeof operand === "function") return "a function; is it to be called?";
-  if (isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
+  if (isArray(operand)) return `${describe(operand)}; write concat(...list) for a vector of its values`;
   return describe(operand);
 }
 
 /** Whether it is a promise, or like one. */
-export function isPromise(value: unknown): boolean {
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
     !records.has(value as object) &&
     isObject(value) &&

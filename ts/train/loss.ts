@@ -481,7 +481,7 @@ function pull(
   try {
     return field.vjp(0, rows, cotangent).y;
   } catch (error) {
-    const [, given, index] = /(NaN|-?inf) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
+    const [, given, index] = /(NaN|-?Infinity) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
     throw given !== undefined && index !== undefined ? fail(given, Number(index)) : error;
   }
 }
