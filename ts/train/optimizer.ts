@@ -193,23 +193,25 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
-    const rust = WasmOptimizer.#use(this);
-    if (isArray(this.#target)) this.#stepArray(rust, this.#target, gradient);
-    else this.#stepField(rust, this.#target, gradient);
+    WasmOptimizer.#use(this);
+    if (isArray(this.#target)) this.#stepArray(this.#target, gradient);
+    else this.#stepField(this.#target, gradient);
   }
 
-  #stepField(rust: RustOptimizer, target: Field<D>, gradient: unknown): void {
+  #stepField(target: Field<D>, gradient: unknown): void {
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
     const numbers = this.#engine.steady(arrayOf("gradient", given, this.#dtype));
-    const { rust: field } = useField(target);
+    // Whoever gives the gradient may have disposed of either.
+    const [rust, { rust: field }] = [WasmOptimizer.#use(this), useField(target)];
     refuseReentry(this.#engine, "an optimizer's step");
     checkLength("gradient", numbers, field.parametersLength);
     call(this.#engine, () => rust.step(field, this.free(numbers)));
   }
 
-  #stepArray(rust: RustOptimizer, target: ArrayOf<Dtype>, gradient: unknown): void {
+  #stepArray(target: ArrayOf<Dtype>, gradient: unknown): void {
     const numbers = this.#engine.steady(arrayOf("gradient", gradient, this.#dtype, ", as the array that it is for"));
     const array = arrayOf("array", target, this.#dtype, "");
+    const rust = WasmOptimizer.#use(this);
     refuseReentry(this.#engine, "an optimizer's step");
     const length = lengthOf(this.#groups);
     checkLength("array", array, length);
