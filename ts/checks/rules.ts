@@ -2,7 +2,16 @@
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { MOST_THREADS } from "../../wasm/constants.js";
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
-import { classOf, describe, type ErrorCode, isClass, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import {
+  classOf,
+  describe,
+  type ErrorCode,
+  isArray,
+  isClass,
+  isRevoked,
+  refused,
+  SymplecticAdjointError,
+} from "./errors.js";
 import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
@@ -157,12 +166,6 @@ export function callable<F>(expected = "a function") {
   return rule<F>(expected, isCallable);
 }
 
-/** No value: `reason` says what has none. */
-// @__NO_SIDE_EFFECTS__
-export function absent(reason: string) {
-  return rule<undefined>(`no value ${reason}`, () => false);
-}
-
 /** A place in a list of so many, from 0. */
 // @__NO_SIDE_EFFECTS__
 export function indexIn(count: number) {
@@ -230,6 +233,14 @@ export function options<R extends Rules>(given: unknown, rules: R, where = ""): 
     if (read[name] === undefined) read[name] = argument(where + name, undefined, rules[name] as Rule<unknown>);
   }
   return read as Read<R>;
+}
+
+/** Refuses options that are set, to more than false or an empty list; `reason` says why they must not be. */
+export function checkAbsent(given: Readonly<Record<string, unknown>>, reason: string, where = ""): void {
+  for (const [name, value] of Object.entries(given)) {
+    const isSet = value !== undefined && value !== false && !(isArray(value) && value.length === 0);
+    if (isSet) throw refused("OPTION", where + name, `no value${reason}`, describe(value));
+  }
 }
 
 /** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */

@@ -12,12 +12,13 @@ import {
 } from "../../wasm/constants.js";
 import { IMPLICIT } from "../checks/aliases.js";
 import { checkSome, numbersOf } from "../checks/arrays.js";
-import { isArray, refused } from "../checks/errors.js";
+import { refused } from "../checks/errors.js";
 import { plainName } from "../checks/names.js";
 import {
   anything,
   array,
   callable,
+  checkAbsent,
   choiceOf,
   count,
   elements,
@@ -398,9 +399,7 @@ function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R,
   if (typeof controller === "object") own.controller = options(controller, controllerRules, `${where}controller.`);
   if (typeof rtol === "object") own.rtol = readTolerance(rtol, `${where}rtol`);
   if (typeof atol === "object") own.atol = readTolerance(atol, `${where}atol`);
-  if (steps !== undefined && stepSize !== undefined) {
-    throw refused("OPTION", `${where}stepSize`, "no value where steps has one", String(stepSize));
-  }
+  if (steps !== undefined) checkAbsent({ stepSize }, " where steps has one", where);
   if (rtol === 0 && atol === 0) throw refused("OPTION", `${where}atol`, "a positive number where rtol is zero", "0");
   if (minStep !== undefined && maxStep !== undefined && minStep > maxStep) {
     throw refused("OPTION", `${where}minStep`, `at most maxStep, ${maxStep}`, String(minStep));
@@ -412,9 +411,7 @@ function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R,
 export function readOptions(given: unknown): OdeintOptions {
   const read = readSteps(given, gradientRules) as OdeintOptions;
   const { memoryBudget, gradient = DEFAULT_GRADIENT } = read;
-  if (memoryBudget !== undefined && gradient !== "auto") {
-    throw refused("OPTION", "memoryBudget", `no value where gradient is ${gradient}`, String(memoryBudget));
-  }
+  if (gradient !== "auto") checkAbsent({ memoryBudget }, ` where gradient is ${gradient}`);
   if (read.adjoint !== undefined) read.adjoint = readSteps(read.adjoint, adjointRules, "adjoint.");
   return read;
 }
@@ -423,10 +420,7 @@ export function readOptions(given: unknown): OdeintOptions {
 export function withoutIndependent(read: OdeintOptions, what: string): OdeintOptions {
   const { batching, maxEvents: _, onFailure: __, jumps, events, dense, saveSteps, norm, ...rest } = read;
   const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
-  for (const [name, value] of Object.entries(own)) {
-    if (value === undefined || value === false || (isArray(value) && value.length === 0)) continue;
-    throw refused("OPTION", name, `no value, as ${what} solves trajectories together`, "one");
-  }
+  checkAbsent(own, `, as ${what} solves trajectories together`);
   if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);
   return rest;
 }

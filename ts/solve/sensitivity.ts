@@ -8,6 +8,7 @@ import {
   argument,
   array,
   callable,
+  checkAbsent,
   elements,
   fallback,
   object,
@@ -230,9 +231,7 @@ function solveAlong<D extends Dtype>(
 ) {
   const problem = readAlong(field, y0, times, settings, caller);
   const { directions, along, rates } = readTangents(field, given, problem.batch);
-  if (keep && problem.changes.events.length > 0) {
-    throw refused("OPTION", "events", `no value, as ${caller} does not take this option`, "one");
-  }
+  if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
   const moved = { ...along, times: rates && ratesOf(problem, directions, rates) };

@@ -3,7 +3,17 @@ import type { Integrator } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { anyNumber, argument, array, isObject, object, options as readRules, required, rule } from "../checks/rules.js";
+import {
+  anyNumber,
+  argument,
+  array,
+  checkAbsent,
+  isObject,
+  object,
+  options as readRules,
+  required,
+  rule,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
@@ -148,10 +158,8 @@ export function restoreSolver<
     throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
   }
   const before = readOptions(read.options);
-  for (const name of Object.keys(before)) {
-    if (!(DECIDING as readonly string[]).includes(name))
-      throw refused("OPTION", `saved.options.${name}`, "no value", "one");
-  }
+  const others = Object.entries(before).filter(([name]) => !(DECIDING as readonly string[]).includes(name));
+  checkAbsent(Object.fromEntries(others), " of this name", "saved.options.");
   const merged = readOptions({ ...before, ...readOptions(options) });
   if (argumentSize > 0 && merged.arguments === undefined) {
     // They are the last of all numbers.
@@ -288,10 +296,8 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     saved?: Saved,
   ): OwnSolver<D> {
     const { jumps, dense, saveSteps, onFailure, partial, output, progress } = options;
-    for (const [name, given] of Object.entries({ jumps, dense, saveSteps, onFailure, partial, output, progress })) {
-      if (given === undefined || given === false || (name === "output" && given === "land")) continue;
-      throw refused("OPTION", name, "no value for a solver", describe(given));
-    }
+    const others = { jumps, dense, saveSteps, onFailure, partial, progress };
+    checkAbsent({ ...others, output: output === "land" ? undefined : output }, " for a solver");
     const own = wasmField(field);
     const { engine } = useField(field);
     refuseReentry(engine, "a solver");
