@@ -464,7 +464,7 @@ const VALUED: Record<string, (value: never) => unknown> = {
   batching: (batching) => odeint(field, y0, times, { batching }),
   activation: (activation) => mlp({ widths: [2, 2], activation }),
   dtype: (dtype) => mlp({ widths: [2, 2], dtype }),
-  loss: (loss) => leastSquares({ field: {} as never, data: {} as never, loss }),
+  loss: (loss) => leastSquares({ field: decay, data: {} as never, loss }),
 };
 
 test.for(Object.entries(VALUES))("the value %s is taken for another one", async ([alias, meant]) => {

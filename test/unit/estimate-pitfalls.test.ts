@@ -400,7 +400,7 @@ test("what people write who come from elsewhere", () => {
   wrong({ individual: { k: 1 } }, /expected an argument: list k in the option arguments of the field/);
   wrong({ data: { ...data, y0: undefined } }, /data\.y0: expected the state at t0/);
   const rows = { ...data, y: [[0.5], [0.2], [0.1]] };
-  expect(thrown("DTYPE", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
+  expect(thrown("OPTION", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
   expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);
   field.dispose();
 });

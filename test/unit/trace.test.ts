@@ -815,7 +815,7 @@ test("options are checked", () => {
   const message = (code: string, given: object) => thrown(code, () => trace({ state: 1, slope, ...given })).message;
   expect(message("OPTION", { state: 0 })).toBe("state: expected an integer from 1 to 2097152, or names, given 0");
   expect(message("OPTION", { state: [] })).toBe(
-    "state: expected an array of names, or a number of features, given no names",
+    "state: expected an array of names, or a number of features, given Array of length 0",
   );
   expect(message("OPTION", { state: "x" })).toBe(
     'state: expected an array of names, or a number of features, given "x"',

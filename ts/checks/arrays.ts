@@ -160,11 +160,39 @@ export function copyOf(
   });
 }
 
+/** A plain copy of an array of numbers, infinite ones and NaN among them; `code` is for an element that is none. */
+export function anyNumbersOf(
+  argument: string,
+  values: unknown,
+  expected: readonly [ErrorCode, string],
+  code = expected[0],
+): Float64Array {
+  return copyOf(argument, values, expected, (value, i) => {
+    if (typeof value === "number") return value;
+    throw refused(code, argument, `a number at index ${i}`, describe(value));
+  });
+}
+
 /** A plain copy of the times, for any array of numbers. */
 export function timesOf(times: ArrayLike<number>, argument = "times"): Float64Array {
-  return copyOf(argument, times, ["SHAPE", "an array of numbers"], (time, i) => {
-    if (typeof time !== "number") throw refused("OPTION", argument, `a number at index ${i}`, describe(time));
-    return time;
+  return anyNumbersOf(argument, times, ["SHAPE", "an array of numbers"], "OPTION");
+}
+
+/** A plain copy of measurements, with NaN for each that is missing: for NaN, null or undefined. */
+export function numbersOrMissing(argument: string, values: unknown, dtype: Dtype): Float64Array {
+  const held = new constructors[dtype](1);
+  return copyOf(argument, values, ["DTYPE", "an array of numbers"], (value, i) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
+    if (isArray(value) && i === 0)
+      throw refused("OPTION", argument, "one flat array of numbers, as flat() makes of rows", "rows");
+    if (typeof value !== "number") {
+      const expected = "numbers, or NaN, null or undefined where one is missing";
+      throw refused("OPTION", argument, expected, `${describe(value)} at index ${i}`);
+    }
+    held[0] = value;
+    if (Number.isFinite(held[0])) return value;
+    const expected = `numbers that are finite in ${dtype}, or NaN where one is missing`;
+    throw refused("NON_FINITE", argument, expected, `${value} at index ${i}`);
   });
 }
 

@@ -1,5 +1,5 @@
 // Least squares for residuals that the user computes.
-import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
+import { anyNumbersOf, checkLength, checkSome, isFloats } from "../checks/arrays.js";
 import { describe, type ErrorCode, isFailedSolve, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
@@ -223,9 +223,4 @@ function oneSided(
 }
 
 /** A copy of numbers that the user's function returned; they may be infinite or NaN. */
-function numbersOf(what: string, values: unknown): Float64Array {
-  return copyOf(what, values, ["CALLBACK", RESULT], (value, i) => {
-    if (typeof value === "number") return value;
-    throw refused("CALLBACK", what, `a number at index ${i}`, describe(value));
-  });
-}
+const numbersOf = (what: string, values: unknown) => anyNumbersOf(what, values, ["CALLBACK", RESULT]);

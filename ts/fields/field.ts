@@ -337,9 +337,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
   declare [Symbol.dispose]: () => void;
 }
 
-const fieldRule = required(
+/** A field of this package itself. */
+export const fieldRule = required(
   hinted(
-    rule<unknown>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
+    rule<Field>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
       WasmField.is(value),
     ),
     (value) => {

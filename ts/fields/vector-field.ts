@@ -1,6 +1,6 @@
 // Vector fields written as functions that are traced.
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
-import { describe, isArray, refused } from "../checks/errors.js";
+import { checkDistinct } from "../checks/names.js";
 import {
   anything,
   argument,
@@ -145,12 +145,8 @@ export function trace(given: unknown) {
 /** Reads names, which differ. */
 export function namesOf(where: string, given: unknown): string[] {
   const expected = "an array of names, or a number of features";
-  if (!isArray(given)) throw refused("OPTION", where, expected, describe(given));
-  if (given.length === 0) throw refused("OPTION", where, expected, "no names");
-  const names = elements(where, given, array<string>(expected), nameRule);
-  for (const [i, name] of names.entries()) {
-    if (names.indexOf(name) < i) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
-  }
+  const names = elements(where, given, array<string>(expected, 1), nameRule);
+  checkDistinct(where, names);
   return names;
 }
 

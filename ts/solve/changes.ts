@@ -1,5 +1,5 @@
 // What happens to trajectories between steps: jumps at known times, and events.
-import { firstNotFinite, timesOf } from "../checks/arrays.js";
+import { checkFinite, checkSome, timesOf } from "../checks/arrays.js";
 import { classOf, describe, isArray, refused } from "../checks/errors.js";
 import {
   array,
@@ -283,7 +283,7 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
       for (const { where: place, list } of eachOf(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
-        checkNumbers(place, list);
+        checkFinite(place, list);
       }
     }
   }
@@ -304,14 +304,9 @@ function eachOf(where: string, flat: Float64Array, counts: readonly number[] | n
   });
 }
 
-function checkNumbers(where: string, list: Float64Array): void {
-  const bad = firstNotFinite(list);
-  if (bad >= 0) throw refused("NON_FINITE", where, "finite numbers", `${list[bad]} at index ${bad}`);
-}
-
 function checkTimes(where: string, list: Float64Array): void {
-  if (list.length === 0) throw refused("SHAPE", where, "at least one time", "none");
-  checkNumbers(where, list);
+  checkSome(where, list, "time");
+  checkFinite(where, list);
   const forward = (list.at(-1) as number) > (list[0] as number);
   const bad = list.findIndex((t, i) => i > 0 && t !== list[i - 1] && t > (list[i - 1] as number) !== forward);
   if (bad < 0) return;
@@ -320,7 +315,7 @@ function checkTimes(where: string, list: Float64Array): void {
 }
 
 function checkJumps(where: string, list: Float64Array, times: Float64Array, whose: string): void {
-  checkNumbers(where, list);
+  checkFinite(where, list);
   const [first, last] = [times[0], times.at(-1)];
   // The crate tells what is wrong with these; and of a trajectory that goes nowhere only a jump at its time acts.
   if (first === undefined || last === undefined || !(first < last || first > last)) return;

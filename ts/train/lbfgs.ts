@@ -2,7 +2,6 @@
 import { type ArrayOf, arrayOf, checkFinite, checkLength, constructors, type Dtype } from "../checks/arrays.js";
 import { describe, isFailedSolve, isRevoked, refused } from "../checks/errors.js";
 import {
-  anything,
   argument,
   callable,
   count,
@@ -14,7 +13,7 @@ import {
   required,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, useField, wasmField } from "../fields/field.js";
+import { type Field, fieldRule, useField, wasmField } from "../fields/field.js";
 import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
@@ -100,7 +99,7 @@ export interface LbfgsResult {
 }
 
 const rules = {
-  field: anything<Field>(),
+  field: fieldRule,
   value: required(callable<LbfgsOptions["value"]>("a function without arguments")),
   maxIterations: fallback(count, 100),
   memory: fallback(count, 10),

@@ -1,8 +1,8 @@
 // Losses that are traced: written as a formula, differentiated by the package.
 import {
+  anyNumbersOf,
   arrayOf,
   checkLength,
-  copyOf,
   type Dtype,
   dtypeOf,
   floatsOf,
@@ -12,7 +12,7 @@ import {
   weightsOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, isArray, isError, refused } from "../checks/errors.js";
+import { isArray, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
@@ -445,11 +445,7 @@ function traced(
 }
 
 /** A plain copy of numbers of which some may be missing. */
-const listOf = (name: string, given: unknown) =>
-  copyOf(name, given, ["DTYPE", "an array of numbers"], (value, i) => {
-    if (typeof value === "number") return value;
-    throw refused("DTYPE", name, "an array of numbers", `${describe(value)} at index ${i}`);
-  });
+const listOf = (name: string, given: unknown) => anyNumbersOf(name, given, ["DTYPE", "an array of numbers"]);
 
 function sizesOf(shape: unknown): Sizes {
   const [times, batch, state] = shapeOf("shape", shape);

@@ -15,12 +15,12 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, type FieldNames, useField } from "../fields/field.js";
+import { type Field, type FieldNames, fieldRule, useField } from "../fields/field.js";
 import { type Pool, poolRule } from "../parallel/pool.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
-import { type Batch, batches, checkBatch, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
+import { type Batch, batches, checkBatch, dataRule, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
 import { freeGradient, type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
@@ -91,9 +91,9 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
 const { steps: solverSteps, ...solverRules } = gradientRules;
 const isSteps = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
 const rules = together(solverRules, {
-  field: anything<Field>(),
+  field: fieldRule,
   optimizer: anything<Optimizer>(),
-  data: anything<TrainOptions["data"]>(),
+  data: dataRule,
   loss: fallback(
     rule<Loss>("mse or a function", (value) => value === "mse" || isCallable(value)),
     "mse",
