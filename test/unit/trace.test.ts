@@ -243,7 +243,7 @@ test("formula", () => {
     'formula\'s value 2: expected a value or a number, given "2"',
   );
   expect(message(() => (formula as unknown as (text: string) => Value)("2"))).toBe(
-    "formula: expected a tagged template, formula`…`, given string",
+    'formula: expected a tagged template, formula`…`, given "2"',
   );
   expect(withoutPlace(thrown("SHAPE", () => computed((u) => formula`${u} + ${u.slice(1)}`)).message)).toBe(
     "add's operands: expected as many rows, or one row that counts for all, given 3 rows and 2 rows",

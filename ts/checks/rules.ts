@@ -52,6 +52,12 @@ export function required<T>(rule: Rule<T>): Rule<Value<T>> {
   return { ...(rule as Rule<Value<T>>), required: true };
 }
 
+/** The same, for what a function of the user's is called with or returns. */
+// @__NO_SIDE_EFFECTS__
+export function inCallback<T>(rule: Rule<T>): Rule<Value<T>> {
+  return { ...required(rule), code: "CALLBACK" };
+}
+
 /** The same, with hints for values that others may take for valid. */
 // @__NO_SIDE_EFFECTS__
 export function hinted<T>(rule: Rule<T>, hint: (value: unknown) => string | undefined): Rule<T> {

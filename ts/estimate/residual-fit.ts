@@ -7,6 +7,7 @@ import {
   callable,
   fallback,
   finitePositive,
+  inCallback,
   isObject,
   oneOf,
   options as readOptions,
@@ -91,7 +92,7 @@ function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
 }
 
 /** A Jacobian that is computed when it is needed. */
-const jacobianRule = { ...required(callable()), code: "CALLBACK" } as const;
+const jacobianRule = inCallback(callable());
 
 /** The model of a function of residuals. */
 function residualModel(

@@ -11,6 +11,7 @@ import {
   checkAbsent,
   elements,
   fallback,
+  inCallback,
   object,
   oneOf,
   options,
@@ -603,7 +604,7 @@ export function hessianVectorProduct<D extends Dtype>(
   }
 }
 
-const curvatureRule = { ...required(callable()), code: "CALLBACK" } as const;
+const curvatureRule = inCallback(callable());
 
 /** What a loss gives for y and ẏ, checked. */
 function secondOrder<D extends Dtype>(

@@ -141,18 +141,10 @@ export function restoreSolver<
   F extends Field = Field<D, A>,
   N extends FieldNames = NamesOfField<F>,
 >(field: F & Field<D, A>, saved: SavedSolver, options: SolverOptions<A, N> = {}): Solver<D, A> {
-  const read = readRules(saved, savedRules, "saved.");
-  const { kind, version, dtype, batch, state, numbers } = read;
   const own = wasmField(field);
   const { stateSize, argumentSize } = own;
-  for (const [name, given, expected] of [
-    ["kind", kind, KIND],
-    ["version", version, VERSION],
-    ["dtype", dtype, field.dtype],
-    ["state", state, stateSize],
-  ] as const) {
-    if (given !== expected) throw refused("OPTION", `saved.${name}`, String(expected), describe(given));
-  }
+  const read = readRules(saved, savedRules(own), "saved.");
+  const { batch, numbers } = read;
   const all = numbersOf("saved.numbers", numbers);
   if (all.length < batch * (stateSize + argumentSize)) {
     throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
@@ -240,18 +232,19 @@ function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "pro
 const KIND = "symplectic-adjoint solver";
 const VERSION = 1;
 const anyValue = rule<unknown>("a value", () => true);
-const savedRules = {
-  kind: required(anyValue),
-  version: required(anyValue),
-  dtype: required(anyValue),
+const exactly = (value: unknown) => required(rule(String(value), (given) => given === value));
+const savedRules = ({ dtype, stateSize }: WasmField<Dtype>) => ({
+  kind: exactly(KIND),
+  version: exactly(VERSION),
+  dtype: exactly(dtype),
   batch: required(
     rule<number>("a number of trajectories", (value) => Number.isInteger(value) && (value as number) > 0),
   ),
-  state: required(anyValue),
+  state: exactly(stateSize),
   numbers: required(object),
   options: required(object),
   programs: required(object),
-};
+});
 const programsRules = { events: required(array<object>("an array of events")), norm: anyValue };
 
 /** A time to go to. */

@@ -1,7 +1,7 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
 import { checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { argument, callable, isObject, required } from "../checks/rules.js";
+import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
 
@@ -270,7 +270,7 @@ export class Value {
 
   /** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
   roll(shift: number): Value {
-    if (!Number.isInteger(shift)) throw refused("CALLBACK", "roll's argument", "an integer", describe(shift));
+    argument("roll's argument", shift, shiftRule);
     const start = (((-shift % this.length) + this.length) % this.length) | 0;
     return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
   }
@@ -414,7 +414,7 @@ const CALLING = "every filter find findIndex findLast findLastIndex flatMap forE
 /** Those that give the rows. The others would change a value, or need its numbers. */
 const LISTING = ["entries", "flat", "keys", "toReversed", "values"];
 
-const callback = { ...required(callable<() => unknown>()), code: "CALLBACK" } as const;
+const callback = inCallback(callable());
 
 /**
  * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
@@ -561,6 +561,9 @@ function rows(value: Value, start: number, length: number): Value {
   return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
 }
 
+const shiftRule = inCallback(number("an integer", Number.isInteger));
+const conditionRule = inCallback(rule<Condition>("a comparison, such as x.less(1)", (value) => Condition.is(value)));
+
 /** The rows of the values, one value after the other: at least one. */
 export function concat(...operands: Operand[]): Value {
   checkSome("concat", operands, "value", "CALLBACK");
@@ -577,9 +580,7 @@ export function concat(...operands: Operand[]): Value {
  * @throws `CALLBACK` for anything but a comparison, such as `x < 1`; `SHAPE` for different numbers of rows.
  */
 export function where(condition: Condition, then: Operand, otherwise: Operand): Value {
-  if (!Condition.is(condition)) {
-    throw refused("CALLBACK", "where's condition", "a comparison, such as x.less(1)", describe(condition));
-  }
+  argument("where's condition", condition, conditionRule);
   const graph = activeGraph();
   const node = Condition.nodeIn(graph, condition);
   if (!node) {

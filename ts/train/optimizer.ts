@@ -19,7 +19,7 @@ import {
   fallback,
   fraction,
   isObject,
-  isPlain,
+  isRecord,
   natural,
   nonNegative,
   type Read,
@@ -397,10 +397,9 @@ export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: Optimize
   return made as WasmOptimizer<D>;
 }
 
-const byName = (value: unknown) => isObject(value) && !(Symbol.iterator in value) && isPlain(value);
 const rates = rule<number | NumberByName>(
   "a finite number, zero or more, or such numbers by the names of parameters",
-  (value) => nonNegative.valid(value) || byName(value),
+  (value) => nonNegative.valid(value) || isRecord(value),
 );
 const rateRules = (learningRate: number) => ({
   learningRate: fallback(rates, learningRate),

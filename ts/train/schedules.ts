@@ -5,6 +5,7 @@ import {
   count,
   fallback,
   finitePositive,
+  inCallback,
   isCallable,
   nonNegative,
   number,
@@ -86,7 +87,7 @@ export function warmUp(steps: number, then: number | Schedule): Schedule {
 
 /** What a schedule gives, checked. */
 export function rateAt(schedule: Schedule, steps: number): number {
-  return argument("schedule's result", schedule(steps), { ...rateRule, code: "CALLBACK" });
+  return argument("schedule's result", schedule(steps), inCallback(nonNegative));
 }
 
 /** Checked steps. */
