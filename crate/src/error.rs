@@ -299,11 +299,25 @@ fn first_not_finite<T: Float>(numbers: &[T]) -> Option<usize> {
     numbers[many * MANY..].iter().position(|number| !number.is_finite()).map(|index| many * MANY + index)
 }
 
+/// Whether float64 would have a greater range.
+fn single<T>() -> bool {
+    size_of::<T>() < size_of::<f64>()
+}
+
 /// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
 pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> Result<()> {
     match first_not_finite(numbers) {
         Some(index) => {
-            let remedy = "it overflows, or the field's own vjp is not finite: scale the loss, or use float64";
+            let remedy = match (numbers[index].is_nan(), single::<T>()) {
+                (true, true) => {
+                    "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, scale the loss, or use float64"
+                }
+                (true, false) => {
+                    "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, or scale the loss"
+                }
+                (false, true) => "it overflows: scale the loss, or use float64",
+                (false, false) => "it overflows: scale the loss",
+            };
             Err(Error::NonFiniteResult { result, given: wide(numbers[index]), index, remedy })
         }
         None => Ok(()),
@@ -318,7 +332,8 @@ pub(crate) fn finite_tangents<T: Float>(tangents: &[T]) -> Result<()> {
                 true => {
                     "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, or scale it"
                 }
-                false => "it overflows: scale the direction, shorten the times, or use float64",
+                false if single::<T>() => "it overflows: scale the direction, shorten the times, or use float64",
+                false => "it overflows: scale the direction, or shorten the times",
             };
             Err(Error::NonFiniteResult { result: "tangents", given: wide(tangents[index]), index, remedy })
         }

@@ -43,7 +43,9 @@ import {
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ALIASES, IMPLICIT, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
-import { collectGarbage } from "./helpers.js";
+import { fromRust } from "../../ts/engine/call.js";
+import { solves } from "../../ts/engine/live-objects.js";
+import { collectGarbage, thrown } from "./helpers.js";
 
 const field = mlp({ widths: [2, 4, 2] });
 const density: CnfField<"float32"> = cnf({ network: { widths: [2, 4, 2] } });
@@ -462,7 +464,7 @@ const VALUED: Record<string, (value: never) => unknown> = {
   batching: (batching) => odeint(field, y0, times, { batching }),
   activation: (activation) => mlp({ widths: [2, 2], activation }),
   dtype: (dtype) => mlp({ widths: [2, 2], dtype }),
-  loss: (loss) => leastSquares({ field: {} as never, data: {} as never, loss }),
+  loss: (loss) => leastSquares({ field: decay, data: {} as never, loss }),
 };
 
 test.for(Object.entries(VALUES))("the value %s is taken for another one", async ([alias, meant]) => {
@@ -521,6 +523,58 @@ test("numbers and lists where typed arrays are wanted: what to write", async () 
   expect(await given(new (class {})())).toBe("a value of kind Object");
   expect(await given(field)).toBe("mlp field (2 → 4 → 2, float32, 22 parameters)");
   expect((await refusal("bytes", () => load([1] as never))).message).not.toContain("write");
+});
+
+test("what to write instead", async () => {
+  const says = async (argument: string | RegExp, call: () => unknown) => (await refusal(argument, call)).message;
+  const doubles = Float64Array.of(1, 0);
+  expect(await says("y0", () => odeint(field, doubles as never, times))).toMatch(
+    /; write Float32Array.from\(…\), or make the field with dtype: "float64"$/,
+  );
+  const residuals = () => [1];
+  expect(await says("residuals", () => leastSquares({ field: decay, data: decayed, residuals } as never))).toContain(
+    "leave out field, or residuals",
+  );
+  expect(await says("options", () => leastSquares(residuals as never))).toContain(
+    "given a function; write leastSquares({ residuals, parameters })",
+  );
+  const later = async () => {
+    throw new Error("nobody waits for it");
+  };
+  expect(
+    await says("residuals' result", () => leastSquares({ residuals: later as never, parameters: { a: 1 } })),
+  ).toMatch(/, at once, given a Promise: is it an async function\?$/);
+  expect(await says("workerUrl", () => parallel({ workerUrl: "" }))).toBe('workerUrl: expected a URL, given ""');
+  const slope = ({ state }: { state: Value }) => state;
+  expect(await says("state", () => vectorField({ state: 2 ** 21 + 1, slope }))).toMatch(/an integer from 1 to 2097152/);
+  for (const read of [load, loadTensors, (bytes: Uint8Array) => loadStateDict(field, bytes)]) {
+    const { argument, message } = thrown("FILE", () => read(new Uint8Array(3)));
+    expect([argument, message]).toEqual(["bytes", expect.stringContaining("not a safetensors file")]);
+  }
+  const nameless = vectorField({ state: 2, slope });
+  expect(await says("events[0].when", () => odeint(nameless, y0, times, { events: [{ when: "x" }] }))).toContain(
+    "a function, as the states of the field have no names",
+  );
+  expect(String(nameless)).toContain("0 parameters");
+  expect(String(decay)).toContain("1 parameter)");
+  const infinite = () => odeint(field, Float32Array.of(1, Number.NEGATIVE_INFINITY), times);
+  expect(thrown("NON_FINITE", infinite).message).toContain("given -Infinity at index 1");
+});
+
+test("memory that runs out: what to make smaller, or to dispose of", () => {
+  const message = (purpose: string) =>
+    fromRust({ code: "OUT_OF_MEMORY", message: `could not allocate 9 bytes for ${purpose}; use a smaller batch` })
+      .message;
+  expect(message("tape")).toBe("could not allocate 9 bytes for tape; use a smaller batch");
+  expect(message("network")).toBe("could not allocate 9 bytes for network; use smaller widths");
+  const warn = console.warn;
+  console.warn = () => {};
+  const alive = Array.from({ length: 101 }, () => ({}));
+  for (const solve of alive) solves.add(solve, 2 ** 23);
+  console.warn = warn;
+  expect(message("tape")).toMatch(/tape; 1\d\d recorded solves of vjp are alive and hold 8\d\d MiB, .*: dispose\(\)/);
+  for (const solve of alive) solves.remove(solve);
+  expect(message("tape")).toBe("could not allocate 9 bytes for tape; use a smaller batch");
 });
 
 test("dates as times", async () => {

@@ -295,7 +295,7 @@ test("the profile of BoxBOD, and of what the data do not tell", () => {
   expect(open.profile("k").interval[1]).toBeUndefined();
   expect(open.profile("k").interval[0]).toBeGreaterThan(0.1);
   expect(thrown("OPTION", () => fit.profile("b3" as "b1")).message).toBe(
-    "name: expected an estimated parameter, b1 or b2, given b3",
+    'name: expected an estimated parameter, b1 or b2, given "b3"',
   );
   expect(thrown("OPTION", () => fit.profile("b1", { level: 95 })).message).toMatch(/^level: expected a number between/);
 });

@@ -415,7 +415,7 @@ test("what people write who come from elsewhere", () => {
     /^data\.y0: expected a number for y of trajectory 1, or y among the options of initial, given none, or NaN$/,
   );
   const rows = { ...data, y: [[0.5], [0.2], [0.1]] };
-  expect(thrown("DTYPE", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
+  expect(thrown("OPTION", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
   expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);
   field.dispose();
 });

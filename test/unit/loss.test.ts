@@ -284,7 +284,7 @@ test("data that do not fit are refused, before a training takes a step", async (
     thrown(code, () => own(given as typeof y, { ...data, ...changed }, sizes as typeof shape)).message;
   expect(message("SHAPE", { target: target.slice(1) })).toBe("target: expected 60 numbers [4, 5, 3], given 59");
   expect(message("DTYPE", { target: 1 })).toBe("target: expected an array of numbers, given 1");
-  expect(message("DTYPE", { target: ["1"] })).toBe('target: expected an array of numbers, given "1" at index 0');
+  expect(message("DTYPE", { target: ["1"] })).toBe('target: expected a number at index 0, given "1"');
   expect(message("NON_FINITE", { target: target.with(7, Number.NaN) })).toBe(
     "target: expected finite numbers where the mask is not 0, given NaN at index 7",
   );
@@ -375,7 +375,7 @@ test("functions that are no losses are refused", () => {
   );
   const root = loss(({ y }) => y.sub(2).sqrt().sum());
   expect(thrown("NON_FINITE", () => root(Float64Array.of(3, 2, 4), { target: [0, 0, 0] }, [3, 1, 1])).message).toBe(
-    "loss's derivative: expected a finite number, given inf at time 1 of trajectory 0, from 0",
+    "loss's derivative: expected a finite number, given Infinity at time 1 of trajectory 0, from 0",
   );
   // Of a mean of 0, no counts are as likely as can be.
   const none = poissonLoss()(Float64Array.of(0, 1), { target: [0, 0] }, [2, 1, 1]);

@@ -231,7 +231,7 @@ describe("a worker", () => {
   test("that cannot be started is one too", async () => {
     await rejected("WORKER", parallel({ workerUrl: script("broken.mjs", "throw new Error('no')") }));
     await rejected("WORKER", parallel({ workerUrl: pathToFileURL(join(folder, "nowhere.mjs")) }));
-    await rejected("WORKER", parallel({ workerUrl: "no url" }));
+    await rejected("OPTION", parallel({ workerUrl: "no url" }));
   });
 
   test("that has not come up is not terminated: Node may abort the process if its module fails meanwhile", async () => {

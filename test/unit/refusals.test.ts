@@ -7,19 +7,26 @@ import {
   driven,
   equations,
   hamiltonian,
+  hessianVectorProduct,
+  lbfgs,
   leastSquares,
   loss,
+  minibatches,
   mlp,
   nn,
   type OdeintOptions,
   odeint,
   parallel,
+  restoreSolver,
   save,
+  series,
+  solver,
   train,
   type Value,
   valueAndGrad,
   vectorField,
   vjp,
+  warmUp,
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { sentence } from "../../apps/playground/src/format.js";
@@ -400,6 +407,154 @@ describe("revoked proxies are refused by their place, however deep they lie", ()
   ])("%s", (argument, code, body) => {
     const error = thrown(code, body);
     expect([error.argument, error.given]).toEqual([argument, "a revoked proxy"]);
+  });
+});
+
+describe("values that nobody means are refused by an error of the package, at once", () => {
+  const revoked = (target: object = {}): never => {
+    const { proxy, revoke } = Proxy.revocable(target, {});
+    revoke();
+    return proxy as never;
+  };
+  const endless: never = Object.assign([], { length: 2 ** 32 - 1 }) as never;
+  const cyclic: { self?: unknown } = {};
+  cyclic.self = cyclic;
+  let deep: unknown[] = [];
+  for (let depth = 0; depth < 1e5; depth++) deep = [deep];
+  const odd = [
+    undefined,
+    null,
+    1n,
+    Symbol("odd"),
+    Number.NaN,
+    "text",
+    {},
+    new Date(0),
+    Object.create(null),
+    [Symbol()],
+  ];
+  const values = [...odd, revoked(), endless, cyclic, deep] as never[];
+  const start = Float64Array.of(1, 0);
+  const solution = odeint(field, start, [0, 0.5, 1]);
+  const decay = equations("param k = 0.5\nx' = -k*x", { dtype: "float64" });
+  const data = { times: [0, 1, 2], y: [1, 0.6, 0.37], y0: [1] };
+  const fitted = leastSquares({ residuals: ({ k }) => [k - 1, k - 1.2], parameters: { k: 1 } });
+  const saved = solver(field, start, 0).save();
+  const tableau = { c: [0], a: [[]], b: [1], order: 1 };
+  const slope = (body: (state: Value) => unknown) =>
+    vectorField({ state: 3, slope: ({ state }) => (body(state) ? state : state) });
+  const optimizer = adam(field);
+
+  test.each<[argument: RegExp, call: (value: never) => unknown, legal?: readonly unknown[]]>([
+    [/^field$/, (value) => series(value, solution, 0)],
+    [/^solution/, (value) => series(field, value, 0)],
+    [/^solution\.shape$/, (value) => series(field, { ...solution, shape: value }, 0)],
+    [/^solution\.shape$/, (value) => series(field, { ...solution, shape: [value, 1, 2] }, 0)],
+    [/^solution\.y$/, (value) => series(field, { ...solution, y: value }, 0)],
+    [/^solution\.trajectories/, (value) => series(field, { ...solution, trajectories: value }, 0), [undefined]],
+    [/^solution\.tra/, (value) => series(field, { ...solution, trajectories: { reached: [value] } as never }, 0)],
+    [/^(state|text)$/, (value) => series(field, solution, value)],
+    [/^trajectory$/, (value) => series(field, solution, 0, value), [undefined]],
+    [/^name$/, (value) => fitted.profile(value)],
+    [/^slice's arguments$/, (value) => slope((state) => state.slice(value)), [undefined]],
+    [/^at's argument$/, (value) => slope((state) => state.at(value))],
+    [/^value\.map's argument$/, (value) => slope((state) => (state as never as unknown[]).map(value))],
+    [
+      /^initial\.x/,
+      (value) => leastSquares({ field: decay, data, initial: { x: value } }),
+      [undefined, odd[6], odd[8]],
+    ],
+    [
+      /^parameters\.k/,
+      (value) => leastSquares({ field: decay, data, parameters: { k: value } }),
+      [undefined, odd[6], odd[8]],
+    ],
+    [
+      /^amounts|^jumps\[0\]/,
+      (value) => odeint(field, start, [0, 1], { jumps: [{ times: [0.5], set: "x = x", amounts: value }] }),
+      [undefined, odd[6], odd[8]],
+    ],
+    [
+      /^parameters/,
+      (value) => vectorField({ state: 1, parameters: value, slope: ({ state }) => state }),
+      [undefined, odd[6], odd[8]],
+    ],
+    [
+      /^(saved\.programs\.)?events$/,
+      (value) => restoreSolver(field, { ...saved, programs: { ...saved.programs, events: value } }),
+    ],
+    [
+      /^(saved\.programs\.)?norm$/,
+      (value) => restoreSolver(field, { ...saved, programs: { ...saved.programs, norm: value } }),
+      [null],
+    ],
+    [
+      /^method\.b$/,
+      (value) => odeint(field, start, [0, 1], { method: { ...tableau, b: { length: value } as never }, steps: 1 }),
+    ],
+    [
+      /^method\.a\[0\]$/,
+      (value) => odeint(field, start, [0, 1], { method: { ...tableau, a: [{ length: value } as never] }, steps: 1 }),
+    ],
+    [
+      /^trajectories\[0\]\.values$/,
+      (value) => minibatches({ trajectories: [{ times: [0, 1], values: [0, value] }] }),
+      [undefined, null, Number.NaN],
+    ],
+    [
+      /^trajectories\[0\]\.values$/,
+      () => minibatches({ trajectories: [{ times: [0, 1], values: { length: 2 ** 28 } }] }),
+    ],
+    [/^data\.y$/, () => leastSquares({ field: decay, data: { ...data, y: { length: 2 ** 28 } } })],
+    [/^this$/, (value) => optimizer.step.call(value, start)],
+    [/^this$/, (value) => Reflect.get(Object.getPrototypeOf(optimizer), "learningRate", value)],
+    [/^then$/, (value) => warmUp(2, value)],
+  ])("%s %#", (argument, call, legal = []) => {
+    for (const value of values) {
+      if (legal.includes(value)) continue;
+      let error: unknown;
+      try {
+        call(value);
+      } catch (thrown) {
+        error = thrown;
+      }
+      expect(error).toMatchObject({ name: "SymplecticAdjointError", argument: expect.stringMatching(argument) });
+    }
+  });
+
+  test("functions that cannot be called", () => {
+    class Uncallable {}
+    for (const value of [Uncallable, revoked(() => 1)] as never[]) {
+      for (const [code, call] of [
+        ["OPTION", () => vectorField({ state: 1, slope: value })],
+        ["OPTION", () => odeint(field, start, [0, 1], { progress: value })],
+        ["OPTION", () => odeint(field, start, [0, 1], { norm: value })],
+        ["OPTION", () => odeint(field, start, [0, 1], { events: [{ when: value }] })],
+        ["OPTION", () => valueAndGrad(field, start, [0, 1], value)],
+        ["OPTION", () => leastSquares({ residuals: value, parameters: { a: 1 } })],
+        ["OPTION", () => warmUp(2, value)],
+        [
+          "CALLBACK",
+          () => leastSquares({ residuals: ({ a }) => ({ residuals: [a, 1], jacobian: value }), parameters: { a: 1 } }),
+        ],
+        [
+          "CALLBACK",
+          () =>
+            hessianVectorProduct(field, start, [0], (y) => ({ value: 1, cotangent: y, curvature: value }), {
+              y0: start,
+            }),
+        ],
+      ] as const) {
+        expect(thrown(code, call).given).toBe(value === Uncallable ? "a class" : "a revoked proxy");
+      }
+    }
+  });
+
+  test("what a loss gives that cannot be waited for", async () => {
+    const pool = await parallel({ workers: 1 });
+    await expect(pool.valueAndGrad(field, start, [0, 1], () => revoked())).rejects.toMatchObject({ code: "CALLBACK" });
+    await expect(lbfgs({ field, value: () => revoked() })).rejects.toMatchObject({ code: "CALLBACK" });
+    pool.close();
   });
 });
 

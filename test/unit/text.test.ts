@@ -321,15 +321,26 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   [
     "x' = k * x(t - 1)",
     [1, 10],
-    "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
+    "current values: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
     "x(t - …)",
   ],
   [
     "x' = delay(x, 1)",
     [1, 6],
-    "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
+    "current values: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
     "delay(",
   ],
+  [
+    "x' = k * dose(t - 1)",
+    [1, 10],
+    "a function that there is, or a choice for a step, as in t > 5 ? 1 : 0",
+    "dose(t - …)",
+  ],
+  ["x' = heaviside(t - 1)", [1, 6], "a choice for a step, as in t > 5 ? 1 : 0", "heaviside("],
+  ["x' = k * x(t)", [1, 10], "x, without (t)", "x(t)"],
+  ["x' = beta(t) * x", [1, 6], "beta, without (t)", "beta(t)"],
+  ["x' = k * Math.sin(x)", [1, 10], "sin(…), without Math before it", "Math.sin"],
+  ["x' = np.pi * x", [1, 6], "pi, without np before it", "np.pi"],
   // In a statement of several lines, where it is.
   ["x' = (k +\n  2 * z)\ny' = 1", [2, 7], names("z"), "z"],
   ["x' = (k + # a\n\n  sin(k,\n  2))\ny' = 1", [3, 3], "1 argument of sin", "2"],

@@ -243,7 +243,7 @@ test("formula", () => {
     'formula\'s value 2: expected a value or a number, given "2"',
   );
   expect(message(() => (formula as unknown as (text: string) => Value)("2"))).toBe(
-    "formula: expected a tagged template, formula`…`, given string",
+    'formula: expected a tagged template, formula`…`, given "2"',
   );
   expect(withoutPlace(thrown("SHAPE", () => computed((u) => formula`${u} + ${u.slice(1)}`)).message)).toBe(
     "add's operands: expected as many rows, or one row that counts for all, given 3 rows and 2 rows",
@@ -485,7 +485,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a list",
     ({ state: [x, y] }) => [x.add([1, 2]), y],
     "CALLBACK",
-    "add's argument: expected a value or a number, given Array of length 2; write concat(a, b) for a vector of values",
+    "add's argument: expected a value or a number, given Array of length 2; write concat(...list) for a vector of its values",
   ],
   [
     "a function",
@@ -813,9 +813,9 @@ test("what a slope throws comes through, and values live no longer than it", () 
 test("options are checked", () => {
   const slope = ({ state }: { state: Value }) => state;
   const message = (code: string, given: object) => thrown(code, () => trace({ state: 1, slope, ...given })).message;
-  expect(message("OPTION", { state: 0 })).toBe("state: expected a positive integer, given 0");
+  expect(message("OPTION", { state: 0 })).toBe("state: expected an integer from 1 to 2097152, or names, given 0");
   expect(message("OPTION", { state: [] })).toBe(
-    "state: expected an array of names, or a number of features, given no names",
+    "state: expected an array of names, or a number of features, given Array of length 0",
   );
   expect(message("OPTION", { state: "x" })).toBe(
     'state: expected an array of names, or a number of features, given "x"',
@@ -829,7 +829,7 @@ test("options are checked", () => {
   expect(message("SHAPE", { parameters: { a: Object.assign([[1]], { length: 2 ** 32 - 1 }) } })).toBe(
     "parameters.a[4294967294]: expected an array, as before it, given undefined",
   );
-  expect(trace({ state: 2 ** 30, slope }).traced.program.state).toBe(2 ** 30);
+  expect(trace({ state: 2 ** 21, slope }).traced.program.state).toBe(2 ** 21);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
   expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32 or float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(
@@ -1203,4 +1203,53 @@ test("softmax and logSumExp neither overflow nor differ from their formulas", ()
     const pulled = f.vjp({ x }, Float64Array.of(0, 0, 0, 0, 0, 1)).inputs;
     for (const [i, power] of powers.entries()) expect(pulled.x?.[i]).toBeCloseTo(power / total, 12);
   }
+});
+
+test("what a traced function is given stays as it is", () => {
+  const slope = (body: (inputs: { state: Value; states: { x: Value }; parameters: { k: Value } }) => void) => () =>
+    vectorField({
+      ...{ state: ["x", "y"], parameters: { k: 2 } },
+      slope: (inputs) => {
+        body(inputs as never);
+        return inputs.state;
+      },
+    });
+  const calls = [
+    slope(({ parameters }) => Object.assign(parameters, { k: 1 })),
+    slope(({ parameters }) => Reflect.deleteProperty(parameters, "k")),
+    slope(({ parameters }) => Object.defineProperty(parameters, "k", { value: 1 })),
+    slope(({ states }) => Object.assign(states, { x: 1 })),
+    slope((inputs) => Object.assign(inputs, { state: 1 })),
+    slope(({ state }) => Object.assign(state, { 0: 1 })),
+    slope(({ state }) => Object.assign(state, { 9: 1 })),
+  ];
+  expect(calls.map((call) => thrown("CALLBACK", call).argument)).toEqual([
+    "parameters.k",
+    "parameters.k",
+    "parameters.k",
+    "states.x",
+    "slope's state",
+    "value[0]",
+    "value[9]",
+  ]);
+});
+
+test("a value is a list of its rows, of which nothing is changed or looked up", () => {
+  const given = (body: (list: Value[]) => unknown) =>
+    vectorField({ state: 3, dtype: "float64", slope: ({ state }) => body(state as never) as Value[] });
+  const lists: ((list: Value[]) => unknown)[] = [
+    (list) => list.map((x) => x.mul(2)),
+    (list) => list.reduce(operations.max as () => Value).add(list as never),
+    (list) => [...list.entries()].map(([i, x]) => x.add(i)),
+    (list) => list.flatMap((x) => [x]).concat(),
+    (list) => list.filter((_, i) => i < 3),
+  ];
+  for (const list of lists) expect(given(list).evaluate(0, Float64Array.of(1, 2, 3))).toHaveLength(3);
+  const names = "push pop shift unshift splice sort reverse fill copyWithin includes indexOf lastIndexOf join".split(
+    " ",
+  );
+  for (const name of names) {
+    expect(thrown("CALLBACK", () => given((list) => list[name as "pop"]())).argument).toBe(`value.${name}`);
+  }
+  expect(thrown("CALLBACK", () => given((list) => JSON.stringify(list))).argument).toBe("a traced value");
 });

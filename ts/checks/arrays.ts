@@ -1,7 +1,7 @@
 // Typed arrays and lists of numbers, as arguments.
 import { DTYPES } from "../../wasm/constants.js";
 import { describe, type ErrorCode, isArray, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
-import { oneOf } from "./rules.js";
+import { isObject, oneOf, size } from "./rules.js";
 import { outside } from "./user-code.js";
 
 /** The number type of a field, and of all arrays that it takes and gives: `float32` or `float64`. */
@@ -29,9 +29,11 @@ export function dtypeOf(value: unknown): Dtype {
   return kindOf(value) === "Float64Array" ? "float64" : "float32";
 }
 
-/** What to write for an array of that class instead of another one, or of numbers. */
-function arrayInstead(name: string, value: unknown): string {
+/** What to write for an array of that class instead of another one, or of numbers; `ofField` if a field asks for that class. */
+function arrayInstead(name: string, value: unknown, ofField: boolean): string {
   if (typeof value === "number") return `; write ${name}.of(${value})`;
+  const isDouble = kindOf(value) === "Float64Array" && ofField;
+  if (isDouble) return `; write ${name}.from(…), or make the field with dtype: "float64"`;
   if (kindOf(value) !== undefined) return `; write ${name}.from(…)`;
   if (!isArray(value)) return "";
   const isNested = outside(() => isArray(value[0]));
@@ -44,13 +46,9 @@ function plain<A>(
   value: unknown,
   TypedArray: new (buffer: ArrayBuffer, offset: number, length: number) => A,
   expected: string,
+  hint: (value: unknown) => string,
 ): A {
-  const kind = kindOf(value);
-  if (kind !== TypedArray.name) {
-    // Bytes are never written by hand.
-    const hint = TypedArray.name === "Uint8Array" ? readInstead(value) : arrayInstead(TypedArray.name, value);
-    throw refused("DTYPE", argument, expected, describe(value), hint);
-  }
+  if (kindOf(value) !== TypedArray.name) throw refused("DTYPE", argument, expected, describe(value), hint(value));
   const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
   try {
     return new TypedArray(buffer as ArrayBuffer, offset as number, length as number);
@@ -60,14 +58,12 @@ function plain<A>(
 }
 
 /** A plain array over the same memory as any typed array of that number type, which is that of a field unless `reason` says otherwise. */
-export function arrayOf<D extends Dtype>(
-  argument: string,
-  value: unknown,
-  dtype: D,
-  reason = `, for a ${dtype} field`,
-): ArrayOf<D> {
+export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D, reason?: string): ArrayOf<D> {
   const TypedArray = constructors[dtype] as unknown as new (...of: [ArrayBuffer, number, number]) => ArrayOf<D>;
-  return plain(argument, value, TypedArray, `a ${TypedArray.name}${reason}`);
+  const expected = `a ${TypedArray.name}${reason ?? `, for a ${dtype} field`}`;
+  return plain(argument, value, TypedArray, expected, (given) =>
+    arrayInstead(TypedArray.name, given, reason === undefined),
+  );
 }
 
 /** Whether it is a typed array of a number type. */
@@ -87,7 +83,15 @@ function readInstead(value: unknown): string {
 
 /** The same of bytes. */
 export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffer> {
-  return plain(argument, value, Uint8Array, "a Uint8Array");
+  return plain(argument, value, Uint8Array, "a Uint8Array", readInstead);
+}
+
+/** The shape of a solution, checked. */
+export function shapeOf(argument: string, shape: unknown): [times: number, batch: number, state: number] {
+  const list = isArray(shape) && shape.length === 3 ? shape : [];
+  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  if (sides.every(size.valid)) return sides as [number, number, number];
+  throw refused("SHAPE", argument, "that of the solution, [times, batch, state]", describe(shape));
 }
 
 /** Refuses a typed array of another length. */
@@ -130,13 +134,19 @@ export function copyOf(
   numberOf: (element: unknown, index: number) => number,
 ): Float64Array {
   return outside(() => {
-    const isList = values !== null && typeof values === "object" && !isRevoked(values);
+    const isTyped = kindOf(values) !== undefined;
+    // What is made from a typed array, and none itself, has no length that can be read.
+    const isList = isTyped || (isObject(values) && !Object.prototype.isPrototypeOf.call(typedArray, values));
     const list = values as ArrayLike<unknown>;
     const length = isList ? list.length : Number.NaN;
     if (!(Number.isInteger(length) && length >= 0 && length < MOST)) {
       throw refused(code, argument, expected, describe(values));
     }
-    let copy = zeros("float64", kindOf(values) === undefined ? Math.min(length, FIRST) : length);
+    // Where numbers may be missing, all of so many would be looked for.
+    if (length > FIRST && !isTyped && !(length - 1 in list)) {
+      throw refused(code, argument, expected, `${describe(values)} with missing elements`);
+    }
+    let copy = zeros("float64", isTyped ? length : Math.min(length, FIRST));
     for (let i = 0; i < length; i++) {
       const number = numberOf(list[i], i);
       if (i === copy.length) {
@@ -150,11 +160,39 @@ export function copyOf(
   });
 }
 
+/** A plain copy of an array of numbers, infinite ones and NaN among them; `code` is for an element that is none. */
+export function anyNumbersOf(
+  argument: string,
+  values: unknown,
+  expected: readonly [ErrorCode, string],
+  code = expected[0],
+): Float64Array {
+  return copyOf(argument, values, expected, (value, i) => {
+    if (typeof value === "number") return value;
+    throw refused(code, argument, `a number at index ${i}`, describe(value));
+  });
+}
+
 /** A plain copy of the times, for any array of numbers. */
 export function timesOf(times: ArrayLike<number>, argument = "times"): Float64Array {
-  return copyOf(argument, times, ["SHAPE", "an array of numbers"], (time, i) => {
-    if (typeof time !== "number") throw refused("OPTION", argument, `a number at index ${i}`, describe(time));
-    return time;
+  return anyNumbersOf(argument, times, ["SHAPE", "an array of numbers"], "OPTION");
+}
+
+/** A plain copy of measurements, with NaN for each that is missing: for NaN, null or undefined. */
+export function numbersOrMissing(argument: string, values: unknown, dtype: Dtype): Float64Array {
+  const held = new constructors[dtype](1);
+  return copyOf(argument, values, ["DTYPE", "an array of numbers"], (value, i) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
+    if (isArray(value) && i === 0)
+      throw refused("OPTION", argument, "one flat array of numbers, as flat() makes of rows", "rows");
+    if (typeof value !== "number") {
+      const expected = "numbers, or NaN, null or undefined where one is missing";
+      throw refused("OPTION", argument, expected, `${describe(value)} at index ${i}`);
+    }
+    held[0] = value;
+    if (Number.isFinite(held[0])) return value;
+    const expected = `numbers that are finite in ${dtype}, or NaN where one is missing`;
+    throw refused("NON_FINITE", argument, expected, `${value} at index ${i}`);
   });
 }
 

@@ -146,6 +146,11 @@ export function isArray(value: unknown): value is unknown[] {
   return !isRevoked(value) && Array.isArray(value);
 }
 
+/** Whether it is a class, which cannot be called as a function. */
+export function isClass(value: unknown): boolean {
+  return typeof value === "function" && !isRevoked(value) && /^class\b/.test(Function.prototype.toString.call(value));
+}
+
 /** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
 export function classOf(value: unknown): string {
   return isRevoked(value) ? "Proxy" : Object.prototype.toString.call(value).slice(8, -1);
@@ -176,7 +181,7 @@ export function describe(value: unknown): string {
     return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
   if (typeof value === "bigint") return `the BigInt ${value}n`;
   if (isRevoked(value)) return "a revoked proxy";
-  if (typeof value === "function") return "a function";
+  if (typeof value === "function") return isClass(value) ? "a class" : "a function";
   if (value === null || typeof value !== "object") return String(value);
   try {
     const kind = classOf(value);
@@ -185,7 +190,8 @@ export function describe(value: unknown): string {
     if (typeof length === "number") return `${kind} of length ${length}`;
     if (kind !== "Object") return `a value of kind ${kind}`;
     // Such a kind says nothing: its own text does, or its names do.
-    const own = value.toString === Object.prototype.toString ? "" : String(value.toString?.());
+    const hasText = value.toString !== undefined && value.toString !== Object.prototype.toString;
+    const own = hasText ? String(value.toString()) : "";
     if (own !== "" && own.length <= 100 && !own.startsWith("[object")) return own;
     const names = Object.keys(value).join(", ");
     return /^[\w$, ]{1,60}$/.test(names) ? `an object with ${names}` : "a value of kind Object";

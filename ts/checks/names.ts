@@ -1,5 +1,5 @@
 // Names that are not known, and the known ones that may be meant.
-import { type ErrorCode, SymplecticAdjointError } from "./errors.js";
+import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 
 /** So many names are listed. */
 const LISTED = 20;
@@ -32,6 +32,15 @@ export function unknownName(
   const names = known.length > 0 ? `the names are ${expected}` : "there are none";
   const message = `${where}${given}: there is no ${noun} of that name${hint}${hint ? ` T${names.slice(1)}` : `; ${names}`}`;
   return new SymplecticAdjointError(code, message, { argument: where + given, expected, given });
+}
+
+/** Refuses names of which one comes twice. */
+export function checkDistinct(where: string, names: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const [i, name] of names.entries()) {
+    if (seen.has(name)) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
+    seen.add(name);
+  }
 }
 
 /** A name in small letters, without signs: spellings of the same name have it in common. */

@@ -2,7 +2,16 @@
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { MOST_THREADS } from "../../wasm/constants.js";
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
-import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import {
+  classOf,
+  describe,
+  type ErrorCode,
+  isArray,
+  isClass,
+  isRevoked,
+  refused,
+  SymplecticAdjointError,
+} from "./errors.js";
 import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
@@ -41,6 +50,12 @@ export function rule<T>(expected: string, valid: (value: unknown) => boolean, co
 // @__NO_SIDE_EFFECTS__
 export function required<T>(rule: Rule<T>): Rule<Value<T>> {
   return { ...(rule as Rule<Value<T>>), required: true };
+}
+
+/** The same, for what a function of the user's is called with or returns. */
+// @__NO_SIDE_EFFECTS__
+export function inCallback<T>(rule: Rule<T>): Rule<Value<T>> {
+  return { ...required(rule), code: "CALLBACK" };
 }
 
 /** The same, with hints for values that others may take for valid. */
@@ -94,18 +109,29 @@ export const text = rule<string>("a string", (value) => typeof value === "string
 
 /** The address of a script, as text or as a `URL`. */
 export const address = rule<string | { readonly href: string }>("a URL", (value) => {
-  return typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
+  const text = isObject(value) ? (value as { href?: unknown }).href : value;
+  return typeof text === "string" && isUrl(text);
 });
+
+/** Whether it is the address of something, in a page also from where that is. */
+function isUrl(text: string): boolean {
+  try {
+    new URL(text, (globalThis as { readonly location?: { readonly href: string } }).location?.href);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Whether properties of it can be read. */
 export const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !isRevoked(value);
 export const object = rule<object>("an object", isObject);
 const requiredObject = required(object);
-/** An object with names and values, and no Map or array, which would seem to be empty. */
+/** An object with names and values, and no Map, date or array, which would seem to be empty. */
 // @__NO_SIDE_EFFECTS__
 export function record<T>() {
-  return rule<Readonly<Record<string, T>>>("a plain object", (value) => isObject(value) && !(Symbol.iterator in value));
+  return rule<Readonly<Record<string, T>>>("a plain object", isRecord);
 }
 
 /** Whatever it is: what reads it next checks it. */
@@ -136,10 +162,21 @@ export function oneOfOr<T>(
   return { expected, names, valid: (value) => isName(value) || valid(value) };
 }
 
+/** Whether it can be called: a class cannot. */
+export const isCallable = (value: unknown): boolean =>
+  typeof value === "function" && !isRevoked(value) && !isClass(value);
+
 /** A function; `expected` says of what. */
 // @__NO_SIDE_EFFECTS__
 export function callable<F>(expected = "a function") {
-  return rule<F>(expected, (value) => typeof value === "function");
+  return rule<F>(expected, isCallable);
+}
+
+/** A place in a list of so many, from 0. */
+// @__NO_SIDE_EFFECTS__
+export function indexIn(count: number) {
+  const expected = count === 1 ? "0, the only index" : `an index from 0 to ${count - 1}`;
+  return number(expected, (value) => Number.isInteger(value) && value >= 0 && value < count);
 }
 
 /** An object with a method of that name: one of a class that may have come from elsewhere, such as an AbortSignal. */
@@ -204,12 +241,24 @@ export function options<R extends Rules>(given: unknown, rules: R, where = ""): 
   return read as Read<R>;
 }
 
+/** Refuses options that are set, to more than false or an empty list; `reason` says why they must not be. */
+export function checkAbsent(given: Readonly<Record<string, unknown>>, reason: string, where = ""): void {
+  for (const [name, value] of Object.entries(given)) {
+    const isSet = value !== undefined && value !== false && !(isArray(value) && value.length === 0);
+    if (isSet) throw refused("OPTION", where + name, `no value${reason}`, describe(value));
+  }
+}
+
 /** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */
 export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || prototype === Object.prototype) return true;
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
+
+/** Whether it is a plain object, of whose properties none can hide. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isObject(value) && outside(() => isPlain(value));
 
 /** The names that a plain object has; refuses anything else, and unknown names. */
 function namesIn(given: unknown, rules: Rules, where: string): string[] {

@@ -4,6 +4,7 @@ import { outside } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
 import { internal } from "./fault.js";
 import { instance } from "./instance.js";
+import { fields, optimizers, solvers, solves } from "./live-objects.js";
 
 /**
  * Calls into the engine. Errors that Rust reports become `SymplecticAdjointError`; what a custom vector field has thrown
@@ -114,7 +115,20 @@ export function fromRust(error: unknown): SymplecticAdjointError {
   if (code === undefined || message === undefined) {
     return internal(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
   }
-  return new SymplecticAdjointError(code, message, details);
+  const text = code === "OUT_OF_MEMORY" ? withRemedy(message) : message.replaceAll(INFINITE, "$1 $2Infinity");
+  const { given } = details;
+  const own = given === undefined ? details : { ...details, given: given.replace(/^(-?)inf$/, "$1Infinity") };
+  return new SymplecticAdjointError(code, text, own);
+}
+
+/** What is infinite, as Rust writes it. */
+const INFINITE = /\b(given|finite,) (-?)inf\b/g;
+
+/** What is too large is made smaller where it is, and what is alive may be disposed of: Rust tells of solves alone. */
+function withRemedy(message: string): string {
+  const many = [solves, solvers, optimizers, fields].find(({ isMany }) => isMany);
+  const remedy = many ? String(many) : / for network;/.test(message) ? "use smaller widths" : undefined;
+  return remedy ? message.replace(/;.*$/, `; ${remedy}`) : message;
 }
 
 /** The memory that the package holds at the moment, in bytes. */

@@ -26,10 +26,20 @@ class LiveObjects {
     this.#registry?.register(object, bytes, object);
     this.#count++;
     this.#bytes += bytes;
-    if (this.#warned || this.#count <= MOST_OBJECTS || this.#bytes <= MOST_BYTES) return;
+    if (this.#warned || !this.isMany) return;
     this.#warned = true;
+    console.warn(`symplectic-adjoint: ${this}`);
+  }
+
+  /** Whether they are more than anyone means to keep. */
+  get isMany(): boolean {
+    return this.#count > MOST_OBJECTS && this.#bytes > MOST_BYTES;
+  }
+
+  /** How many there are, and what to do about it. */
+  toString(): string {
     const held = `${this.#count} ${this.name} are alive and hold ${(this.#bytes / 2 ** 20).toFixed(0)} MiB`;
-    console.warn(`symplectic-adjoint: ${held}, which a synchronous loop never frees: ${this.remedy}`);
+    return `${held}, which a synchronous loop never frees: ${this.remedy}`;
   }
 
   remove(object: object): void {

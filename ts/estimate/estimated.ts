@@ -1,7 +1,8 @@
 // What is estimated: parameters of a field, and what belongs to its trajectories.
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { nearest, unknownName } from "../checks/names.js";
-import { argument, fallback, flag, isObject } from "../checks/rules.js";
+import { argument, fallback, flag, isRecord, required, rule } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { wholesOf } from "../fields/entries.js";
 import type { WasmProgram } from "../fields/program.js";
 import type { InitialOptions } from "./field-options.js";
@@ -64,22 +65,36 @@ function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record
   const wanted = all.map(({ entry, name, index }) => {
     const whole = [name, ...wholesOf(entry)].find((one) => ownOf(given, one) !== undefined);
     const own = whole === undefined ? undefined : given[whole];
-    if (Array.isArray(own)) {
+    if (isArray(own)) {
       const expected = `a number, or options, for all its numbers; or for each by its name, such as ${entry}[0]`;
       throw refused("OPTION", `parameters.${whole}`, expected, describe(own));
     }
     const start = current[index] as number;
-    return [name, isObject(own) ? { start: within(start, own), ...own } : (own ?? start)] as const;
+    return [name, withStart(own, start)] as const;
   });
   if (wanted.length === 0) return [];
   const read = readParameters(Object.fromEntries(wanted));
   return read.map((parameter, i) => ({ parameter, place: { kind: "parameter", index: all[i]?.index as number } }));
 }
 
+/** What is wanted of a number, with the start that options leave out. Whatever is no such thing is refused when it is read. */
+function withStart(wanted: unknown, start: number | undefined): unknown {
+  if (wanted === undefined) return { start };
+  if (!isRecord(wanted)) return wanted;
+  return outside(() => ({ start: start === undefined ? start : within(start, wanted), ...wanted }));
+}
+
 /** A value of a field, which may have been rounded to float32 beyond a bound that it was on. */
 function within(value: number, { lower, upper }: Partial<ParameterOptions>): number {
   return [lower, upper].find((bound) => typeof bound === "number" && Math.fround(bound) === value) ?? value;
 }
+
+const wantedRule = required(
+  rule<boolean | number | Partial<InitialOptions>>(
+    "true, false, a number, or options",
+    (value) => typeof value === "boolean" || typeof value === "number" || isRecord(value),
+  ),
+);
 
 /** The initial states that are estimated. */
 function initialStatesOf(
@@ -93,8 +108,10 @@ function initialStatesOf(
     const state = states.includes(key) ? key : key.replace(/\(0\)$/, "");
     const feature = states.indexOf(state);
     if (feature < 0) throw unknownName("initial.", state, states, "state");
-    if (wanted === false) return [];
-    const { shared: isShared, ...own } = (isObject(wanted) ? wanted : {}) as InitialOptions;
+    if (wanted === undefined) return [];
+    const read = argument(`initial.${state}`, wanted, wantedRule);
+    if (read === false) return [];
+    const { shared: isShared, ...own } = typeof read === "object" ? outside(() => ({ ...read })) : {};
     const alone =
       argument(`initial.${state}.shared`, isShared, fallback(flag, false)) || data.trajectories.length === 1;
     const members = alone ? [undefined] : data.trajectories.map((_, index) => index);
@@ -103,7 +120,7 @@ function initialStatesOf(
       const name = trajectory === undefined ? `${state}(0)` : `${state}(0)[${owner.name}]`;
       const measured = owner.y0[feature] as number;
       const start = Number.isNaN(measured) ? undefined : measured;
-      const from = isObject(wanted) ? { start, ...own } : typeof wanted === "number" ? wanted : { start };
+      const from = typeof read === "number" ? read : { start, ...own };
       return one(`initial.${state}`, name, from, { kind: "initial", feature, trajectory });
     });
   });
@@ -139,9 +156,13 @@ function individualsOf(
       Array.from({ length: width }, (_, index) => {
         const own = owner.arguments[name]?.[index] as number;
         const start = Number.isNaN(own) ? undefined : own;
-        const from = isObject(wanted) ? { start, ...wanted } : (wanted ?? { start });
         const called = width === 1 ? `${name}[${owner.name}]` : `${name}.${index}[${owner.name}]`;
-        return one(`individual.${name}`, called, from, { kind: "argument", name, index, trajectory });
+        return one(`individual.${name}`, called, withStart(wanted, start), {
+          kind: "argument",
+          name,
+          index,
+          trajectory,
+        });
       }),
     );
   });

@@ -1,9 +1,9 @@
 // Fits of differential equations to measurements.
 import { constructors, type Dtype } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { refused } from "../checks/errors.js";
 import { withMethods } from "../checks/frozen.js";
 import { options, type Read, type Rules, together } from "../checks/rules.js";
-import { type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
+import { type ProgramOptions, programField, type WasmProgram } from "../fields/program.js";
 import { readOptions } from "../solve/options.js";
 import { ERROR_MODELS } from "./error-models.js";
 import { FieldModel } from "./field-model.js";
@@ -29,10 +29,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
     throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
   }
-  const original: unknown = field;
-  if (!(original instanceof WasmProgram)) {
-    throw refused("OPTION", "field", "a field from equations or vectorField", describe(field));
-  }
+  const original: WasmProgram<Dtype> = field;
   original.use();
   const made = original.recipe?.options as ProgramOptions;
   const initialParameters = Float64Array.from(original.copyParameters() as ArrayLike<number>);

@@ -1,8 +1,8 @@
 // What is given to the fit of a field.
 import type { Dtype } from "../checks/arrays.js";
 import { anything, fallback, finitePositive, flag, oneOf, record, required, rule } from "../checks/rules.js";
-import type { Field, FieldNames } from "../fields/field.js";
-import type { ProgramField } from "../fields/program.js";
+import type { FieldNames } from "../fields/field.js";
+import { type ProgramField, WasmProgram } from "../fields/program.js";
 import type { Jump } from "../solve/changes.js";
 import { type SolveOptions, solveRules } from "../solve/options.js";
 import { ERRORS, type ErrorModelName } from "./error-models.js";
@@ -10,7 +10,7 @@ import type { Observe } from "./observe.js";
 import type { ParameterOptions } from "./parameters.js";
 import { LOSSES, type LossName } from "./robust.js";
 import type { FitSettings } from "./settings.js";
-import type { Measurements } from "./trajectories.js";
+import { dataRule, type Measurements } from "./trajectories.js";
 
 /** How to estimate an initial state: the options of a parameter, and whether trajectories share it. */
 export interface InitialOptions extends Partial<ParameterOptions> {
@@ -85,8 +85,10 @@ type InitialName<S extends string> = [S] extends [never] ? string : S | `${S}(0)
 
 /** The rules of what is beside settings of fits and solves. */
 export const fieldFitRules = {
-  field: required(rule<Field>("a field, from equations or vectorField", () => true)),
-  data: required(rule<unknown>("measurements { times, y, y0 } of a trajectory, or an array of them", () => true)),
+  field: required(
+    rule<WasmProgram<Dtype>>("a field from equations or vectorField", (value) => value instanceof WasmProgram),
+  ),
+  data: required(dataRule),
   updateField: fallback(flag, true),
   observe: anything<Observe>(),
   parameters: fallback(record<unknown>(), {}),

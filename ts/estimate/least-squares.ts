@@ -1,7 +1,7 @@
 // Nonlinear least squares, of a differential equation or of residuals that the user computes.
 
 import type { Dtype } from "../checks/arrays.js";
-import { isObject } from "../checks/rules.js";
+import { argument, hinted, object, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { FieldNames, NamesOfField } from "../fields/field.js";
 import type { ProgramField } from "../fields/program.js";
@@ -10,6 +10,12 @@ import type { FieldFitOptions } from "./field-options.js";
 import type { EstimateName, FieldFitResult } from "./field-results.js";
 import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
+
+const optionsRule = required(
+  hinted(object, (given) =>
+    typeof given === "function" ? "write leastSquares({ residuals, parameters })" : undefined,
+  ),
+);
 
 /**
  * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
@@ -42,6 +48,7 @@ export function leastSquares<
 ): FieldFitResult<EstimateName<N>>;
 // The compiler reports a mistake of the form that it is in, as the other form is ruled out by an option that it has not.
 export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {
-  const hasField = isObject(options) && outside(() => "field" in options);
+  argument("options", options, optionsRule);
+  const hasField = outside(() => "field" in options);
   return hasField ? fitField(options as FieldFitOptions) : fitResiduals(options as ResidualFitOptions);
 }

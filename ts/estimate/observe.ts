@@ -1,5 +1,6 @@
 // What of a solution is measured: states, or functions of state, parameters, arguments and time.
 import { describe, refused } from "../checks/errors.js";
+import { checkDistinct } from "../checks/names.js";
 import { array, elements, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { FieldNames } from "../fields/field.js";
@@ -107,9 +108,8 @@ export function observationOf(field: WasmProgram<"float64">, observe: Observe | 
     const [, name, rest] = /^\s*([A-Za-z_]\w*)\s*=(?!=)(.*)$/s.exec(text) ?? [];
     return { name: name ?? text.trim(), expression: rest ?? text };
   });
-  const twice = parts.findIndex(({ name }, i) => parts.findIndex((other) => other.name === name) < i);
-  if (twice >= 0)
-    throw refused("OPTION", `observe[${twice}]`, "names that differ", (parts[twice] as { name: string }).name);
+  const called = parts.map(({ name }) => name);
+  checkDistinct("observe", called);
   const quantities = {
     states: field.states,
     parameters,
@@ -120,11 +120,7 @@ export function observationOf(field: WasmProgram<"float64">, observe: Observe | 
   };
   const expressions = parts.map(({ expression }) => expression);
   const traced = readObserved("observe", expressions, quantities);
-  return observed(
-    field,
-    parts.map(({ name }) => name),
-    traced,
-  );
+  return observed(field, called, traced);
 }
 
 /** The parts of a list, at its commas outside parentheses. */

@@ -16,7 +16,7 @@ import {
   required,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { centerOf, type Prior, readPrior } from "./priors.js";
+import { centerOf, type Prior, priorRule, readPrior } from "./priors.js";
 import { TRANSFORMS, type TransformName } from "./transforms.js";
 
 /** A parameter to be estimated: where to start, and within which bounds. */
@@ -70,7 +70,7 @@ const rules = {
   transform: fallback(oneOf(TRANSFORMS), "identity"),
   scale: finitePositive,
   fixed: fallback(flag, false),
-  prior: anything<unknown>(),
+  prior: priorRule,
 };
 
 /** Reads parameters by their names: a number is one without bounds that starts there. */

@@ -1,6 +1,4 @@
-// Priors: what is known of parameters before they are estimated, each as one more residual.
-import { describe, refused } from "../checks/errors.js";
-import { finite, finitePositive, isObject, options as readOptions, required } from "../checks/rules.js";
+import { finite, finitePositive, object, options as readOptions, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { RobustEvaluation } from "./robust.js";
 
@@ -29,11 +27,10 @@ export type Prior = NormalPrior | LognormalPrior;
 const normalRules = { mean: required(finite), sd: required(finitePositive) };
 const lognormalRules = { median: required(finitePositive), logSd: required(finitePositive) };
 
+export const priorRule = { ...object, expected: "{ mean, sd }, or { median, logSd } of a lognormal one" };
+
 /** Reads a prior. */
-export function readPrior(given: unknown, where: string): Prior {
-  if (!isObject(given)) {
-    throw refused("OPTION", where, "{ mean, sd }, or { median, logSd } of a lognormal one", describe(given));
-  }
+export function readPrior(given: object, where: string): Prior {
   const isLognormal = outside(() => "median" in given || "logSd" in given);
   return readOptions(given, isLognormal ? lognormalRules : normalRules, `${where}.`) as Prior;
 }

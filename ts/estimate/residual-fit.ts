@@ -1,18 +1,22 @@
 // Least squares for residuals that the user computes.
-import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
-import { describe, type ErrorCode, isFailedSolve, refused } from "../checks/errors.js";
+import { anyNumbersOf, checkLength, checkSome, isFloats } from "../checks/arrays.js";
+import { describe, type ErrorCode, isFailedSolve, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { withMethods } from "../checks/frozen.js";
 import {
+  argument,
   callable,
   fallback,
   finitePositive,
+  inCallback,
   isObject,
   oneOf,
   options as readOptions,
+  record,
   required,
   together,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { isPromise } from "../trace/value.js";
 import { logDensity } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
@@ -53,7 +57,7 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
 
 const rules = together(fitRules, {
   residuals: required(callable<ResidualFitOptions["residuals"]>("a function of the parameters")),
-  parameters: { expected: "a plain object", valid: () => true },
+  parameters: required(record<unknown>()),
   loss: fallback(oneOf(LOSSES), "linear"),
   lossScale: fallback(finitePositive, 1),
 });
@@ -80,6 +84,17 @@ const DIFFERENCES_ERROR = 1e-8;
 /** The step that balances their rounding with what they leave out. */
 const STEP = Math.cbrt(2 ** -52);
 
+const RESULT = "an array of numbers, or { residuals, jacobian }";
+
+/** The error of residuals that come later, of which nobody hears then. */
+function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
+  Promise.resolve(promise).catch(() => {});
+  return refused("CALLBACK", "residuals' result", `${RESULT}, at once`, "a Promise: is it an async function?");
+}
+
+/** A Jacobian that is computed when it is needed. */
+const jacobianRule = inCallback(callable());
+
 /** The model of a function of residuals. */
 function residualModel(
   residuals: ResidualFitOptions["residuals"],
@@ -98,6 +113,7 @@ function residualModel(
     failureCode = undefined;
     try {
       const returned = outside(() => residuals(named));
+      if (isPromise(returned)) throw unawaited(returned);
       const isRecord = isObject(returned) && !("length" in returned);
       const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
@@ -124,6 +140,7 @@ function residualModel(
   /** The given Jacobian, with respect to the parameters that are estimated. */
   const select = (jacobian: unknown, rows: number): Float64Array | undefined => {
     try {
+      if (typeof jacobian === "function") argument("residuals' jacobian", jacobian, jacobianRule);
       const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
       const all = numbersOf("residuals' jacobian", given);
       const width = parameters.length;
@@ -208,10 +225,4 @@ function oneSided(
 }
 
 /** A copy of numbers that the user's function returned; they may be infinite or NaN. */
-function numbersOf(what: string, values: unknown): Float64Array {
-  const expected = ["CALLBACK", "an array of numbers, or { residuals, jacobian }"] as const;
-  return copyOf(what, values, expected, (value, i) => {
-    if (typeof value === "number") return value;
-    throw refused("CALLBACK", what, `a number at index ${i}`, describe(value));
-  });
-}
+const numbersOf = (what: string, values: unknown) => anyNumbersOf(what, values, ["CALLBACK", RESULT]);

@@ -1,7 +1,6 @@
 // From a minimum to what a fit tells.
-import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { choiceOf, count, fallback, options as readOptions } from "../checks/rules.js";
+import { argument, choiceOf, count, fallback, oneOf, options as readOptions, required } from "../checks/rules.js";
 import { type Inference, inferenceFrom, priorOf } from "./inference.js";
 import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
@@ -50,8 +49,8 @@ function profile(
   const { level = scaled.settings.level, maxPoints } = readOptions(given, profileRules);
   const { model, estimated, lower, upper } = scaled;
   const names = estimated.map((parameter) => parameter.name);
-  const index = names.indexOf(name);
-  if (index < 0) throw refused("OPTION", "name", `an estimated parameter, ${choiceOf(names)}`, String(name));
+  const known = required({ ...oneOf(names), expected: `an estimated parameter, ${choiceOf(names)}` });
+  const index = names.indexOf(argument("name", name, known));
   const at = free.indexOf(index);
   const varianceIn = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
   const own = varianceIn(internal);

@@ -1,20 +1,16 @@
 // Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
-import { checkLength, checkSome, copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
-import { describe, isArray, refused } from "../checks/errors.js";
-import { unknownName } from "../checks/names.js";
 import {
-  anything,
-  argument,
-  array,
-  elements,
-  finite,
-  isObject,
-  object,
-  options,
-  required,
-  rule,
-  text,
-} from "../checks/rules.js";
+  checkFinite,
+  checkLength,
+  checkSome,
+  numbersOf,
+  numbersOrMissing,
+  timesOf,
+  weightsOf,
+} from "../checks/arrays.js";
+import { isArray, refused } from "../checks/errors.js";
+import { unknownName } from "../checks/names.js";
+import { anything, array, elements, finite, isObject, object, options, required, rule, text } from "../checks/rules.js";
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
@@ -92,6 +88,9 @@ const rules = {
   name: text,
 };
 
+const trajectoryRule = { ...object, expected: "measurements { times, y, y0 } of a trajectory" };
+export const dataRule = { ...object, expected: `${trajectoryRule.expected}, or an array of them` };
+
 /** Reads measurements of one trajectory or of several. `free` are the arguments that are estimated. */
 export function readData(
   given: unknown,
@@ -99,11 +98,8 @@ export function readData(
   observed: readonly string[],
   free: readonly string[],
 ): Data {
-  const expected = "measurements { times, y, y0 } of a trajectory, or an array of them";
-  const one = rule<object>("measurements { times, y, y0 } of a trajectory", isObject);
-  argument("data", given, required({ ...object, expected }));
-  const several = Array.isArray(given);
-  const list = several ? elements("data", given, array(expected, 1), one) : [given];
+  const several = isArray(given);
+  const list = several ? elements("data", given, array(dataRule.expected, 1), trajectoryRule) : [given];
   const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
   const found: { trajectory: number; t: number; values: [observed: number, y: number, weight: number][] }[] = [];
   const starts: number[] = [];
@@ -113,18 +109,17 @@ export function readData(
     const read = options(one, rules, where);
     const times = timesOf(read.times, `${where}times`);
     checkSome(`${where}times`, times, "time");
+    checkFinite(`${where}times`, times, "NON_FINITE", "finite times");
     const t0 = read.t0 ?? (times[0] as number);
     for (const [i, t] of times.entries()) {
       const least = i === 0 ? t0 : (times[i - 1] as number);
       if (t >= least) continue;
       const given = `${t} at index ${i}`;
-      if (Number.isNaN(t)) throw refused("NON_FINITE", `${where}times`, "finite times", given);
       if (i === 0) throw refused("OPTION", `${where}times`, `times no earlier than t0, ${t0}`, given);
       throw refused("OPTION", `${where}times`, "times in ascending order", `${least} followed by ${given}`);
     }
-    if (!Number.isFinite(times.at(-1))) throw refused("NON_FINITE", `${where}times`, "finite times", "Infinity");
     const shape = `[${times.length}, ${width}], of ${observed.join(", ")} at each time`;
-    const values = withMissing(`${where}y`, read.y);
+    const values = numbersOrMissing(`${where}y`, read.y, "float64");
     checkLength(`${where}y`, values, times.length * width, shape);
     const own = read.weights === undefined ? undefined : weightsOf(`${where}weights`, read.weights).weights;
     if (own && own.length !== times.length && own.length !== values.length) {
@@ -196,26 +191,12 @@ export function separated(data: Data): Data {
   return { ...data, groups, rows };
 }
 
-/** Numbers of which some may be missing, that is NaN. */
-const withMissing = (where: string, given: unknown) =>
-  copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
-    if (typeof value === "number" && Math.abs(value) !== Number.POSITIVE_INFINITY) return value;
-    if (value === null || value === undefined) return Number.NaN;
-    if (isArray(value)) throw refused("DTYPE", where, "one flat array of numbers, as flat() makes of rows", "rows");
-    throw refused(
-      "NON_FINITE",
-      where,
-      "finite numbers, or NaN where one is missing",
-      `${describe(value)} at index ${i}`,
-    );
-  });
-
 /** The initial state, of which some may be left to be estimated. */
 function startOf(where: string, given: unknown, { states, stateSize }: WasmProgram<"float64">): Float64Array {
   if (given === undefined) return new Float64Array(stateSize).fill(Number.NaN);
-  const byName = isObject(given) && !Array.isArray(given) && !ArrayBuffer.isView(given);
+  const byName = isObject(given) && !isArray(given) && !ArrayBuffer.isView(given);
   if (!byName) {
-    const list = withMissing(where, given);
+    const list = numbersOrMissing(where, given, "float64");
     if (list.length === stateSize) return list;
     const names = states.length > 0 ? `, of ${states.join(", ")}` : "";
     throw refused("SHAPE", where, `${stateSize} numbers${names}`, String(list.length));
@@ -224,10 +205,8 @@ function startOf(where: string, given: unknown, { states, stateSize }: WasmProgr
   for (const name of Object.keys(record)) {
     if (!states.includes(name)) throw unknownName(`${where}.`, name, states, "state");
   }
-  return withMissing(
-    where,
-    states.map((name) => (Object.hasOwn(record, name) ? record[name] : undefined)),
-  );
+  const values = states.map((name) => (Object.hasOwn(record, name) ? record[name] : undefined));
+  return numbersOrMissing(where, values, "float64");
 }
 
 /** A trajectory's arguments; those that are estimated may be left out. */

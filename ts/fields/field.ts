@@ -177,7 +177,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   get parameters(): ArrayOf<D> {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     const parameters = engine.view(this.dtype, rust, rust.parametersPointer, rust.parametersLength);
     owners.set(parameters, this);
@@ -185,9 +185,9 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   set parameters(values: ArrayOf<D>) {
-    const given = arrayOf("parameters", values, this.dtype);
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
+    const given = arrayOf("parameters", values, this.dtype);
     checkLength("parameters", given, rust.parametersLength);
     checkFinite("parameters", given);
     engine.write(this.dtype, rust.parametersPointer, given);
@@ -195,14 +195,14 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   /** The number of parameters. */
   get parameterCount(): number {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     return rust.parametersLength;
   }
 
   /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
   copyParameters(): ArrayOf<D> {
-    const { rust, engine } = this.use();
+    const { rust, engine } = useField(this, "this");
     engine.needStack();
     return engine.read(this.dtype, rust.parametersPointer, rust.parametersLength);
   }
@@ -262,7 +262,12 @@ export class WasmField<D extends Dtype> implements Field<D> {
   /** What it is, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
-    const size = kept ? `${kept.parametersLength} parameters` : #rust in this ? "disposed" : "an object made from one";
+    const count = kept?.parametersLength;
+    const size = kept
+      ? `${count} parameter${count === 1 ? "" : "s"}`
+      : #rust in this
+        ? "disposed"
+        : "an object made from one";
     return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
   }
 
@@ -337,9 +342,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
   declare [Symbol.dispose]: () => void;
 }
 
-const fieldRule = required(
+/** A field of this package itself. */
+export const fieldRule = required(
   hinted(
-    rule<unknown>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
+    rule<Field>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
       WasmField.is(value),
     ),
     (value) => {

@@ -2,20 +2,7 @@
 import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import {
-  anything,
-  array,
-  elements,
-  fallback,
-  flag,
-  isObject,
-  isPlain,
-  natural,
-  oneOf,
-  options,
-  size,
-} from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { anything, array, elements, fallback, flag, isRecord, natural, oneOf, options, size } from "../checks/rules.js";
 import { call, needRoom } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
 import { type Field, type Kind, type Layer, WasmField } from "./field.js";
@@ -93,7 +80,7 @@ export const mlpKind: Kind = { rules: architecture, make: ({ options }) => netwo
 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {
-  const isOptions = isObject(given) && outside(() => isPlain(given));
+  const isOptions = isRecord(given);
   const own = isOptions ? (network(given, `${argument}.`) as WasmField<Dtype> as WasmField<D>) : undefined;
   const field = own ?? (given as WasmField<D>);
   const recipe = WasmField.is(field) ? field.recipe : undefined;

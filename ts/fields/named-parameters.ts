@@ -2,7 +2,7 @@
 import { type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { argument, finite, finiteValue, isObject, isPlain, required } from "../checks/rules.js";
+import { argument, finite, finiteValue, isRecord, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type NestedNumbers, nestedNumbers } from "../trace/nested.js";
 import type { Module } from "../trace/nn.js";
@@ -68,7 +68,7 @@ interface Part {
 }
 
 /** Whether it is an object of parameters by name, and no array of all. */
-export const isNamed = (given: unknown): given is ParameterValues => isObject(given) && outside(() => isPlain(given));
+export const isNamed = (given: unknown): given is ParameterValues => isRecord(given);
 
 /** Reads parameters by name, all of which are checked. */
 export function readNamed(given: ParameterValues, entries: Readonly<Record<string, Entry>>, dtype: Dtype): Part[] {

@@ -2,7 +2,7 @@
 import { type ArrayOf, constructors, copyRows, type Dtype, numbersOf } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { isObject } from "../checks/rules.js";
+import { isObject, isRecord } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 
 /** How many numbers each name has for a trajectory. */
@@ -32,7 +32,7 @@ export function packed<D extends Dtype>(
 ): { numbers: ArrayOf<D>; batch: number } {
   const names = Object.keys(widths);
   const noun = where.replace(/^.*\./, "").replace(/s$/, "");
-  if (!isObject(given) || Symbol.iterator in given) {
+  if (!isRecord(given)) {
     const expected = names.map((name) => `${name}: ${shapeText(widths[name] as number, batch)}`).join(", ");
     throw refused("OPTION", where, names.length > 0 ? `{ ${expected} }` : "{}", describe(given));
   }
@@ -42,7 +42,7 @@ export function packed<D extends Dtype>(
   let rows = batch;
   const parts = names.map((name) => {
     const width = widths[name] as number;
-    const values = outside(() => (given as Record<string, unknown>)[name]);
+    const values = outside(() => given[name]);
     if (values === undefined)
       throw refused("OPTION", `${where}.${name}`, `${shapeText(width, rows)} numbers`, "undefined");
     if (outside(() => isArray(values) && isObject(values[0]))) {

@@ -1,6 +1,6 @@
 // Vector fields written as functions that are traced.
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
-import { describe, isArray, refused } from "../checks/errors.js";
+import { checkDistinct } from "../checks/names.js";
 import {
   anything,
   argument,
@@ -9,6 +9,7 @@ import {
   elements,
   fallback,
   natural,
+  number,
   oneOfOr,
   options,
   record,
@@ -122,7 +123,7 @@ export function vectorField<
 export function trace(given: unknown) {
   const { state, slope, dtype, seed, ...read } = options(given, rules);
   const states = typeof state === "number" ? [] : namesOf("state", state);
-  const features = states.length || argument("state", state as number, required(size));
+  const features = states.length || argument("state", state as number, required(featuresRule));
   const widths = Object.fromEntries(
     outside(() => Object.entries(read.arguments)).map(([name, width]) => [name, widthOf(`arguments.${name}`, width)]),
   );
@@ -146,14 +147,17 @@ export function trace(given: unknown) {
 /** Reads names, which differ. */
 export function namesOf(where: string, given: unknown): string[] {
   const expected = "an array of names, or a number of features";
-  if (!isArray(given)) throw refused("OPTION", where, expected, describe(given));
-  if (given.length === 0) throw refused("OPTION", where, expected, "no names");
-  const names = elements(where, given, array<string>(expected), nameRule);
-  for (const [i, name] of names.entries()) {
-    if (names.indexOf(name) < i) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
-  }
+  const names = elements(where, given, array<string>(expected, 1), nameRule);
+  checkDistinct(where, names);
   return names;
 }
+
+/** The crate takes programs with so many rows in all. */
+const MOST_FEATURES = 2 ** 21;
+const featuresRule = number(
+  `an integer from 1 to ${MOST_FEATURES}, or names`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_FEATURES,
+);
 
 const nameRule = rule<string>("a name", (name) => typeof name === "string" && name !== "");
 

@@ -4,6 +4,7 @@ import { describe, type ErrorCode, refused, SymplecticAdjointError } from "../ch
 import {
   anything,
   argument,
+  checkAbsent,
   fallback,
   isObject,
   object,
@@ -166,10 +167,8 @@ function networkModel(file: TensorFile, options: LoadOptions): Model {
 
 /** A file of `save`. */
 function savedModel(file: TensorFile, text: string, options: LoadOptions): Model {
-  for (const name of ["activation", "time", "prefix"] as const) {
-    const expected = "no value, since the file has its architecture";
-    if (options[name] !== undefined) throw refused("OPTION", name, expected, describe(options[name]));
-  }
+  const { activation, time, prefix } = options;
+  checkAbsent({ activation, time, prefix }, ", since the file has its architecture");
   const header = headerOf(text);
   const rest = new Map(file.tensors);
   const take = (name: string) => {

@@ -2,7 +2,7 @@
 import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type ArrayOf, type Dtype, dtypeOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
-import { oneOf, options as readOptions, text } from "../checks/rules.js";
+import { argument, oneOf, options as readOptions, required, text } from "../checks/rules.js";
 import { entriesOf, SUFFIXES } from "../fields/entries.js";
 import type { Field } from "../fields/field.js";
 import { type Activation, type MlpOptions, mlp } from "../fields/mlp.js";
@@ -30,12 +30,15 @@ export interface LoadOptions<D extends Dtype = Dtype> {
 /** The rules of what a file of another origin does not tell. */
 export const networkRules = { activation: oneOf(ACTIVATIONS), time: oneOf(TIMES), prefix: text };
 
+const activationRule = required({
+  ...networkRules.activation,
+  expected: "the network's activation, which the file does not record",
+});
+
 /** A network saved elsewhere: its widths and its number type are those of the arrays. */
 export function networkFrom(file: TensorFile, options: LoadOptions): { field: Field; rest: Map<string, Tensor> } {
-  const { activation, time: given } = options;
-  if (activation === undefined) {
-    throw refused("OPTION", "activation", "the network's activation, which the file does not record", "undefined");
-  }
+  const { time: given } = options;
+  const activation = argument("activation", options.activation, activationRule);
   const { layers, rest } = layersOf(file, options.prefix);
   const columns = given === "concat" ? 1 : 0;
   const ordered = inOrder(layers, columns);

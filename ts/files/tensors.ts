@@ -1,9 +1,10 @@
 // Files of named arrays, in the safetensors format.
 import { bytesOf, dtypeOf, floatsOf } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { argument, array, elements, number, type Rule, record, required, text } from "../checks/rules.js";
 import { call, needRoom, release } from "../engine/call.js";
+import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 
 /**
@@ -91,6 +92,16 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
   }
 }
 
+/** A file as Rust reads it, which does not know what it is called here. */
+function parsed(engine: Instance, bytes: Uint8Array<ArrayBuffer>) {
+  try {
+    return call(engine, () => engine.bindings.TensorFile.parse(engine.steady(bytes)));
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError && error.code === "FILE")) throw error;
+    throw new SymplecticAdjointError("FILE", error.message, { argument: "bytes" });
+  }
+}
+
 /**
  * Reads a file in the safetensors format: tensors of float32 and float64, and of float16 and bfloat16 as float32. Those of other
  * types, such as integers, are named in `skipped`.
@@ -102,7 +113,7 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
   if (given.length >= LARGEST) throw refused("FILE", "bytes", "a file of less than 4 GiB", `${given.length} bytes`);
   const engine = instance();
   needRoom(engine, TEXT_BYTES * headerSize(given), "the file's header");
-  const file = call(engine, () => engine.bindings.TensorFile.parse(engine.steady(given)));
+  const file = parsed(engine, given);
   try {
     return call(engine, () => {
       const tensors = new Map<string, Tensor>();

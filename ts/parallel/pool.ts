@@ -3,7 +3,16 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkFinite, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
-import { address, argument, isObject, options as readArguments, required, rule, threadCount } from "../checks/rules.js";
+import {
+  address,
+  argument,
+  checkAbsent,
+  isObject,
+  options as readArguments,
+  required,
+  rule,
+  threadCount,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
@@ -217,10 +226,10 @@ class WorkerPool implements Pool {
     const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);
     if (kind === "vjp" && settings.gradient === "adjoint") {
-      const expected = "another method in a pool, whose workers cannot share the continuous adjoint's integration";
+      const expected = "another gradient in a pool, whose workers cannot share the continuous adjoint's integration";
       throw refused("OPTION", "gradient", expected, "adjoint");
     }
-    if (settings.partial) throw refused("OPTION", "partial", "no value in a pool", "true");
+    checkAbsent({ partial: settings.partial }, " in a pool");
     const ends = timesOf(times);
     const start = arrayOf("y0", y0, dtype);
     const batch = batchOf("y0", start, stateSize);
@@ -265,7 +274,7 @@ class WorkerPool implements Pool {
   ): Promise<KeptEnsemble<D>> {
     const own = wasmField(field);
     const recipe = recipeOf(field);
-    if (options.partial) throw refused("OPTION", "partial", "no value in a pool", "true");
+    checkAbsent({ partial: options.partial }, " in a pool");
     const whole = readProblem(field, y0, times, options);
     // By the indices of the whole batch, which a worker does not know.
     checkFinite("y0", whole.y0);

@@ -1,8 +1,8 @@
 // Trajectories of their own with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
+import { checkAbsent } from "../checks/rules.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
@@ -39,10 +39,7 @@ export function readAlong<D extends Dtype>(
   const { partial: _, ...settings } = options;
   const problem = readProblem(field, y0, times, settings);
   const { dense, steps, mask } = problem;
-  const given = { dense, saveSteps: steps, onFailure: mask };
-  for (const [name, set] of Object.entries(given)) {
-    if (set) throw refused("OPTION", name, `no value, as ${caller} does not take this option`, "one");
-  }
+  checkAbsent({ dense, saveSteps: steps, onFailure: mask }, `, as ${caller} does not take this option`);
   checkLists(problem);
   return problem;
 }

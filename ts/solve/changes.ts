@@ -1,5 +1,5 @@
 // What happens to trajectories between steps: jumps at known times, and events.
-import { firstNotFinite, timesOf } from "../checks/arrays.js";
+import { checkFinite, checkSome, timesOf } from "../checks/arrays.js";
 import { classOf, describe, isArray, refused } from "../checks/errors.js";
 import {
   array,
@@ -7,10 +7,12 @@ import {
   elements,
   fallback,
   hinted,
+  isCallable,
   isObject,
   object,
   oneOf,
   options,
+  record,
   required,
   rule,
 } from "../checks/rules.js";
@@ -118,10 +120,7 @@ export interface Changes {
   readonly numbers: Float64Array;
 }
 
-const change = rule<unknown>(
-  "a function, or text",
-  (value) => typeof value === "function" || typeof value === "string",
-);
+const change = rule<unknown>("a function, or text", (value) => isCallable(value) || typeof value === "string");
 
 /** What to do where a time depends on what is estimated. */
 const AS_EVENT =
@@ -136,7 +135,7 @@ const jumpRules = {
     ),
   ),
   set: required(change),
-  amounts: fallback(object, {}),
+  amounts: fallback(record<unknown>(), {}),
 };
 
 /** The direction that SciPy has a number for. */
@@ -216,7 +215,7 @@ export function readJump(where: string, given: unknown, batch: number): ReadJump
   const amounts = names.map((name) => {
     const own = listsOf(
       `${where}amounts.${name}`,
-      outside(() => (read.amounts as Record<string, unknown>)[name]),
+      outside(() => read.amounts[name]),
       batch,
     );
     const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
@@ -284,7 +283,7 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
       for (const { where: place, list } of eachOf(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
-        checkNumbers(place, list);
+        checkFinite(place, list);
       }
     }
   }
@@ -305,14 +304,9 @@ function eachOf(where: string, flat: Float64Array, counts: readonly number[] | n
   });
 }
 
-function checkNumbers(where: string, list: Float64Array): void {
-  const bad = firstNotFinite(list);
-  if (bad >= 0) throw refused("NON_FINITE", where, "finite numbers", `${list[bad]} at index ${bad}`);
-}
-
 function checkTimes(where: string, list: Float64Array): void {
-  if (list.length === 0) throw refused("SHAPE", where, "at least one time", "none");
-  checkNumbers(where, list);
+  checkSome(where, list, "time");
+  checkFinite(where, list);
   const forward = (list.at(-1) as number) > (list[0] as number);
   const bad = list.findIndex((t, i) => i > 0 && t !== list[i - 1] && t > (list[i - 1] as number) !== forward);
   if (bad < 0) return;
@@ -321,7 +315,7 @@ function checkTimes(where: string, list: Float64Array): void {
 }
 
 function checkJumps(where: string, list: Float64Array, times: Float64Array, whose: string): void {
-  checkNumbers(where, list);
+  checkFinite(where, list);
   const [first, last] = [times[0], times.at(-1)];
   // The crate tells what is wrong with these; and of a trajectory that goes nowhere only a jump at its time acts.
   if (first === undefined || last === undefined || !(first < last || first > last)) return;
@@ -381,7 +375,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
       clash,
     );
   }
-  if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts), remedy);
+  if (typeof given === "string") return readAssignments(where, given, quantities(where, scope, amounts), remedy);
   return traced(scope, widths, amounts, (inputs, elsewhere) =>
     returned(where, callTraced(where, given, inputs, elsewhere), scope.state, scope.states, inputs.state),
   );
@@ -391,7 +385,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
 function whenOf(scope: Scope, where: string, given: unknown): Program {
   if (typeof given === "string") {
     checkCrossing(where, given);
-    return readCondition(where, given, quantities(scope, []));
+    return readCondition(where, given, quantities(where, scope, []));
   }
   return traced(scope, scope.arguments, [], (inputs, elsewhere) => {
     const result = callTraced(where, given, inputs, elsewhere);
@@ -414,7 +408,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       throw refused("OPTION", "norm", expected, describe(norm));
     }
     // What the equations define is made of states, and not of their errors.
-    return readCondition("norm", norm, { ...quantities(scope, []), equations: undefined });
+    return readCondition("norm", norm, { ...quantities("norm", scope, []), equations: undefined });
   }
   const take =
     norm === "max"
@@ -475,11 +469,12 @@ function traced(
 
 /** The names of a text. */
 function quantities(
+  where: string,
   { state, states, parameters, entries, arguments: own, equations }: Scope,
   amounts: readonly string[],
 ) {
   if (states.length !== state) {
-    throw refused("OPTION", "set, when and norm", "functions: the states of the field have no names", "text");
+    throw refused("OPTION", where, "a function, as the states of the field have no names", "text");
   }
   const single = Object.entries(entries).filter(([, { shape }]) => shape.length === 0);
   const names = [...Object.keys(own), ...amounts];

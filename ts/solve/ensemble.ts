@@ -2,7 +2,8 @@
 import type { Ensemble } from "../../wasm/bindings.js";
 import { MAX_EVENTS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
-import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { SymplecticAdjointError } from "../checks/errors.js";
+import { checkAbsent } from "../checks/rules.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
@@ -108,7 +109,7 @@ export function readProblem<D extends Dtype>(
     progress: __,
     ...settings
   } = options;
-  if (partial) throw refused("OPTION", "partial", 'no value; onFailure: "mask" gives what was reached', "true");
+  checkAbsent({ partial }, '; onFailure: "mask" gives what was reached');
   const own = wasmField(field);
   const { dtype, stateSize } = own;
   const start = arrayOf("y0", y0, dtype);

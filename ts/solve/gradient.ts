@@ -3,7 +3,7 @@ import type { Recorded } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { isObject } from "../checks/rules.js";
+import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
@@ -198,7 +198,7 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
     const hint = "; loss(({ y, target }) => …).of({ target }) works it out";
     throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result), hint);
   }
-  if (!Number.isFinite(value)) throw refused("NON_FINITE", "loss's value", "a finite number", String(value));
+  argument("loss's value", value, required(finiteValue));
   return { value, cotangent };
 }
 

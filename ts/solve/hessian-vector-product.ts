@@ -3,7 +3,7 @@ import type { Pulled } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { anything, options } from "../checks/rules.js";
+import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, release, watched } from "../engine/call.js";
 import type { Field, FieldNames, NamesOfField, WasmField } from "../fields/field.js";
@@ -171,6 +171,8 @@ export function hessianVectorProduct<D extends Dtype>(
   }
 }
 
+const curvatureRule = inCallback(callable());
+
 /** What a loss gives for y and ẏ, checked. */
 function secondOrder<D extends Dtype>(
   dtype: D,
@@ -184,6 +186,7 @@ function secondOrder<D extends Dtype>(
   const result = outside(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
   const { value, cotangent } = lossOf(result);
   const { curvature: second } = result;
+  if (typeof second === "function") argument("loss's curvature", second, curvatureRule);
   const curvature = typeof second === "function" ? outside(() => second(tangent.slice() as ArrayOf<D>)) : second;
   if (curvature === undefined) {
     const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";

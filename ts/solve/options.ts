@@ -18,6 +18,7 @@ import {
   anything,
   array,
   callable,
+  checkAbsent,
   choiceOf,
   count,
   elements,
@@ -26,6 +27,7 @@ import {
   finitePositive,
   flag,
   hinted,
+  isCallable,
   isObject,
   nonNegative,
   number,
@@ -324,7 +326,7 @@ export const solveRules = {
   onFailure: oneOf(["throw", "mask"]),
   norm: rule<NonNullable<SolveOptions["norm"]>>(
     "rms, max, a function, or text",
-    (value) => typeof value === "function" || typeof value === "string",
+    (value) => isCallable(value) || typeof value === "string",
   ),
   progress: callable<(fraction: number) => void>(),
 } satisfies Record<keyof SolveOptions, unknown>;
@@ -363,7 +365,7 @@ function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
   const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
     const length = outside(() => values.length);
-    if (!(length > MAX_STAGES)) return values;
+    if (typeof length !== "number" || !(length > MAX_STAGES)) return values;
     throw refused("OPTION", where + name, `at most ${MAX_STAGES} ${of}, one for each stage`, String(length));
   };
   const list = (name: string, values: ArrayLike<number>) => [
@@ -418,9 +420,7 @@ function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R,
   if (typeof controller === "object") own.controller = options(controller, controllerRules, `${where}controller.`);
   if (typeof rtol === "object") own.rtol = readTolerance(rtol, `${where}rtol`);
   if (typeof atol === "object") own.atol = readTolerance(atol, `${where}atol`);
-  if (steps !== undefined && stepSize !== undefined) {
-    throw refused("OPTION", `${where}stepSize`, "no value where steps has one", String(stepSize));
-  }
+  if (steps !== undefined) checkAbsent({ stepSize }, " where steps has one", where);
   if (rtol === 0 && atol === 0) throw refused("OPTION", `${where}atol`, "a positive number where rtol is zero", "0");
   if (minStep !== undefined && maxStep !== undefined && minStep > maxStep) {
     throw refused("OPTION", `${where}minStep`, `at most maxStep, ${maxStep}`, String(minStep));
@@ -432,9 +432,7 @@ function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R,
 export function readOptions(given: unknown): OdeintOptions {
   const read = readSteps(given, gradientRules) as OdeintOptions;
   const { memoryBudget, gradient = DEFAULT_GRADIENT } = read;
-  if (memoryBudget !== undefined && gradient !== "auto") {
-    throw refused("OPTION", "memoryBudget", `no value where gradient is ${gradient}`, String(memoryBudget));
-  }
+  if (gradient !== "auto") checkAbsent({ memoryBudget }, ` where gradient is ${gradient}`);
   if (read.adjoint !== undefined) read.adjoint = readSteps(read.adjoint, adjointRules, "adjoint.");
   return read;
 }
@@ -443,10 +441,7 @@ export function readOptions(given: unknown): OdeintOptions {
 export function withoutIndependent(read: OdeintOptions, what: string): OdeintOptions {
   const { batching, maxEvents: _, onFailure: __, jumps, events, dense, saveSteps, norm, ...rest } = read;
   const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
-  for (const [name, value] of Object.entries(own)) {
-    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
-    throw refused("OPTION", name, `no value, as ${what} solves trajectories together`, "one");
-  }
+  checkAbsent(own, `, as ${what} solves trajectories together`);
   if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);
   return rest;
 }

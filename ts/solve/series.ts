@@ -1,10 +1,11 @@
 // What one feature of the state does along one trajectory.
-import { type ArrayOf, constructors, type Dtype } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, shapeOf } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { isObject } from "../checks/rules.js";
-import type { Field, NamesOfField } from "../fields/field.js";
-import type { ProgramField } from "../fields/program.js";
+import { argument, indexIn, isObject, object, required, rule } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { type Field, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
+import type { WasmProgram } from "../fields/program.js";
 import type { IndependentSolution } from "./independent.js";
 import type { Solution } from "./results.js";
 
@@ -17,7 +18,7 @@ import type { Solution } from "./results.js";
  * @param trajectory - The index of the trajectory in the batch, from 0; default 0.
  * @returns A new array with a number for each output time. If trajectories have their own times, it has as many as this one; of one that
  *   failed, it has what was reached.
- * @throws `OPTION` for a name or an index that does not exist; `SHAPE` for a solution of another number of features.
+ * @throws `OPTION` for a name or an index that does not exist; `SHAPE` or `DTYPE` for a solution of another field.
  */
 export function series<D extends Dtype, F extends Field = Field<D>>(
   field: F & Field<D>,
@@ -25,32 +26,52 @@ export function series<D extends Dtype, F extends Field = Field<D>>(
   state: NamesOfField<F>["states"] | number,
   trajectory = 0,
 ): ArrayOf<D> {
-  if (!isObject(solution) || !isObject(solution.shape) || !isObject(solution.y)) {
-    throw refused("OPTION", "solution", "a solution, with y and shape", describe(solution));
-  }
-  const { y, shape } = solution;
+  const own = wasmField(field);
+  const { y, shape, reached } = read(own, solution);
   const [times, batch, width] = shape;
-  if (width !== field.stateSize) {
-    throw refused("SHAPE", "solution", `one of this field, with ${field.stateSize} features`, `one with ${width}`);
-  }
-  const feature = featureOf(field, state);
-  checkIndex("trajectory", trajectory, batch);
-  const end = "trajectories" in solution ? (solution.trajectories.reached[trajectory] as number) : times;
-  const values = new constructors[field.dtype](end) as ArrayOf<D>;
-  for (let k = 0; k < end; k++) values[k] = y[(k * batch + trajectory) * width + feature] as number;
+  const feature = featureOf(own, state);
+  const place = argument("trajectory", trajectory, required(indexIn(batch)));
+  const end = reached ? argument("solution.trajectories.reached", reached[place], required(countTo(times))) : times;
+  const values = new constructors[own.dtype](end) as ArrayOf<D>;
+  for (let k = 0; k < end; k++) values[k] = y[(k * batch + place) * width + feature] as number;
   return values;
 }
 
-function featureOf(field: Field, state: unknown): number {
-  if (typeof state !== "string") return checkIndex("state", state, field.stateSize);
-  const { states = [] } = field as Partial<ProgramField>;
+const solutionRule = required(
+  rule<object>("a solution, with y and shape", (value) => isObject(value) && "y" in value && "shape" in value),
+);
+const countTo = (most: number) => ({ ...indexIn(most + 1), expected: `a number of times, at most ${most}` });
+
+/** What is read of a solution, checked. */
+function read<D extends Dtype>(field: WasmField<D>, given: object) {
+  const solution = argument("solution", given, solutionRule) as Partial<IndependentSolution<D>>;
+  const { y, shape, trajectories } = outside(() => ({
+    y: solution.y,
+    shape: solution.shape,
+    trajectories: solution.trajectories,
+  }));
+  const sides = shapeOf("solution.shape", shape);
+  const [times, batch, width] = sides;
+  if (width !== field.stateSize) {
+    throw refused("SHAPE", "solution", `one of this field, with ${field.stateSize} features`, `one with ${width}`);
+  }
+  const numbers = arrayOf("solution.y", y, field.dtype);
+  checkLength("solution.y", numbers, times * batch * width, `[${sides.join(", ")}]`);
+  if (trajectories === undefined) return { y: numbers, shape: sides, reached: undefined };
+  argument("solution.trajectories", trajectories, required(object));
+  const reached = outside(() => trajectories.reached);
+  argument("solution.trajectories.reached", reached, required(object));
+  return { y: numbers, shape: sides, reached };
+}
+
+/** A feature by its name or its index. */
+function featureOf(field: WasmField<Dtype>, state: unknown): number {
+  if (typeof state !== "string") {
+    const places = indexIn(field.stateSize);
+    return argument("state", state, required({ ...places, expected: `a name or ${places.expected}` })) as number;
+  }
+  const { states = [] } = field as Partial<WasmProgram<Dtype>>;
   const feature = states.indexOf(state);
   if (feature < 0) throw unknownName("", state, states, "state");
   return feature;
-}
-
-function checkIndex(name: string, index: unknown, count: number): number {
-  if (Number.isInteger(index) && (index as number) >= 0 && (index as number) < count) return index as number;
-  const expected = count === 1 ? "0, the only index" : `an index from 0 to ${count - 1}`;
-  throw refused("OPTION", name, name === "state" ? `a name or ${expected}` : expected, describe(index));
 }

@@ -1,9 +1,19 @@
 // Solves that are taken on from call to call.
 import type { Integrator } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { anyNumber, argument, array, isObject, object, options as readRules, required, rule } from "../checks/rules.js";
+import {
+  anyNumber,
+  argument,
+  array,
+  checkAbsent,
+  isObject,
+  object,
+  options as readRules,
+  required,
+  rule,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
@@ -132,27 +142,17 @@ export function restoreSolver<
   F extends Field = Field<D, A>,
   N extends FieldNames = NamesOfField<F>,
 >(field: F & Field<D, A>, saved: SavedSolver, options: SolverOptions<A, N> = {}): Solver<D, A> {
-  const read = readRules(saved, savedRules, "saved.");
-  const { kind, version, dtype, batch, state, numbers } = read;
   const own = wasmField(field);
   const { stateSize, argumentSize } = own;
-  for (const [name, given, expected] of [
-    ["kind", kind, KIND],
-    ["version", version, VERSION],
-    ["dtype", dtype, field.dtype],
-    ["state", state, stateSize],
-  ] as const) {
-    if (given !== expected) throw refused("OPTION", `saved.${name}`, String(expected), describe(given));
-  }
+  const read = readRules(saved, savedRules(own), "saved.");
+  const { batch, numbers } = read;
   const all = numbersOf("saved.numbers", numbers);
   if (all.length < batch * (stateSize + argumentSize)) {
     throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
   }
   const before = readOptions(read.options);
-  for (const name of Object.keys(before)) {
-    if (!(DECIDING as readonly string[]).includes(name))
-      throw refused("OPTION", `saved.options.${name}`, "no value", "one");
-  }
+  const others = Object.entries(before).filter(([name]) => !(DECIDING as readonly string[]).includes(name));
+  checkAbsent(Object.fromEntries(others), " of this name", "saved.options.");
   const merged = readOptions({ ...before, ...readOptions(options) });
   if (argumentSize > 0 && merged.arguments === undefined) {
     // They are the last of all numbers.
@@ -178,8 +178,11 @@ function plainOptions(read: OdeintOptions): Record<string, unknown> {
     if (value === undefined || value === Number.POSITIVE_INFINITY || typeof value === "function") continue;
     plain[name] = ArrayBuffer.isView(value) ? [...(value as Float64Array)] : value;
   }
-  return JSON.parse(JSON.stringify(plain));
+  return asJson(plain);
 }
+
+/** Plain data as JSON keeps it. */
+const asJson = <T>(data: T): T => JSON.parse(JSON.stringify(data));
 
 /** Events without functions; undefined where they have some. */
 function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
@@ -193,7 +196,13 @@ function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
   return texts.length > 0 && texts.every((event) => Object.values(event).every(isText)) ? texts : undefined;
 }
 
-const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+/** Whether a value from elsewhere is like one of ours, which bounds what is read of it. */
+function isLike(own: unknown, given: unknown): boolean {
+  if (!isObject(own) || !isObject(given)) return own === given;
+  const lengthOf = (value: object) => (isArray(value) ? value.length : Object.keys(value).length);
+  const isSame = isArray(own) === isArray(given) && lengthOf(own) === lengthOf(given);
+  return isSame && Object.entries(own).every(([name, part]) => isLike(part, (given as Record<string, unknown>)[name]));
+}
 
 /** What a solver was saved with. */
 interface Saved {
@@ -208,11 +217,11 @@ function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "pro
     const [own, before] = [how.options[name], saved.options[name]];
     if (name === "events" || name === "norm") {
       // Whether text or functions: what they compute.
-      if (same(how.programs[name], saved.programs[name])) continue;
+      if (outside(() => isLike(how.programs[name], saved.programs[name]))) continue;
       const expected = "that of the saved solver, given again where it has functions";
       throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
     }
-    if (same(own, before)) continue;
+    if (isLike(own, before)) continue;
     const expected =
       before === undefined
         ? "no value, as the saved solver has none"
@@ -224,18 +233,19 @@ function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "pro
 const KIND = "symplectic-adjoint solver";
 const VERSION = 1;
 const anyValue = rule<unknown>("a value", () => true);
-const savedRules = {
-  kind: required(anyValue),
-  version: required(anyValue),
-  dtype: required(anyValue),
+const exactly = (value: unknown) => required(rule(String(value), (given) => given === value));
+const savedRules = ({ dtype, stateSize }: WasmField<Dtype>) => ({
+  kind: exactly(KIND),
+  version: exactly(VERSION),
+  dtype: exactly(dtype),
   batch: required(
     rule<number>("a number of trajectories", (value) => Number.isInteger(value) && (value as number) > 0),
   ),
-  state: required(anyValue),
+  state: exactly(stateSize),
   numbers: required(object),
   options: required(object),
   programs: required(object),
-};
+});
 const programsRules = { events: required(array<object>("an array of events")), norm: anyValue };
 
 /** A time to go to. */
@@ -280,16 +290,14 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     saved?: Saved,
   ): OwnSolver<D> {
     const { jumps, dense, saveSteps, onFailure, partial, output, progress } = options;
-    for (const [name, given] of Object.entries({ jumps, dense, saveSteps, onFailure, partial, output, progress })) {
-      if (given === undefined || given === false || (name === "output" && given === "land")) continue;
-      throw refused("OPTION", name, "no value for a solver", describe(given));
-    }
+    const others = { jumps, dense, saveSteps, onFailure, partial, progress };
+    checkAbsent({ ...others, output: output === "land" ? undefined : output }, " for a solver");
     const own = wasmField(field);
     const { engine } = useField(field);
     refuseReentry(engine, "a solver");
     const problem = readProblem(field, y0, [t], options);
     const { batch, norm, maxEvents, changes } = problem;
-    const how = frozen({ options: plainOptions(options), programs: { events: changes.events, norm } });
+    const how = frozen({ options: plainOptions(options), programs: asJson({ events: changes.events, norm }) });
     if (saved) checkSame(options, how, saved);
     const nothing = { counts: null, steps: false, dense: false, mask: false, part: null, jumps: [] };
     const plan = JSON.stringify({ ...nothing, norm, maxEvents, events: changes.events });

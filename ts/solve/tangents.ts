@@ -1,7 +1,6 @@
 // Directions to differentiate along: what forward mode takes, checked.
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
-import { anything, fallback, options, size } from "../checks/rules.js";
+import { anything, checkAbsent, fallback, options, size } from "../checks/rules.js";
 import { refuseReentry } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, wasmField } from "../fields/field.js";
 import { EnsembleAlong, ratesOf, readAlong } from "./along.js";
@@ -112,9 +111,7 @@ export function solveAlong<D extends Dtype>(
 ) {
   const problem = readAlong(field, y0, times, settings, caller);
   const { directions, along, rates } = readTangents(field, given, problem.batch);
-  if (keep && problem.changes.events.length > 0) {
-    throw refused("OPTION", "events", `no value, as ${caller} does not take this option`, "one");
-  }
+  if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
   const moved = { ...along, times: rates && ratesOf(problem, directions, rates) };

@@ -2,7 +2,7 @@
 import { checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
-import { argument, array, elements, finite, isObject, record, required, rule, text } from "../checks/rules.js";
+import { argument, array, elements, finite, isRecord, record, required, rule, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
@@ -462,7 +462,7 @@ const scalarRule = rule<"scalar">('"scalar", for one number per trajectory', (va
 /** Reads a list of names, or a record of which each says "scalar". */
 export function readNames(where: string, given: unknown): string[] {
   const list = isArray(given);
-  if (!list && !(isObject(given) && !(Symbol.iterator in given))) {
+  if (!list && !isRecord(given)) {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }
   if (list) return elements(where, given, array<string>("names"), text);

@@ -125,6 +125,9 @@ export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
 const TOKEN = / *(?:((?:\d|\.\d)(?:[eE][+-]?\d|[\w.])*)|([$A-Za-z_]\w*)|(<=|>=|[-+*/^<>?:(),]))/y;
 const NUMBER = /^(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 
+/** What other languages write before the names of their functions. */
+const LIBRARIES = /^(?:[Mm]ath|np|numpy|jnp|torch|tf)$/;
+
 /** What other languages write, and what is written here instead. */
 const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^\*\*/, "^ for a power"],
@@ -148,7 +151,9 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
 /** A function in steps has no derivative where it jumps, and steps of a solver pass over it. */
 const STEPS = "a choice a < b ? x : y, or a state that jumps or events set: there are no step functions";
 
-const DELAYS = "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x";
+const STEP = "a choice for a step, as in t > 5 ? 1 : 0";
+
+const DELAYS = "current values: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x";
 
 /** What other languages call otherwise. */
 const DERIVATIVE = "grad(a, b) for the derivative of a with respect to b";
@@ -170,6 +175,8 @@ const CALLS: Readonly<Record<string, string>> = {
   fabs: "abs(x)",
   floor: STEPS,
   ceil: STEPS,
+  heaviside: STEP,
+  step: STEP,
   round: STEPS,
   trunc: STEPS,
   mod: "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
@@ -201,6 +208,11 @@ function scan(text: string, refuse: Refuse): void {
     const rest = text.slice(start);
     if (!value && rest.startsWith("'")) {
       throw refuse(start, "no derivatives in an expression: name what is needed twice, and use the name", `${before}'`);
+    }
+    const [, member = ""] = (LIBRARIES.test(before) && /^\.([A-Za-z]\w*)/.exec(rest)) || [];
+    if (member !== "") {
+      const own = member.toLowerCase() + (arity(member) > 0 ? "(…)" : "");
+      throw refuse(start - before.length, `${own}, without ${before} before it`, `${before}.${member}`);
     }
     const isNumber = value && /^\.\d/.test(rest);
     const instead = isNumber ? undefined : INSTEAD.find(([pattern]) => pattern.test(rest));
@@ -256,6 +268,9 @@ function checkNumber(number: string, at: number, refuse: Refuse): void {
 
 /** The beginning of a text, for a message. */
 const quoted = (text: string) => JSON.stringify(text.match(/^(?:[\p{L}\w]+|\S{1,3})/u)?.[0] ?? text.slice(0, 3));
+
+/** A call in an expression. */
+type Call = Part & { readonly type: "CallExpression" };
 
 /** A part of an expression, with the offset at which it begins. */
 type Part = { readonly at: number } & (
@@ -366,17 +381,28 @@ function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
       if (part.callee.type === "Identifier" && Object.hasOwn(CALLS, part.callee.name)) {
         throw refuse(part.at, CALLS[part.callee.name] as string, `${part.callee.name}(`);
       }
-      if (part.callee.type === "Identifier" && isDelayed(part.callee.name, part.arguments)) {
-        throw refuse(part.at, DELAYS, `${part.callee.name}(t - …)`);
-      }
+      if (part.callee.type === "Identifier") checkTimes(part.callee.name, part, lookup, refuse);
       return called(part.callee, part.at, part.arguments.map(value), refuse);
   }
 }
 
-/** Whether it looks like the value of something at another time. */
-function isDelayed(name: string, [time, ...rest]: readonly Part[]): boolean {
-  if (arity(name) > 0 || rest.length > 0 || time?.type !== "BinaryExpression") return false;
-  return time.operator === "-" && time.left.type === "Identifier" && time.left.name === "t";
+/** Refuses what looks like the value of something at a time, this one or another. */
+function checkTimes(name: string, { at, arguments: [time, ...rest] }: Call, lookup: Lookup, refuse: Refuse): void {
+  const isTime = (part: Part | undefined) => part?.type === "Identifier" && part.name === "t";
+  if (arity(name) > 0 || rest.length > 0) return;
+  if (isTime(time)) throw refuse(at, `${name}, without (t)`, `${name}(t)`);
+  if (time?.type !== "BinaryExpression" || time.operator !== "-" || !isTime(time.left)) return;
+  throw refuse(at, isName(name, at, lookup) ? DELAYS : `a function that there is, or ${STEP}`, `${name}(t - …)`);
+}
+
+/** Whether a name stands for something. */
+function isName(name: string, at: number, lookup: Lookup): boolean {
+  try {
+    lookup(name, at);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): Value {

@@ -1,9 +1,13 @@
 // Formulas inside a traced function.
-import { refused, SymplecticAdjointError } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { SymplecticAdjointError } from "../checks/errors.js";
+import { argument, inCallback, rule } from "../checks/rules.js";
 import { checkExponential, constantOf, evaluate } from "./expression.js";
 import { activeGraph } from "./graph.js";
 import { lifted, type Operand, type Value } from "./value.js";
+
+const templateRule = inCallback(
+  rule<TemplateStringsArray>("a tagged template, formula`…`", (value) => Array.isArray(value) && "raw" in value),
+);
 
 /**
  * A formula inside a traced function: formula`${hare} * (${birth} - ${hunt} * ${lynx})`. The values and numbers go into
@@ -14,9 +18,7 @@ import { lifted, type Operand, type Value } from "./value.js";
  * `SHAPE` where values of different numbers of rows meet.
  */
 export function formula(text: TemplateStringsArray, ...values: Operand[]): Value {
-  if (!isObject(text) || !Array.isArray(text) || !("raw" in text)) {
-    throw refused("CALLBACK", "formula", "a tagged template, formula`…`", typeof text);
-  }
+  argument("formula", text, templateRule);
   activeGraph();
   const operands = values.map((value, i) => lifted(`formula's value ${i + 1}`, value));
   const pieces = text.raw;

@@ -1,7 +1,7 @@
 // Layers of networks, to be parameters of a traced function.
 import { checkSome } from "../checks/arrays.js";
-import { describe, isArray, refused } from "../checks/errors.js";
-import { argument, fallback, flag, isObject, options, required, size } from "../checks/rules.js";
+import { isArray, refused } from "../checks/errors.js";
+import { argument, fallback, flag, hinted, options, required, rule, size } from "../checks/rules.js";
 import { activeGraph, type Node } from "./graph.js";
 import { indexOf, lifted, Value } from "./value.js";
 
@@ -121,11 +121,18 @@ function sequential(...modules: Module[]): Module {
 }
 
 function moduleOf(name: string, module: unknown): Module {
-  if (isObject(module) && module instanceof Module) return module;
-  const call = typeof module === "function" ? "; is it to be called, as nn.linear(2, 32)?" : "";
-  const list = isArray(module) ? "; give the modules one by one, without a list" : "";
-  throw refused("OPTION", name, "a module, from the functions of nn", describe(module), call + list);
+  return argument(name, module, moduleRule);
 }
+
+const moduleRule = required(
+  hinted(
+    rule<Module>("a module, from the functions of nn", (value) => value instanceof Module),
+    (given) => {
+      if (typeof given === "function") return "is it to be called, as nn.linear(2, 32)?";
+      return isArray(given) ? "give the modules one by one, without a list" : undefined;
+    },
+  ),
+);
 
 /** An input of so many rows. */
 function sized(name: string, x: unknown, rows: number): Value {

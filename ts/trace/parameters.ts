@@ -1,6 +1,6 @@
 // The parameters of a traced function: numbers, arrays and networks by names, nested as the user likes.
 import { describe, isArray, refused } from "../checks/errors.js";
-import { argument, finiteValue, isObject, required } from "../checks/rules.js";
+import { argument, fallback, finiteValue, isObject, isRecord, record, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
 import { MAX_DEPTH, type NestedNumbers, nestedNumbers } from "./nested.js";
@@ -80,6 +80,8 @@ function withArrays<F extends object>(apply: F, names: readonly string[], array:
   return apply;
 }
 
+const recordRule = fallback({ ...record<unknown>(), expected: "an object of parameters by their names" }, {});
+
 /** Reads parameters; networks draw theirs by the seed. */
 export function readParameters(given: unknown, seed: number): ReadParameters {
   const entries = new Map<string, Place>();
@@ -113,12 +115,11 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       return (graph) => parameterIn(graph, offset, flat.length);
     }
     const expected = "a number, an array of numbers, a module of nn, or an object of these";
-    if (!isObject(value) || Symbol.iterator in value || depth > MAX_DEPTH) {
-      throw refused("OPTION", where, depth > MAX_DEPTH ? "less deeply nested objects" : expected, describe(value));
-    }
-    if ("stateSize" in value) {
+    if (depth > MAX_DEPTH) throw refused("OPTION", where, "less deeply nested objects", describe(value));
+    if (!isRecord(value)) {
+      const isField = isObject(value) && "stateSize" in value;
       const hint = "; write a network of nn, as nn.sequential(nn.linear(2, 16), nn.tanh, nn.linear(16, 2))";
-      throw refused("OPTION", where, expected, describe(value), hint);
+      throw refused("OPTION", where, expected, describe(value), isField ? hint : "");
     }
     const parts = outside(() => Object.entries(value)).map(([key, part]): [string, Make] => {
       if (key === "" || key.includes("."))
@@ -130,11 +131,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       return named(`${where}.`, record, "parameter");
     };
   };
-  const record = given ?? {};
-  if (!isObject(record) || Symbol.iterator in record || record instanceof Module) {
-    throw refused("OPTION", "parameters", "an object of parameters by their names", describe(given));
-  }
-  const make = read("parameters", record, 0);
+  const make = read("parameters", argument("parameters", given, recordRule), 0);
   return {
     entries: Object.fromEntries(entries),
     initial: Float64Array.from(numbers),

@@ -1,7 +1,7 @@
 // What comes of tracing: a program with the names and initial values of its parameters.
 import { describe, isArray, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { isObject, isPlain } from "../checks/rules.js";
+import { isRecord } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, needed, type Program, withGraph } from "./graph.js";
 import { placed, tracing } from "./place.js";
@@ -161,7 +161,14 @@ export function named<T extends object>(
   misused: (name: string | symbol) => SymplecticAdjointError | undefined = () => undefined,
 ): T {
   const names = Object.keys(record);
+  const unchanged = (_: T, name: string | symbol): never => {
+    const expected = `${noun}s as they are, and a new name for another value: const ${String(name)}2 = …`;
+    throw refused("CALLBACK", where + String(name), expected, "an assignment");
+  };
   const proxy = new Proxy(record, {
+    set: unchanged,
+    defineProperty: unchanged,
+    deleteProperty: unchanged,
     get(target, name) {
       if (typeof name === "string" && Object.hasOwn(target, name)) return Reflect.get(target, name);
       const other = Object.keys(elsewhere).find((other) => elsewhere[other]?.includes(name as string));
@@ -227,7 +234,7 @@ export function returned(
   const forms = names.length > 0 ? "a value, a list of values or an object of them" : "a value or a list of values";
   const expected = `${wanted}, as ${forms}`;
   const argument = `${name}'s result`;
-  if (names.length > 0 && isRecord(result)) return byName(argument, result, names, unchanged);
+  if (names.length > 0 && isNamed(result)) return byName(argument, result, names, unchanged);
   if (result === undefined)
     throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
@@ -246,8 +253,8 @@ export function returned(
 }
 
 /** A plain object, of values by their names. */
-function isRecord(result: unknown): result is Readonly<Record<string, unknown>> {
-  return isObject(result) && !records.has(result) && outside(() => isPlain(result));
+function isNamed(result: unknown): result is Readonly<Record<string, unknown>> {
+  return !records.has(result as object) && isRecord(result);
 }
 
 /** An object of values by the names of rows, as one value. */

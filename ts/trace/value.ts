@@ -1,7 +1,7 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
 import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
@@ -274,8 +274,8 @@ export class Value {
   slice(start = 0, end = this.length): Value {
     const whole = Number.isInteger(start) && Number.isInteger(end);
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
-    const [from, to] = [place(start), place(end)];
-    if (!whole || from >= to) {
+    const [from, to] = whole ? [place(start), place(end)] : [0, 0];
+    if (from >= to) {
       const expected = `integers that leave at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
     }
@@ -289,7 +289,7 @@ export class Value {
 
   /** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
   roll(shift: number): Value {
-    if (!Number.isInteger(shift)) throw refused("CALLBACK", "roll's argument", "an integer", describe(shift));
+    argument("roll's argument", shift, shiftRule);
     const start = (((-shift % this.length) + this.length) % this.length) | 0;
     return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
   }
@@ -335,6 +335,11 @@ export class Value {
   /** Throws `CALLBACK` where a value would become a number or a text, as in `Math.sin(x)`, `x + 1`, `x < 1` or a template string. */
   [Symbol.toPrimitive](hint: string): never {
     throw unreadable(hint);
+  }
+
+  /** Throws `CALLBACK` where a value would become text, as in `JSON.stringify`. */
+  toJSON(): never {
+    throw unreadable("string");
   }
 
   /** The index of its node in a graph, undefined where it is a value of another one. */
@@ -421,8 +426,14 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   gt: "greater",
 };
 
-/** The methods of arrays that change them, which a value has not. */
-const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
+/** The methods of arrays that call a function with the rows. */
+const CALLING = "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(
+  " ",
+);
+/** Those that give the rows. The others would change a value, or need its numbers. */
+const LISTING = ["entries", "flat", "keys", "toReversed", "values"];
+
+const callback = inCallback(callable());
 
 /**
  * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
@@ -433,9 +444,14 @@ function likeArrays(length: number): void {
   if (indexed === 0) {
     for (const name of Object.getOwnPropertyNames(Array.prototype)) {
       const method = Array.prototype[name as "map"];
-      if (name in prototype || CHANGING.includes(name) || typeof method !== "function") continue;
+      if (name in prototype || typeof method !== "function") continue;
       const value = function (this: Value, ...given: unknown[]) {
-        return method.apply([...this], given as Parameters<typeof method>);
+        if (CALLING.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
+        else if (!LISTING.includes(name)) {
+          const expected = "operations that can be recorded, or a list of its rows, [...value]";
+          throw refused("CALLBACK", `value.${name}`, expected, name);
+        }
+        return method.apply([...this], (CALLING.includes(name) ? given : []) as Parameters<typeof method>);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
@@ -454,7 +470,10 @@ function likeArrays(length: number): void {
       const expected = `a row from 0 to ${this.length - 1}, as the value has ${rowsText(this)}`;
       throw refused("CALLBACK", `value[${row}]`, expected, String(row));
     };
-    Object.defineProperty(prototype, row, { get, configurable: true });
+    const set = () => {
+      throw refused("CALLBACK", `value[${row}]`, "a new value, as a value does not change", "an assignment");
+    };
+    Object.defineProperty(prototype, row, { get, set, configurable: true });
   }
 }
 
@@ -535,12 +554,12 @@ export function given(operand: unknown): string {
     return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
   }
   if (typeof operand === "function") return "a function; is it to be called?";
-  if (isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
+  if (isArray(operand)) return `${describe(operand)}; write concat(...list) for a vector of its values`;
   return describe(operand);
 }
 
 /** Whether it is a promise, or like one. */
-export function isPromise(value: unknown): boolean {
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
     !records.has(value as object) &&
     isObject(value) &&
@@ -589,6 +608,9 @@ function rows(value: Value, start: number, length: number): Value {
   return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
 }
 
+const shiftRule = inCallback(number("an integer", Number.isInteger));
+const conditionRule = inCallback(rule<Condition>("a comparison, such as x.less(1)", (value) => Condition.is(value)));
+
 /** The rows of the values, one value after the other: at least one. */
 export function concat(...operands: Operand[]): Value {
   checkSome("concat", operands, "value", "CALLBACK");
@@ -605,9 +627,7 @@ export function concat(...operands: Operand[]): Value {
  * @throws `CALLBACK` for anything but a comparison, such as `x < 1`; `SHAPE` for different numbers of rows.
  */
 export function where(condition: Condition, then: Operand, otherwise: Operand): Value {
-  if (!Condition.is(condition)) {
-    throw refused("CALLBACK", "where's condition", "a comparison, such as x.less(1)", describe(condition));
-  }
+  argument("where's condition", condition, conditionRule);
   const graph = activeGraph();
   const node = Condition.nodeIn(graph, condition);
   if (!node) {

@@ -160,13 +160,16 @@ export function optionsFor<O extends SolveOptions>(options: O, batch: Batch): O 
 }
 
 const isFunction = (value: unknown) => typeof value === "function";
-const iterable = rule<object>("an array or an iterable of batches", (value) => {
-  if (!isObject(value) || ArrayBuffer.isView(value)) return false;
-  const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = value as Partial<
-    Iterable<unknown> & AsyncIterable<unknown>
-  >;
-  return isFunction(later) || isFunction(now);
-});
+/** Batches, in whatever is iterable. */
+export const dataRule = required(
+  rule<Iterable<never>>("an array or an iterable of batches", (value) => {
+    if (!isObject(value) || ArrayBuffer.isView(value)) return false;
+    const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = value as Partial<
+      Iterable<unknown> & AsyncIterable<unknown>
+    >;
+    return isFunction(later) || isFunction(now);
+  }),
+);
 
 /**
  * The data as an iterable, and how many steps to take; undefined for as many as there are batches. The batches of an array are checked
@@ -177,13 +180,11 @@ export function batches<B>(
   steps: number | undefined,
   check: (where: string, batch: B) => void,
 ): { readonly all: Iterable<B> | AsyncIterable<B>; readonly steps: number | undefined } {
-  const given = argument("data", data, required(iterable)) as Iterable<B> & AsyncIterable<B>;
-  if (!Array.isArray(given)) {
-    const { length } = given as { readonly length?: unknown };
-    return count.valid(length)
-      ? { all: repeated<B>(given), steps: steps ?? (length as number) }
-      : { all: given, steps };
+  if (!Array.isArray(data)) {
+    const { length } = data as { readonly length?: unknown };
+    return count.valid(length) ? { all: repeated<B>(data), steps: steps ?? (length as number) } : { all: data, steps };
   }
+  const given: readonly B[] = data;
   if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
   if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
   for (const [index, batch] of given.entries()) check(`data[${index}]`, batch);

@@ -8,7 +8,7 @@ import {
   type Dtype,
   dtypeOf,
 } from "../checks/arrays.js";
-import { describe, isFailedSolve, refused } from "../checks/errors.js";
+import { describe, isFailedSolve, isRevoked, refused } from "../checks/errors.js";
 import {
   anything,
   argument,
@@ -157,7 +157,8 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   const { gradientTolerance = precision.gradientTolerance, costTolerance = precision.costTolerance } = read;
   const compute = async () => {
     signal?.throwIfAborted();
-    return slopedOf(await value(), unknowns);
+    const returned = value();
+    return slopedOf(isRevoked(returned) ? (returned as never) : await returned, unknowns);
   };
 
   const { start } = unknowns;

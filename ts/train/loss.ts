@@ -1,17 +1,18 @@
 // Losses that are traced: written as a formula, differentiated by the package.
 import {
+  anyNumbersOf,
   arrayOf,
   checkLength,
-  copyOf,
   type Dtype,
   dtypeOf,
   floatsOf,
   numbersOf,
+  shapeOf,
   timesOf,
   weightsOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, isArray, isError, refused } from "../checks/errors.js";
+import { isArray, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
@@ -461,19 +462,10 @@ function traced(
 }
 
 /** A plain copy of numbers of which some may be missing. */
-const listOf = (name: string, given: unknown) =>
-  copyOf(name, given, ["DTYPE", "an array of numbers"], (value, i) => {
-    if (typeof value === "number") return value;
-    throw refused("DTYPE", name, "an array of numbers", `${describe(value)} at index ${i}`);
-  });
+const listOf = (name: string, given: unknown) => anyNumbersOf(name, given, ["DTYPE", "an array of numbers"]);
 
 function sizesOf(shape: unknown): Sizes {
-  const list = isArray(shape) && shape.length === 3 ? shape : [];
-  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
-  if (!sides.every(size.valid)) {
-    throw refused("SHAPE", "shape", "that of the solution, [times, batch, state]", describe(shape));
-  }
-  const [times, batch, state] = sides as [number, number, number];
+  const [times, batch, state] = shapeOf("shape", shape);
   return { times, batch, state };
 }
 
@@ -502,7 +494,7 @@ function pull(
   try {
     return field.vjp(0, rows, cotangent).y;
   } catch (error) {
-    const [, given, index] = /(NaN|-?inf) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
+    const [, given, index] = /(NaN|-?Infinity) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
     throw given !== undefined && index !== undefined ? fail(given, Number(index)) : error;
   }
 }

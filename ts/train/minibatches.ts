@@ -2,15 +2,14 @@
 import { DATA_ALIASES, TRAJECTORY_INSTEAD } from "../checks/aliases.js";
 import {
   type ArrayOf,
-  constructors,
-  copyOf,
   type Dtype,
   dtypeRule,
   numbersOf,
+  numbersOrMissing,
   weightsOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   argument,
@@ -256,25 +255,7 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   }
   const span = (times.at(-1) as number) - first;
   if (!Number.isFinite(span)) throw refused("OPTION", `${where}.times`, "times less than 1.8e308 apart", String(span));
-  const held = new constructors[dtype](1);
-  const values = copyOf(`${where}.values`, trajectory.values, ["DTYPE", "an array of numbers"], (value, i) => {
-    if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
-    if (typeof value !== "number") {
-      if (Array.isArray(value) && i === 0) {
-        throw refused("OPTION", `${where}.values`, "one flat array of numbers, as flat() makes of rows", "rows");
-      }
-      const expected = "numbers, or NaN, null or undefined where nothing was observed";
-      throw refused("OPTION", `${where}.values`, expected, `${describe(value)} at index ${i}`);
-    }
-    held[0] = value;
-    if (Number.isFinite(held[0])) return value;
-    throw refused(
-      "NON_FINITE",
-      `${where}.values`,
-      `numbers that are finite in ${dtype}, or NaN`,
-      `${value} at index ${i}`,
-    );
-  });
+  const values = numbersOrMissing(`${where}.values`, trajectory.values, dtype);
   const state = values.length / times.length;
   if (!Number.isInteger(state) || state === 0) {
     throw refused("SHAPE", `${where}.values`, `a multiple of the ${times.length} times`, `${values.length} numbers`);

@@ -18,7 +18,7 @@ import {
   fallback,
   fraction,
   isObject,
-  isPlain,
+  isRecord,
   natural,
   nonNegative,
   type Read,
@@ -159,12 +159,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   get learningRate(): number {
-    this.use();
+    WasmOptimizer.#use(this);
     return this.#learningRate;
   }
 
   set learningRate(rate: number) {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     const given = argument("learningRate", rate, required(nonNegative));
     const groups = this.#engine.steady(packed(this.#groups, given));
     call(this.#engine, () => rust.setGroups(groups));
@@ -172,47 +172,49 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   get steps(): number {
-    return this.use().steps;
+    return WasmOptimizer.#use(this).steps;
   }
 
   set steps(steps: number) {
-    this.use().steps = argument("steps", steps, required(natural));
+    WasmOptimizer.#use(this).steps = argument("steps", steps, required(natural));
   }
 
   get state(): ArrayOf<D> {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     return this.#engine.view(this.#dtype, rust, rust.statePointer, rust.stateLength);
   }
 
   /** The state as an array of the caller's own. */
   copyState(): ArrayOf<D> {
-    const rust = this.use();
+    const rust = WasmOptimizer.#use(this);
     return this.#engine.read(this.#dtype, rust.statePointer, rust.stateLength);
   }
 
   /** Sets the state, of as many numbers. */
   restoreState(values: ArrayOf<D>): void {
-    this.#engine.write(this.#dtype, this.use().statePointer, values);
+    this.#engine.write(this.#dtype, WasmOptimizer.#use(this).statePointer, values);
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
-    const rust = this.use();
-    if (isArray(this.#target)) this.#stepArray(rust, this.#target, gradient);
-    else this.#stepField(rust, this.#target, gradient);
+    WasmOptimizer.#use(this);
+    if (isArray(this.#target)) this.#stepArray(this.#target, gradient);
+    else this.#stepField(this.#target, gradient);
   }
 
-  #stepField(rust: RustOptimizer, target: Field<D>, gradient: unknown): void {
+  #stepField(target: Field<D>, gradient: unknown): void {
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
     const numbers = this.#engine.steady(arrayOf("gradient", given, this.#dtype));
-    const { rust: field } = useField(target);
+    // Whoever gives the gradient may have disposed of either.
+    const [rust, { rust: field }] = [WasmOptimizer.#use(this), useField(target)];
     refuseReentry(this.#engine, "an optimizer's step");
     checkLength("gradient", numbers, field.parametersLength);
     call(this.#engine, () => rust.step(field, this.free(numbers)));
   }
 
-  #stepArray(rust: RustOptimizer, target: ArrayOf<Dtype>, gradient: unknown): void {
+  #stepArray(target: ArrayOf<Dtype>, gradient: unknown): void {
     const numbers = this.#engine.steady(arrayOf("gradient", gradient, this.#dtype, ", as the array that it is for"));
     const array = arrayOf("array", target, this.#dtype, "");
+    const rust = WasmOptimizer.#use(this);
     refuseReentry(this.#engine, "an optimizer's step");
     const length = lengthOf(this.#groups);
     checkLength("array", array, length);
@@ -238,12 +240,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return free;
   }
 
-  use(): RustOptimizer {
-    argument("this", this, optimizerRule);
-    this.#engine.needStack();
-    if (!this.#rust || this.#engine.lost)
+  static #use(optimizer: WasmOptimizer<Dtype>): RustOptimizer {
+    argument("this", optimizer, optimizerRule);
+    optimizer.#engine.needStack();
+    if (!optimizer.#rust || optimizer.#engine.lost)
       throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
-    return this.#rust;
+    return optimizer.#rust;
   }
 
   /** What it is, for messages and consoles. */
@@ -304,10 +306,9 @@ export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: Optimize
   return made as WasmOptimizer<D>;
 }
 
-const byName = (value: unknown) => isObject(value) && !(Symbol.iterator in value) && isPlain(value);
 const rates = rule<number | NumberByName>(
   "a finite number, zero or more, or such numbers by the names of parameters",
-  (value) => nonNegative.valid(value) || byName(value),
+  (value) => nonNegative.valid(value) || isRecord(value),
 );
 const rateRules = (learningRate: number) => ({
   learningRate: fallback(rates, learningRate),

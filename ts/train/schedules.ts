@@ -5,10 +5,13 @@ import {
   count,
   fallback,
   finitePositive,
+  inCallback,
+  isCallable,
   nonNegative,
   number,
   options as readOptions,
   required,
+  rule,
 } from "../checks/rules.js";
 
 /** The learning rate of a step, from the number of steps before it: a finite number, zero or more. */
@@ -40,6 +43,12 @@ const exponentialRules = {
 };
 const cosineRules = { steps: required(count), least };
 const rateRule = required(nonNegative);
+const thenRule = required(
+  rule<number | Schedule>(
+    `${nonNegative.expected}, or a function`,
+    (value) => nonNegative.valid(value) || isCallable(value),
+  ),
+);
 
 /**
  * A schedule that decays exponentially: rate · factor^(n / steps) after n steps, but never below `least`.
@@ -72,14 +81,14 @@ export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule
  */
 export function warmUp(steps: number, then: number | Schedule): Schedule {
   const rise = argument("steps", steps, required(count));
-  if (typeof then !== "function") argument("then", then, rateRule);
-  const after = typeof then === "function" ? (n: number) => rateAt(then, n) : () => then;
+  const own = argument("then", then, thenRule);
+  const after = typeof own === "function" ? (n: number) => rateAt(own, n) : () => own;
   return (n) => (taken(n) < rise ? (after(0) * (n + 1)) / rise : after(n - rise));
 }
 
 /** What a schedule gives, checked. */
 export function rateAt(schedule: Schedule, steps: number): number {
-  return argument("schedule's result", schedule(steps), { ...rateRule, code: "CALLBACK" });
+  return argument("schedule's result", schedule(steps), inCallback(nonNegative));
 }
 
 /** Checked steps. */

@@ -7,6 +7,7 @@ import {
   callable,
   fallback,
   finitePositive,
+  isCallable,
   number,
   object,
   options as readRules,
@@ -14,13 +15,13 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, type FieldNames, useField } from "../fields/field.js";
+import { type Field, type FieldNames, fieldRule, useField } from "../fields/field.js";
 import { poolRule } from "../parallel/pool.js";
 import type { Pool } from "../parallel/pool-types.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
-import { type Batch, batches, checkBatch, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
+import { type Batch, batches, checkBatch, dataRule, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
 import { freeGradient, type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
@@ -91,11 +92,11 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
 const { steps: solverSteps, ...solverRules } = gradientRules;
 const isSteps = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
 const rules = together(solverRules, {
-  field: anything<Field>(),
+  field: fieldRule,
   optimizer: anything<Optimizer>(),
-  data: anything<TrainOptions["data"]>(),
+  data: dataRule,
   loss: fallback(
-    rule<Loss>("mse or a function", (value) => value === "mse" || typeof value === "function"),
+    rule<Loss>("mse or a function", (value) => value === "mse" || isCallable(value)),
     "mse",
   ),
   steps: number("a positive integer", isSteps),
