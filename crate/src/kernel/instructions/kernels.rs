@@ -413,12 +413,6 @@ struct Terms<A, B> {
     b: B,
 }
 
-/// A long sum is made of so many, each of every so-manieth term: no addition waits for the one before, and a register of any width holds
-/// some of them, so that all widths add in the same order.
-const PARTS: usize = 16;
-/// From so many terms on a sum is long.
-const LONG: usize = 2 * PARTS;
-
 /// Σ a, beginning with the first.
 struct SumOf<A, T>(Terms<A, ()>, *mut T);
 
@@ -426,19 +420,34 @@ impl<T: Real, A: Fn(usize) -> *const T> Body<T> for SumOf<A, T> {
     #[inline(always)]
     unsafe fn at<V: Vector<T>>(&self, at: usize) {
         let Terms { terms, a, .. } = &self.0;
-        let term = |n: usize| unsafe { V::load(a(n).add(at)) };
-        let sum = if *terms < LONG {
-            (1..*terms).fold(term(0), |sum, n| sum.add(term(n)))
-        } else {
-            let mut parts: [V; PARTS] = std::array::from_fn(term);
-            for first in (PARTS..*terms).step_by(PARTS) {
-                for (part, n) in parts.iter_mut().zip(first..*terms) {
-                    *part = part.add(term(n));
-                }
+        unsafe {
+            let mut sum = V::load(a(0).add(at));
+            for n in 1..*terms {
+                sum = sum.add(V::load(a(n).add(at)));
             }
-            total(parts)
-        };
-        unsafe { sum.store(self.1.add(at)) }
+            sum.store(self.1.add(at));
+        }
+    }
+}
+
+/// A long sum is made of so many, each of every so-manieth term: no addition waits for the one before, and a register of any width holds
+/// some of them, so that all widths add in the same order.
+const PARTS: usize = 16;
+/// From so many terms on a sum is long.
+const LONG: usize = 2 * PARTS;
+
+/// A long Σ a, of terms that lie so far apart.
+#[inline(always)]
+unsafe fn long_sum<T: Real, V: Vector<T>>(from: *const T, (terms, apart): (usize, usize), to: *mut T) {
+    unsafe {
+        let term = |n: usize| V::load(from.add(n * apart));
+        let mut parts: [V; PARTS] = std::array::from_fn(term);
+        for first in (PARTS..terms).step_by(PARTS) {
+            for (part, n) in parts.iter_mut().zip(first..terms) {
+                *part = part.add(term(n));
+            }
+        }
+        total(parts).store(to);
     }
 }
 
@@ -455,12 +464,9 @@ fn total<T, V: Vector<T>>(mut parts: [V; PARTS]) -> V {
     parts[0]
 }
 
-/// The same sum as of [`SumOf`], of numbers that lie side by side.
+/// The same sum as [`long_sum`], of numbers that lie side by side.
 #[inline(always)]
 unsafe fn sum_of_row<S: Simd, T: Real>(from: *const T, terms: usize, to: *mut T) {
-    if terms < LONG {
-        return unsafe { SumOf(Terms { terms, a: |n: usize| from.wrapping_add(n), b: () }, to).at::<S::One<T>>(0) };
-    }
     let register = len_of::<S, T>();
     let used = PARTS / register;
     let mut sums = [S::Vector::<T>::splat(T::zero()); PARTS];
@@ -510,21 +516,34 @@ impl<T: Real> KernelBody<T> for Sum {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
-        let [outer, inner, ..] = i.shape;
-        let terms = outer * inner;
-        for row in 0..i.rows {
+        let ([outer, inner, ..], rows, len) = (i.shape, i.rows, i.len);
+        let (terms, register) = (outer * inner, len_of::<S, T>());
+        // Terms that are all as far apart.
+        let apart = match (outer == 1 || rows == 1, inner == 1) {
+            (true, _) => Some(len),
+            (_, true) => Some(rows * len),
+            _ => None,
+        };
+        for row in 0..rows {
             unsafe {
-                let to = to.add(row * i.len);
-                if outer == 1 || i.rows == 1 {
-                    let from = from.add(row * inner * i.len);
-                    match i.len {
-                        1 => sum_of_row::<S, T>(from, terms, to),
-                        len => strips::<S, T>(len, SumOf(Terms { terms, a: |n: usize| from.add(n * len), b: () }, to)),
+                let to = to.add(row * len);
+                match apart.filter(|_| terms >= LONG) {
+                    Some(1) => sum_of_row::<S, T>(from.add(row * inner), terms, to),
+                    Some(apart) => {
+                        let from = from.add(row * inner * len);
+                        let whole = len / register * register;
+                        for at in (0..whole).step_by(register) {
+                            long_sum::<T, S::Vector<T>>(from.add(at), (terms, apart), to.add(at));
+                        }
+                        for at in whole..len {
+                            long_sum::<T, S::One<T>>(from.add(at), (terms, apart), to.add(at));
+                        }
                     }
-                    continue;
+                    None => {
+                        let a = |n: usize| from.add(((n / inner * rows + row) * inner + n % inner) * len);
+                        strips::<S, T>(len, SumOf(Terms { terms, a, b: () }, to));
+                    }
                 }
-                let a = |n: usize| from.add(((n / inner * i.rows + row) * inner + n % inner) * i.len);
-                strips::<S, T>(i.len, SumOf(Terms { terms, a, b: () }, to));
             }
         }
     }
