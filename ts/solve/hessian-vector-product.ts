@@ -6,7 +6,7 @@ import { frozen } from "../checks/frozen.js";
 import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, release, watched } from "../engine/call.js";
-import type { Field, FieldNames, NamesOfField, WasmField } from "../fields/field.js";
+import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
@@ -139,7 +139,7 @@ export function hessianVectorProduct<D extends Dtype>(
     settings: solver,
   } = prepareAlong(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
-  const count = field.parameters.length;
+  const count = wasmField(field).parameterCount;
   const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
   const recorded = watched(engine, solver.progress, record, (result) => release(engine, result));
   let pulled: Pulled | undefined;

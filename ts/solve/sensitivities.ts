@@ -67,7 +67,7 @@ export function jvpOfColumns<D extends Dtype>(
   const batch = batchOf("y0", arrayOf("y0", y0, dtype), stateSize);
   const widths = own.argumentWidths;
   const directions = columns.parameters.length + columns.y0.length + columns.arguments.length;
-  const count = field.parameters.length;
+  const count = own.parameterCount;
   const [parameters, starts] = [zeros(dtype, directions * count), zeros(dtype, directions * batch * stateSize)];
   const args = Object.fromEntries(
     Object.entries(widths).map(([name, width]) => [name, zeros(dtype, directions * batch * width)]),
@@ -155,7 +155,7 @@ export function sensitivities<D extends Dtype>(
   const widths = Object.entries(wasmField(field).argumentWidths);
   const indices = (count: number) => Array.from({ length: count }, (_, index) => index);
   const columns = {
-    parameters: wanted.includes("parameters") ? indices(field.parameters.length) : [],
+    parameters: wanted.includes("parameters") ? indices(wasmField(field).parameterCount) : [],
     y0: wanted.includes("y0") ? indices(stateSize) : [],
     arguments: wanted.includes("arguments")
       ? widths.flatMap(([name, width]) => indices(width).map((index) => [name, index] as const))

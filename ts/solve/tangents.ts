@@ -90,7 +90,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
   };
   const along = {
     y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
-    parameters: list("parameters", field.parameters.length, String(field.parameters.length)),
+    parameters: list("parameters", own.parameterCount, String(own.parameterCount)),
     arguments:
       read.arguments === undefined
         ? undefined
