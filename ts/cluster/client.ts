@@ -4,6 +4,7 @@ import type * as Kv from "@nats-io/kv";
 import type * as Core from "@nats-io/nats-core";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { anything, fallback, isObject, number, object, rule } from "../checks/rules.js";
+import { readAddresses } from "./addresses.js";
 import { isToken } from "./messages.js";
 import { type Names, namesOf } from "./names.js";
 
@@ -22,7 +23,8 @@ export interface NatsModules {
 /** How to reach the NATS servers. */
 export interface ServerOptions {
   /**
-   * The addresses of the NATS servers, such as `nats://localhost:4222`; in a browser `wss://…`. Default: this machine, port 4222.
+   * The addresses of the NATS servers, all of one kind: `nats://localhost:4222`; `tls://…`, where nothing is sent without encryption;
+   * `ws://…` or `wss://…` for WebSocket, as in browsers. `nats://user:password@…` has the user too. Default: this machine, port 4222.
    */
   servers?: string | readonly string[] | undefined;
   /**
@@ -85,14 +87,19 @@ export const stallRule = (unless: number) =>
     unless,
   );
 
+/** What helps where the client says such things of whom it cannot reach. */
+const UNREACHABLE: readonly (readonly [what: RegExp, hint: string])[] = [
+  [/authori[sz]ation|authentication/i, "check the user, password, token or credentials"],
+  [/certificate|altnames/i, "check the server's certificate, and the CA certificates that you trust"],
+  [/'tls'/, "the server there offers no TLS"],
+];
+
 /** What the client says of whom it cannot reach. */
 const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
     `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; ${
-      says(cause, /authori[sz]ation|authentication/i)
-        ? "check the user, password, token or credentials"
-        : "is a nats-server running there, with JetStream?"
+      UNREACHABLE.find(([what]) => says(cause, what))?.[1] ?? "is a nats-server running there, with JetStream?"
     }`,
     { argument: "servers", given: servers.join(", ") },
     { cause },
@@ -100,18 +107,21 @@ const unreachable = (servers: readonly string[], cause: unknown) =>
 
 /** Connects; by WebSocket where the address says so. */
 export async function connectClient(options: ServerOptions & { name: string }): Promise<Client> {
-  const { servers: given, prefix = "symplectic", client, nats, name } = options;
-  const servers = [given ?? "nats://127.0.0.1:4222"].flat();
-  const web = servers.filter((server) => /^wss?:/.test(server));
-  if (web.length > 0 && web.length < servers.length) {
-    throw refused("OPTION", "servers", "either only ws: and wss: addresses, or none", servers.join(", "));
+  const { servers: given, prefix = "symplectic", nats, name } = options;
+  const client = (options.client ?? {}) as Core.ConnectionOptions & Core.WsConnectionOptions;
+  const { servers, scheme, login } = readAddresses([given ?? "nats://127.0.0.1:4222"].flat());
+  const isWeb = scheme === "ws" || scheme === "wss";
+  // The client would wait for one without end.
+  if (isWeb && typeof WebSocket === "undefined" && !client.wsFactory) {
+    const message = `servers: this runtime has no WebSocket, which ${scheme}: needs; use nats: or tls: addresses, or Node 22`;
+    throw new SymplecticAdjointError("UNSUPPORTED", message, { argument: "servers", given: servers.join(", ") });
   }
-  const modules = nats ?? (await peers(web.length > 0));
+  const modules = nats ?? (await peers(isWeb));
   const core = modules.core as typeof Core;
   const jetstream = modules.jetstream as typeof JetStream;
   const kv = modules.kv as typeof Kv;
   const transport = modules.transport as { connect: typeof core.wsconnect } | undefined;
-  const opened = web.length > 0 ? core.wsconnect : transport?.connect;
+  const opened = isWeb ? core.wsconnect : transport?.connect;
   if (!opened) {
     throw refused(
       "OPTION",
@@ -124,7 +134,9 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   try {
     // It may take its server a while to be there again.
     const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500 };
-    connection = await opened({ ...lasting, name, ...client, servers });
+    // The client takes tls: for nats:, and encrypts where the server asks for it, unless it has options for TLS.
+    const tls = scheme === "tls" && !client.tls ? { tls: {} } : {};
+    connection = await opened({ ...lasting, name, ...login, ...client, ...tls, servers: [...servers] });
   } catch (cause) {
     throw unreachable(servers, cause);
   }
