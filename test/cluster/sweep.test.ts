@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectClient } from "../../ts/cluster/client.js";
 import { encode } from "../../ts/cluster/codec.js";
+import { serveTrials } from "../../ts/cluster/serve-trials.js";
 import { type SweepEvent, type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
-import { encodeReport, readJob } from "../../ts/cluster/trials.js";
+import { encodeReport, readJob, readReport } from "../../ts/cluster/trials.js";
 import { uniforms } from "../../ts/trace/random.js";
 import { buildWorker, cleanups, freshPrefix, scriptOf, worker } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
@@ -365,6 +366,107 @@ test("nonsense among the trials and the results counts for nothing", async () =>
   while ((await manager.streams.info(names.trialStream)).state.messages > 0) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+});
+
+test("a result that cannot be read, or was deleted, holds up nothing: its trial is run", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names } = await intruder(prefix);
+  const options = { name: "spoilt", trials: 4 };
+  const { done, events } = begin(prefix, options);
+  while (!events.some(({ kind }) => kind === "queue")) await new Promise((resolve) => setTimeout(resolve, 20));
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.spoilt"))?.string() ?? "{}");
+  await store.put(`results.${id}.2_0`, new Uint8Array([1, 2, 3]));
+  await start(prefix);
+  const { trials } = await done;
+  expect(trials.map(({ status }) => status)).toEqual(Array(4).fill("done"));
+  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThan(0);
+  // Without a coordinator too, and by the next one; deleted in one way or another.
+  await store.delete(`results.${id}.0_0`);
+  await store.purge(`results.${id}.1_0`);
+  await store.put(`results.${id}.3_0`, new Uint8Array([1, 2, 3]));
+  const again = begin(prefix, { ...options, existing: "resume" });
+  expect((await again.done).trials.map(({ status, value }) => [status, value])).toEqual(
+    trials.map(({ value }) => ["done", value]),
+  );
+  expect(again.events.filter(({ kind }) => kind === "trial").length).toBe(3);
+});
+
+test("a worker writes over a result that cannot be read, where nobody else takes it away", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names } = await intruder(prefix);
+  const stop = new AbortController();
+  const options = { name: "alone", trials: 3 };
+  const { done, events } = begin(prefix, { ...options, signal: stop.signal });
+  while (!events.some((event) => event.kind === "queue" && event.open === 3)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.alone"))?.string() ?? "{}");
+  // As a coordinator that is killed, it leaves its trials where they are.
+  const trials = [];
+  const consumer = await streams.consumers.get(names.trialStream, names.trialConsumer("parabola"));
+  for (let i = 0; i < 3; i++) trials.push((await consumer.next({ expires: 5000 }))?.data as Uint8Array);
+  stop.abort();
+  await expect(done).rejects.toThrow();
+  await store.put(`results.${id}.1_0`, new Uint8Array([1, 2, 3]));
+  for (const [index, trial] of trials.entries())
+    await streams.publish(names.trialsFor("parabola", id, `${index}_0`), trial);
+  await start(prefix);
+  while (!readReport((await store.get(`results.${id}.1_0`))?.value ?? new Uint8Array())) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+test("a worker with several tasks does not wait for empty queues while others have trials", async () => {
+  const prefix = freshPrefix();
+  // Both queues are there.
+  const workers = await start(prefix);
+  await begin(prefix, { trials: 1 }).done;
+  workers.kill("SIGKILL");
+  const { done, events } = begin(prefix, { run: "other", trials: 20 });
+  while (!events.some((event) => event.kind === "queue" && event.open === 20)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const client = await intruder(prefix);
+  const { streams, names } = client;
+  const waits: string[] = [];
+  const consumers = {
+    async get(stream: string, name: string) {
+      const consumer = await streams.consumers.get(stream, name);
+      return {
+        info: () => consumer.info(),
+        next(options: { expires: number }) {
+          waits.push(name);
+          return consumer.next(options);
+        },
+      };
+    },
+  };
+  let ended = 0;
+  const run = () => {
+    // Of the last, the worker does not yet know that it is the last.
+    if (++ended === 20) expect(waits).toEqual(Array(20).fill(names.trialConsumer("other")));
+    return 1;
+  };
+  const served = serveTrials(
+    { ...client, streams: Object.create(streams, { consumers: { value: consumers } }) } as never,
+    {
+      ...{
+        name: "w",
+        tasks: new Map([
+          ["parabola", run],
+          ["other", run],
+        ]),
+        parallel: 1,
+        most: 2 ** 20,
+      },
+      onEvent: () => {},
+    },
+  );
+  const { trials } = await done;
+  await served.close();
+  expect(trials.map(({ status, message }) => message ?? status)).toEqual(Array(20).fill("done"));
 });
 
 test("with the permissions of the guide a worker can do trials, and nothing else", async () => {

@@ -17,7 +17,7 @@ import {
   type Shared,
   type TrialFunction,
 } from "./trials.js";
-import { delay } from "./wait.js";
+import { Pauses } from "./wait.js";
 
 /** What waits, and who. */
 interface QueueState {
@@ -47,8 +47,8 @@ export interface TrialQueue {
   stateOf(report: Report): Promise<Uint8Array | undefined>;
   /** No one needs that any more. */
   dropState(report: Report): void;
-  /** Ends; with `empty`, trials that nobody has begun are taken out. */
-  close(empty: boolean): Promise<void>;
+  /** Ends; and takes trials out that nobody has begun, if it is to. */
+  close(withTrials: boolean): Promise<void>;
 }
 
 /** What is the same for all trials. */
@@ -85,12 +85,28 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   const common = { id, shared, name: head.name, task: head.task, attempts: head.attempts, timeout: head.timeout };
   /** What has been put and not been reported. */
   const open = new Map<string, OwnJob>();
-  const seen = new Set<string>();
+  /** Keys whose results were heard of, and keys that have none: it was deleted, or cannot be read. */
+  const [seen, empty] = [new Set<string>(), new Set<string>()];
+  const pauses = new Pauses();
   let ended = false;
   let stop: () => void = () => {};
   /** Tells that results have come. */
   let heard: () => void = () => {};
   let dropping: Promise<unknown> = Promise.resolve();
+  /** What there is already is known before anything is put in. */
+  const ready = hearAll();
+
+  async function hearAll(): Promise<void> {
+    for (;;) {
+      const present = await persist(resultCount);
+      const all = new Promise<void>((resolve) => {
+        heard = () => void (seen.size + empty.size >= present && resolve());
+        heard();
+      });
+      // Somebody else may have taken some away meanwhile.
+      if (await Promise.race([all.then(() => true), pauses.pause(MOST_LOOK_MS)])) return;
+    }
+  }
 
   async function publish(job: OwnJob): Promise<void> {
     const bytes = encodeJob({ ...job, ...common });
@@ -115,7 +131,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         if (isFinal(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
           throw connectionError(error);
         }
-        await delay(wait);
+        await pauses.pause(wait);
         await ensure(client, head).catch(() => {});
       }
     }
@@ -128,22 +144,40 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         const entries = await store.watch({ key: `results.${id}.*` });
         stop = () => entries.stop();
         if (ended) stop();
-        for await (const { key, operation, value } of entries) {
+        for await (const { key, operation, value, revision } of entries) {
           if (ended) return;
           // A watch that was begun again begins at the beginning.
-          if (operation !== "PUT" || seen.has(key)) continue;
-          seen.add(key);
-          const report = readReport(value);
-          const named = report && key === `results.${id}.${jobKey(report)}` ? report : undefined;
-          if (named) open.delete(jobKey(named));
-          listener.report(named);
+          if (seen.has(key)) continue;
+          const report = operation === "PUT" ? readReport(value) : undefined;
+          if (report && key === `results.${id}.${jobKey(report)}`) {
+            empty.delete(key);
+            seen.add(key);
+            open.delete(jobKey(report));
+            listener.report(report);
+          } else {
+            empty.add(key);
+            if (operation === "PUT") refuse(key, revision);
+          }
           heard();
         }
       } catch (error) {
         if (ended) return;
         if (isForbidden(error)) return listener.fail(connectionError(error));
       }
-      await delay(500);
+      await pauses.pause(500);
+    }
+  }
+
+  /** Takes a result away that cannot be read, but none that has come since: then the trial is put in again. */
+  async function refuse(key: string, revision: number): Promise<void> {
+    listener.report(undefined);
+    const filter = names.sweepKey(key);
+    try {
+      await ready;
+      await persist(() => manager.streams.purge(names.sweepBucketStream, { filter, seq: revision + 1 }));
+      empty.delete(key);
+    } catch {
+      // A worker writes over it, if it may.
     }
   }
 
@@ -153,7 +187,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     let took = 0;
     while (!ended) {
       // A look at very many takes its time.
-      await delay(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
+      await pauses.pause(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
       if (ended) return;
       const start = performance.now();
       try {
@@ -172,7 +206,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         await keepPlace();
         const count = await resultCount();
         // The watch has missed something.
-        if (Math.min(count, results) > seen.size) stop();
+        if (Math.min(count, results) > seen.size + empty.size) stop();
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
       } catch (error) {
@@ -208,12 +242,8 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       listener.fail(new SymplecticAdjointError("CONNECTION", `the connection to the server has ended${reason}`));
   });
   watch();
-  // What there is already is known before anything is put in.
-  const present = await persist(resultCount);
-  await new Promise<void>((resolve) => {
-    heard = () => void (seen.size >= present && resolve());
-    heard();
-  });
+  await ready;
+  client.connection.publish(names.hello);
   look();
   const stateKey = ({ trial, rung, state }: Report) => `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
   return {
@@ -236,11 +266,12 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       // One after the other: there may be thousands.
       if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(report))).catch(() => {});
     },
-    async close(empty) {
+    async close(withTrials) {
       ended = true;
       stop();
+      pauses.end();
       await dropping;
-      if (!empty) return;
+      if (!withTrials) return;
       await manager.streams
         .purge(names.trialStream, { filter: names.trialsFor(head.task, id, "*") })
         .catch((error) => Promise.reject(connectionError(error)));
@@ -275,6 +306,8 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
     // Workers count, and end what has been tried too often.
     max_deliver: -1,
     max_ack_pending: 100_000,
+    // As long as what it hands out may be there.
+    inactive_threshold: nanos(LIFETIME_MS),
   });
   return new kv.Kvm(streams).create(names.sweepBucket, {
     storage: StorageType.File,

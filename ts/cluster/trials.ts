@@ -159,6 +159,12 @@ export function readReport(bytes: Uint8Array): Report | undefined {
   return { trial, rung, value, message: failed ? message : undefined, ms, worker, info, state };
 }
 
+/** The report of that rung of that trial; undefined where the bytes are none, or that of another. */
+export function reportOf({ trial, rung }: { trial: number; rung: number }, bytes: Uint8Array): Report | undefined {
+  const report = readReport(bytes);
+  return report?.trial === trial && report.rung === rung ? report : undefined;
+}
+
 /** What all trials of a sweep share. */
 export interface Shared {
   readonly settings: Json;
