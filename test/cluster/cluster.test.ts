@@ -105,6 +105,26 @@ test("a network: the bits of this process, with one worker and with three, and s
   expect(runs.slice(0, 3).map(bits)).toEqual(runs.slice(3).map(bits));
 });
 
+test("the first solve is cut by a speed that is measured, however many workers are known by then", async () => {
+  const { prefix } = await clusterOf(2);
+  const cluster = await connect({ servers: server.url, prefix });
+  cleanups.push(() => cluster.close());
+  const field = mlp({ widths: [2, 8, 2], seed: 1 });
+  const batch = 40_000;
+  const y0 = numbers("float32", 2 * batch, 5);
+  const fractions: number[] = [];
+  const options = { progress: (fraction: number) => void fractions.push(fraction) };
+  const there = await cluster.valueAndGrad(field, y0, [0, 1], square, options);
+  // A leaf first, and then up to eight times as many as there were.
+  const first = fractions[0] as number;
+  expect(first).toBeLessThan(1 / 100);
+  expect(fractions[1]).toBeLessThanOrEqual(8 * first);
+  expect(fractions.at(-1)).toBe(1);
+  const own = valueAndGrad(field, y0, [0, 1], square, independent);
+  expect(bits(there.gradient)).toEqual(bits(own.gradient));
+  expect(bits(there.solution)).toEqual(bits(own.solution));
+});
+
 test("times of their own, jumps, events, arguments, noise of a flow: as here", async () => {
   const { cluster } = await clusterOf(2);
   const batch = 600;
