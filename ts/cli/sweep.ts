@@ -293,6 +293,8 @@ function progressOf(visible: boolean, isRemote: boolean) {
   let status: SweepStatus | undefined;
   // Trials that waited or ran at the last look, those that have ended since left out; and of them those that ran.
   let [open, running] = [0, 0];
+  // Workers, and trials that were given back.
+  let around = "";
   let [last, warned, due, shown] = [-1, false, false, false];
   const clear = () => {
     if (shown) process.stderr.write("\r\u001b[K");
@@ -304,7 +306,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
   };
   const show = () => {
     if (!status) return;
-    const line = readable(lineOf(status, Math.min(running, open)));
+    const line = readable(lineOf(status, Math.min(running, open), around));
     if (isTTY) {
       process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
       shown = true;
@@ -315,9 +317,12 @@ function progressOf(visible: boolean, isRemote: boolean) {
     tell(event: SweepEvent): void {
       if (event.kind === "queue") {
         ({ open, running } = event);
+        if (isRemote)
+          around = `, ${counted(event.workers, "worker")}${event.retried > 0 ? `, ${event.retried} again` : ""}`;
         if (isRemote && !warned && open > 0 && running === 0 && !event.idle) {
           warned = true;
-          tellLine("no worker takes trials yet; start some with: symplectic-adjoint worker --servers …");
+          const why = event.absence ?? "start some with: symplectic-adjoint worker --servers …";
+          tellLine(`no worker takes trials yet; ${why}`);
         }
       } else if (event.kind === "rung") {
         // The rung before has ended.
@@ -345,11 +350,11 @@ function progressOf(visible: boolean, isRemote: boolean) {
   };
 }
 
-function lineOf({ ended, total, failed, best }: SweepStatus, running: number): string {
+function lineOf({ ended, total, failed, best }: SweepStatus, running: number, around: string): string {
   const values = Object.entries(best?.parameters ?? {}).map(
     ([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`,
   );
   const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
   const lost = failed > 0 ? `, ${failed} failed` : "";
-  return `  ${ended} of ${total}${lost}${running === 0 ? "" : `, ${running} running`}${found}`;
+  return `  ${ended} of ${total}${lost}${running === 0 ? "" : `, ${running} running`}${around}${found}`;
 }

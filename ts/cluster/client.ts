@@ -215,6 +215,9 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
 const says = (error: unknown, what: RegExp) =>
   isObject(error) && what.test(String((error as { message?: unknown }).message));
 
+/** The number of an error of JetStream. */
+export const codeOf = (error: unknown): number | undefined => (error as { code?: number }).code;
+
 /** Whether an error of the client says that the server does not allow something. */
 export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
 

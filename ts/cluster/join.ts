@@ -95,8 +95,10 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
     // Replies come to subjects of their own, which permissions can tell from those of coordinators.
     const own = { inboxPrefix: `_INBOX_${server.prefix}`, ...server.client };
     const client = await connectClient({ ...server, client: own, name: "symplectic-adjoint worker" });
+    const known = new Map(Object.entries(tasks ?? {}));
     const served = await serve(client, {
       fingerprint,
+      trials: [...known.keys()],
       engine: kind === "native" ? `native, ${registerBits} bits` : (simd as string),
       version: VERSION,
       threads,
@@ -105,7 +107,6 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
       ...(onEvent && { onEvent }),
     });
     const most = Math.max(2 ** 28, memoryBudget / 4);
-    const known = new Map(Object.entries(tasks ?? {}));
     const trying =
       known.size > 0
         ? serveTrials(client, {

@@ -9,6 +9,7 @@ import {
   encodeAnnouncement,
   encodeAnswer,
   encodeFailure,
+  PROTOCOL,
   type Receipt,
   readTask,
   type TaskMessage,
@@ -29,6 +30,8 @@ interface ServeOptions {
   readonly threads: number;
   /** The most bytes of values that are kept. */
   readonly valueBytes: number;
+  /** The tasks of sweeps that it does as well. */
+  readonly trials?: readonly string[];
   readonly compute: Compute;
   onEvent?(event: WorkerEvent): void;
 }
@@ -74,7 +77,7 @@ function gate(places: number) {
 
 export async function serve(client: Client, options: ServeOptions): Promise<Served> {
   const { connection, core, names, connected } = client;
-  const { fingerprint, engine, version, threads, compute, onEvent = () => {} } = options;
+  const { fingerprint, engine, version, threads, compute, trials = [], onEvent = () => {} } = options;
   const name = core.nuid.next();
   const values = new ValueCache(client, options.valueBytes);
   const through = gate(threads);
@@ -92,6 +95,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     if (connection.isClosed()) return;
     const said = {
       worker: name,
+      protocol: PROTOCOL,
       fingerprint,
       engine,
       version,
@@ -99,6 +103,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       tasks: [...tasks.keys()].slice(0, 1000),
       done,
       leaving,
+      trials,
     };
     connection.publish(names.announcement(name), encodeAnnouncement(said));
   };

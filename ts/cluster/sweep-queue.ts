@@ -1,22 +1,12 @@
-// Where a sweep lies: on NATS servers, where it outlives whoever began it, or in this process. Both do the same for who asks for trials.
+// The queue of a sweep on NATS servers, where it outlives whoever began it. That of a sweep in this process is local-queue.ts.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, connectionError, isFinal, isForbidden } from "./client.js";
-import { runTrial } from "./run-trial.js";
-import type { Dimension } from "./space.js";
+import { type Client, codeOf, connectionError, isFinal, isForbidden } from "./client.js";
+import { encodePlace, type Place, placeOf, readPlace } from "./definitions.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
-import {
-  encodeJob,
-  encodeShared,
-  type Job,
-  jobKey,
-  type Pieces,
-  type Report,
-  readReport,
-  type Shared,
-  type TrialFunction,
-} from "./trials.js";
+import { TrialWorkers } from "./trial-workers.js";
+import { encodeJob, encodeShared, type Job, jobKey, type Report, readReport, type Shared, stateKey } from "./trials.js";
 import { Pauses } from "./wait.js";
 
 /** What waits, and who. */
@@ -27,6 +17,11 @@ interface QueueState {
   readonly running: number;
   /** Whether anybody waits for more. */
   readonly idle: boolean;
+  /** Trials that run now and were given back, or lost, before. */
+  readonly retried: number;
+  /** Workers that do such trials; and why those that are there cannot, if there are none. */
+  readonly workers: number;
+  readonly absence: string | undefined;
 }
 
 export interface QueueListener {
@@ -64,11 +59,6 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 /** Sweeps are kept for so long. */
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
-interface Place {
-  readonly id: string;
-  readonly shared: Pieces;
-  readonly definition: string;
-}
 
 /** A sweep on NATS servers. */
 export async function openQueue(client: Client, head: SweepHead, listener: QueueListener): Promise<TrialQueue> {
@@ -193,12 +183,13 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       try {
         const subjects_filter = names.trialsFor(head.task, id, "*");
         const { state } = await manager.streams.info(names.trialStream, { subjects_filter });
-        const { num_ack_pending, num_waiting } = await manager.consumers.info(
+        const { num_ack_pending, num_waiting, num_redelivered } = await manager.consumers.info(
           names.trialStream,
           names.trialConsumer(head.task),
         );
         const there = new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) as string));
-        listener.state({ open: there.size, running: num_ack_pending, idle: num_waiting > 0 });
+        const queue = { open: there.size, running: num_ack_pending, idle: num_waiting > 0, retried: num_redelivered };
+        listener.state({ ...queue, ...workers.state });
         const lost = [...open.values()].filter((job) => !there.has(jobKey(job)));
         // Twice in a row: the first time, its result may be on its way.
         const again = lost.filter((job) => missing.has(jobKey(job)));
@@ -217,11 +208,14 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     }
   }
 
-  /** What workers need is put again where a server has lost it; a sweep that another one has replaced ends. */
+  /** What workers need is put again where a server has lost it; a sweep that was removed, or replaced by another one, ends. */
   async function keepPlace(): Promise<void> {
     const key = `definitions.${head.name}`;
     const entry = await store.get(key);
-    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
+    if (entry && entry.operation !== "PUT") {
+      throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was removed`);
+    }
+    const present = entry ? readPlace(entry.value) : undefined;
     if (present && present.id !== id) {
       throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
     }
@@ -243,9 +237,8 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   });
   watch();
   await ready;
-  client.connection.publish(names.hello);
+  const workers = new TrialWorkers(client, head.task);
   look();
-  const stateKey = ({ trial, rung, state }: Report) => `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
   return {
     async put(jobs) {
       for (const job of jobs) open.set(jobKey(job), job);
@@ -258,17 +251,18 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     async stateOf(report) {
       const { state } = report;
       if (!state) return undefined;
-      const place = { key: stateKey(report), chunks: state.chunks, bytes: state.bytes };
+      const place = { key: stateKey(id, report), chunks: state.chunks, bytes: state.bytes };
       const bytes = await persist(() => fetchValue(client, names.sweepBucket, place, 2 ** 31));
       return bytes && new Uint8Array(bytes);
     },
     dropState(report) {
       // One after the other: there may be thousands.
-      if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(report))).catch(() => {});
+      if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(id, report))).catch(() => {});
     },
     async close(withTrials) {
       ended = true;
       stop();
+      workers.end();
       pauses.end();
       await dropping;
       if (!withTrials) return;
@@ -318,158 +312,5 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
   });
 }
 
-/** Where the sweep lies that has this name: a new one, or the one that is there. */
-async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Place> {
-  const key = `definitions.${head.name}`;
-  for (;;) {
-    const entry = await store.get(key);
-    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
-    if (present && head.existing === "error") {
-      throw new SymplecticAdjointError(
-        "OPTION",
-        `name: there is already a sweep named ${head.name} on these servers; existing: "resume" continues it, existing: "replace" starts over`,
-        { argument: "name", expected: "a new name", given: head.name },
-      );
-    }
-    if (present && head.existing === "resume") {
-      const difference = differenceOf(present.definition, head.definition);
-      if (!difference) return present;
-      const { argument, before, now } = difference;
-      throw new SymplecticAdjointError(
-        "OPTION",
-        `${argument}: expected ${before}, which the sweep ${head.name} was started with, given ${now}; another sweep needs another name`,
-        { argument, expected: `${before}, which the sweep was started with`, given: now },
-      );
-    }
-    const id = client.core.nuid.next();
-    const { sweepBucket } = client.names;
-    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
-    const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
-    const written = encodePlace(place);
-    if (written.length > client.most)
-      throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
-    try {
-      if (entry) await store.update(key, written, entry.revision);
-      else await store.create(key, written);
-    } catch (error) {
-      await dropSweepKeys(client, `shared.${id}`);
-      // Another coordinator was faster: its sweep is there now.
-      if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
-      throw error;
-    }
-    if (present) await forget(client, head.task, present.id);
-    return place;
-  }
-}
-
-/** Takes away all of a sweep that another one has replaced. */
-async function forget(client: Client, task: string, id: string): Promise<void> {
-  const { manager, names } = client;
-  await manager.streams.purge(names.trialStream, { filter: names.trialsFor(task, id, "*") });
-  for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
-}
-
-const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
-
-function readPlace(bytes: Uint8Array): Place | undefined {
-  try {
-    const { id, shared, definition } = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof id === "string" && typeof definition === "string" ? { id, shared, definition } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The first option that differs between two definitions, and what it is in each. */
-function differenceOf(before: string, now: string): { argument: string; before: string; now: string } | undefined {
-  const [old, own] = [before, now].map(partsOf) as [Record<string, unknown>, Record<string, unknown>];
-  const differs = (name: string) => JSON.stringify(old[name]) !== JSON.stringify(own[name]);
-  const argument = Object.keys({ ...old, ...own }).find(differs);
-  if (argument === undefined) return undefined;
-  const [first, second] = [worded(old[argument]), worded(own[argument])];
-  if (first !== second) return { argument, before: first, now: second };
-  return { argument, before: JSON.stringify(old[argument]), now: JSON.stringify(own[argument]) };
-}
-
-/** The parts of a definition by the names of the options: of the space, the settings and the files one for each of theirs. */
-function partsOf(definition: string): Record<string, unknown> {
-  const { space, settings, files, ...rest } = JSON.parse(definition) as Record<string, unknown>;
-  const named = (prefix: string, entries: readonly (readonly [string, unknown])[]) =>
-    Object.fromEntries(entries.map(([name, value]) => [`${prefix}.${name}`, value]));
-  const dimensions = space as readonly Dimension[];
-  const isRecord = settings !== null && typeof settings === "object" && !Array.isArray(settings);
-  return {
-    ...rest,
-    ...named(
-      "space",
-      dimensions.map(({ name, ...own }) => [name, own] as const),
-    ),
-    space: dimensions.map(({ name }) => name),
-    ...(isRecord ? named("settings", Object.entries(settings)) : { settings }),
-    ...named("files", Object.entries(files as object)),
-  };
-}
-
-/** What an option is, as a message says it. */
-function worded(value: unknown): string {
-  if (value === undefined || value === null) return "nothing";
-  if (typeof value !== "object") return String(value);
-  if (Array.isArray(value)) return value.join(", ");
-  const { values, min, max, points } = value as Record<string, unknown>;
-  if (Array.isArray(values)) return values.join(",");
-  if (min !== undefined) return [min, max, ...(points === undefined ? [] : [points])].join(":");
-  return JSON.stringify(value).slice(0, 100);
-}
-
-const codeOf = (error: unknown) => (error as { code?: number }).code;
 /** There is a message on that subject; the code is that of whatever a stream does not store. */
 const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).includes("per subject");
-
-/** A sweep in this process: `parallel` trials at a time, by a function. */
-export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
-  const waiting: OwnJob[] = [];
-  const states = new Map<string, Uint8Array>();
-  /** Of the trials that run. */
-  const stops = new Set<AbortController>();
-  let closed = false;
-
-  async function work(job: OwnJob): Promise<void> {
-    const { trial, rung, parameters, budget, seed } = job;
-    const { settings, files: shared } = head.shared;
-    const files = Object.fromEntries(Object.entries(shared).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
-    const state = states.get(jobKey({ trial, rung: rung - 1 }));
-    const stop = new AbortController();
-    stops.add(stop);
-    try {
-      const given = { sweep: head.name, trial, parameters, budget, seed, settings, files, state };
-      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, stop);
-      stops.delete(stop);
-      if (stateBytes) states.set(jobKey(job), new Uint8Array(stateBytes));
-      const pieces = stateBytes && { chunks: 1, bytes: stateBytes.length, attempt: "here" };
-      listener.report({ ...ended, trial, rung, worker: "here", state: pieces });
-    } catch {
-      // The sweep has ended.
-      return;
-    }
-    next();
-  }
-
-  function next(): void {
-    while (!closed && stops.size < parallel && waiting.length > 0) work(waiting.shift() as OwnJob);
-    const running = stops.size;
-    if (!closed) listener.state({ open: waiting.length + running, running, idle: running < parallel });
-  }
-
-  return {
-    async put(jobs) {
-      waiting.push(...jobs);
-      next();
-    },
-    stateOf: async (report) => states.get(jobKey(report)),
-    dropState: (report) => void states.delete(jobKey(report)),
-    async close() {
-      closed = true;
-      for (const stop of stops) stop.abort(new Error("the sweep has ended"));
-    },
-  };
-}

@@ -84,6 +84,10 @@ export interface Report {
 
 export const jobKey = ({ trial, rung }: { trial: number; rung: number }) => `${trial}_${rung}`;
 
+/** Where the state of a run of a trial lies. */
+export const stateKey = (id: string, { trial, rung, state }: Report) =>
+  `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
+
 export const MOST_INFO = 100_000;
 const MOST_MESSAGE = 2000;
 
