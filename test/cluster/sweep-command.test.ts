@@ -99,6 +99,10 @@ test("mistakes end it before anything is trained", async () => {
     [["--width", "4,8", "--grid", "--trials", "3"], /expected no value with a grid, or its 2 trials/],
     [["--width", "4:8:2", "--trials", "3"], /--width: expected --grid/],
     [["--width", "4,8", "--trials", "3", "--resume"], /--resume: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--creds", "x"], /--creds: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--prefix", "a b"], /--prefix: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--servers", ""], /addresses separated by commas/],
+    [["--width", "4,8", "--trials", "3", "--servers", "a,,b"], /addresses separated by commas/],
     [["--width", "4,8", "--trials", "3", "--validation", "0"], /--validation/],
     [["--steps", "10:80", "--trials", "9", "--halving"], /--halving: expected one value of --steps/],
     [["--width", "4,8", "--trials", "3", "--time", "no-such"], /no-such/],
@@ -136,6 +140,11 @@ test("workers are killed and the command is stopped: the same one with --resume 
   first.child.kill("SIGINT");
   const { code, err } = await first.done;
   expect([code, err]).toEqual([130, expect.stringContaining("the same command with --resume continues")]);
+  const nowhere = await run([...remote, "--name", "other", "--resume"]);
+  expect([nowhere.code, nowhere.err]).toEqual([
+    2,
+    "error: --resume: no sweep named other on these servers; there is pendulum\n",
+  ]);
   const again = await run([...remote, "--out", "together.safetensors"]);
   expect([again.code, again.err]).toEqual([2, expect.stringContaining("there is already a sweep named pendulum")]);
   const other = await run([...remote, "--resume", "--seed", "5"]);

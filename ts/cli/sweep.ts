@@ -18,10 +18,11 @@ import { readSource } from "./input.js";
 import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { readable, say } from "./say.js";
-import { type ServerRequest, serverOptions } from "./servers.js";
+import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { csvOfTrials, sweepReport } from "./sweep-report.js";
 import { isRange, type Varied } from "./sweep-space.js";
+import { noSweep, sweepsOn } from "./sweeps.js";
 import { trainTrial } from "./train-trial.js";
 
 export interface SweepRequest {
@@ -95,6 +96,14 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   for (const [name, value] of Object.entries({ width, depth })) if (value !== undefined) space[name] = [value];
   await tryOnce(files, { ...settings }, space);
   const { sweep } = await import("../cluster.js");
+  const name = request.name ?? nameOf(data);
+  if (request.resume) {
+    const names = (await (await sweepsOn(request.servers)).list()).map((sweep) => sweep.name);
+    if (!names.includes(name)) throw new Failure(`--resume: ${noSweep(name, names).message}`, 2);
+  }
+  if (!isRemote && request.progress && process.env.NATS_URL !== undefined) {
+    say("NATS_URL is set, and counts for worker and sweeps; without --servers this sweep runs on this machine alone");
+  }
   const interrupt = new AbortController();
   let caught: Signal | null = null;
   const onSignal = (signal: Signal) => {
@@ -104,7 +113,6 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     interrupt.abort(signal);
   };
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
-  const name = request.name ?? nameOf(data);
   const progress = progressOf(request.progress, isRemote);
   const trials = new Map<number, TrialResult>();
   let status: SweepStatus | undefined;
@@ -179,6 +187,8 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   for (const [option, given] of Object.entries({ resume, replace, name, attempts })) {
     if (!isRemote && given) refuse(`--${option}: expected --servers as well: without it, nothing outlives the command`);
   }
+  const [unused] = serverOptionsIn(request.servers);
+  if (!isRemote && unused !== undefined) refuse(`${unused}: expected --servers as well`);
   if (isRemote && parallel !== undefined)
     refuse("--parallel: cannot be combined with --servers: each worker sets its own number");
   if (sampler !== "grid" && trials === undefined) refuse("--trials: expected the number of trials, or pass --grid");

@@ -1,6 +1,7 @@
 // The definitions of sweeps: which sweep has a name, what it was started with, and where its trials and results lie.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
 import type { Plan } from "./board.js";
 import { type Client, codeOf } from "./client.js";
 import type { Rungs } from "./halving.js";
@@ -39,8 +40,9 @@ export function planOf({ space, sampler, seed, trials, direction, halving }: Def
 export function readDefinition({ definition }: Place): (Definition & { readonly run: string }) | undefined {
   try {
     const { run, space, trials, sampler, seed, direction, halving } = JSON.parse(definition);
-    if (!isToken(run) || !SAMPLERS.includes(sampler) || !(trials >= 1 && trials <= MOST_TRIALS)) return undefined;
-    if (!Array.isArray(space) || !Array.isArray(halving?.budgets)) return undefined;
+    if (!isToken(run) || !SAMPLERS.includes(sampler) || !Number.isInteger(trials)) return undefined;
+    if (trials < 1 || trials > MOST_TRIALS || !Array.isArray(halving?.budgets)) return undefined;
+    if (!Array.isArray(space) || space.some((dimension) => !isObject(dimension))) return undefined;
     // JSON has no undefined.
     const budgets = halving.budgets.map((budget: number | null) => budget ?? undefined);
     return { run, space, trials, sampler, seed, direction, halving: { budgets, factor: halving.factor } };

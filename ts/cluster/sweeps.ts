@@ -64,7 +64,7 @@ const nameRule = required(rule<string>("the name of a sweep", isToken));
  * @throws `OPTION`; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages
  * `@nats-io/…`.
  */
-export function listSweeps(options: ServerOptions = {}): Promise<SweepSummary[]> {
+export async function listSweeps(options: ServerOptions = {}): Promise<SweepSummary[]> {
   return over(readOptions(options, serverRules), async (client, store) => {
     const all = store ? await namedIn(store) : [];
     const waiting = await waitingIn(client);
@@ -95,7 +95,7 @@ export function listSweeps(options: ServerOptions = {}): Promise<SweepSummary[]>
  * @throws `OPTION` if there is no such sweep; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED`
  * without the packages `@nats-io/…`.
  */
-export function readSweep(name: string, options: ServerOptions = {}): Promise<SweepResult> {
+export async function readSweep(name: string, options: ServerOptions = {}): Promise<SweepResult> {
   argument("name", name, nameRule);
   return over(readOptions(options, serverRules), async (client, store) => {
     const { place, definition } = find(name, store ? await namedIn(store) : []);
@@ -115,7 +115,7 @@ export function readSweep(name: string, options: ServerOptions = {}): Promise<Sw
  * @throws `OPTION` if there is no such sweep, or it has trials that wait or run, without `force`; `CONNECTION` if no server is reached, or
  * it does not allow what is needed; `UNSUPPORTED` without the packages `@nats-io/…`.
  */
-export function removeSweep(name: string, options: RemoveSweepOptions = {}): Promise<RemovedSweep> {
+export async function removeSweep(name: string, options: RemoveSweepOptions = {}): Promise<RemovedSweep> {
   argument("name", name, nameRule);
   const { force, ...servers } = readOptions(options, removeRules);
   return over(servers, async (client, store) => {
@@ -142,7 +142,10 @@ async function over<T>(
 ): Promise<T> {
   const client = await connectClient({ ...servers, name: "symplectic-adjoint sweeps" });
   try {
-    const store = await orNone(new client.kv.Kvm(client.streams).open(client.names.sweepBucket));
+    const { manager, kv, streams, names } = client;
+    const isThere = await orNone(manager.streams.info(names.sweepBucketStream));
+    const store =
+      isThere && (await new kv.Kvm(streams).open(names.sweepBucket, { bindOnly: true, allow_direct: true }));
     return await client.connected(body(client, store));
   } catch (error) {
     throw connectionError(error);
