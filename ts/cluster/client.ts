@@ -222,8 +222,11 @@ export const codeOf = (error: unknown): number | undefined => (error as { code?:
 export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
 
 /** Whether it says that the memory or the disk that the server gives to JetStream is full. */
-const isFull = (error: unknown) =>
+export const isFull = (error: unknown): boolean =>
   says(error, /insufficient .*resources|resources? .*exceeded|maximum bytes exceeded/i);
+
+/** Whether it says that there is no JetStream. */
+export const hasNoJetStream = (error: unknown): boolean => says(error, /jetstream.* not enabled/i);
 
 /** Whether it will be the same the next time. */
 export const isFinal = (error: unknown): boolean =>
@@ -243,5 +246,5 @@ export function connectionError(cause: unknown): SymplecticAdjointError {
 function hintOf(cause: unknown): string {
   if (isForbidden(cause)) return "; the server does not allow it: see docs/cluster.md for the permissions";
   if (isFull(cause)) return "; give JetStream more room there: max_mem and max_file of the block jetstream";
-  return says(cause, /jetstream.* not enabled/i) ? "; is JetStream enabled there (nats-server -js)?" : "";
+  return hasNoJetStream(cause) ? "; is JetStream enabled there (nats-server -js)?" : "";
 }

@@ -1,7 +1,15 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { type Client, connectionError, isForbidden, listen, MOST_PARTS, patienceFor } from "./client.js";
+import {
+  type Client,
+  connectionError,
+  hasNoJetStream,
+  isForbidden,
+  listen,
+  MOST_PARTS,
+  patienceFor,
+} from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
@@ -88,6 +96,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const silent = new Set<string>();
   let done = 0;
   let closing = false;
+  /** Whether the server has no JetStream, which is told once. */
+  let isWithout = false;
   /** Of those who wait for a queue. */
   const pauses = new Pauses();
 
@@ -241,6 +251,13 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         while (held.size > MOST_HELD) await Promise.race(held);
       } catch (error) {
         if (isForbidden(error)) throw error;
+        if (hasNoJetStream(error) && !isWithout) {
+          isWithout = true;
+          onEvent({
+            kind: "refused",
+            message: "no JetStream on the server, so there is no work: start nats-server -js",
+          });
+        }
         // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
         consumer = undefined;
         await pauses.pause(1000);
