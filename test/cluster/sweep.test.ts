@@ -470,6 +470,49 @@ test("a worker with several tasks does not wait for empty queues while others ha
   expect(trials.map(({ status, message }) => message ?? status)).toEqual(Array(20).fill("done"));
 });
 
+test("states that coordinators have left behind are dropped, and no others", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names, manager } = await intruder(prefix);
+  await start(prefix);
+  const stop = new AbortController();
+  const options = { name: "left", trials: 9, halving: { least: 1, most: 9 }, settings: { ms: 5 } };
+  const first = begin(prefix, {
+    ...{ ...options, signal: stop.signal },
+    onEvent: (event) => void (event.kind === "trial" && event.status.ended === 11 && stop.abort()),
+  });
+  await expect(first.done).rejects.toThrow();
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.left"))?.string() ?? "{}");
+  for (const job of ["0_0", "5_0"]) await store.put(`states.${id}.${job}.left.0`, new Uint8Array(10));
+  const { best } = await begin(prefix, { ...options, existing: "resume" }).done;
+  expect(best?.info).toMatchObject({ before: [1, 3] });
+  const subjects_filter = names.sweepKey("states.>");
+  const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
+  expect(Object.keys(state.subjects ?? {})).toEqual([expect.stringContaining(`.${best?.trial}_2.`)]);
+});
+
+test("where the server has no room for a result, the sweep ends and says what helps", async () => {
+  const [small] = (await startServers({ storage: "max_mem: 1M, max_file: 1M" })) as [Server];
+  cleanups.push(() => small.remove());
+  const prefix = freshPrefix();
+  const client = await connectClient({ servers: small.url, prefix, name: "w" });
+  const run = () => ({ value: 1, state: new Uint8Array(400_000) });
+  const served = serveTrials(client, {
+    ...{ name: "w", tasks: new Map([["parabola", run]]), parallel: 1, most: 2 ** 20 },
+    onEvent: () => {},
+  });
+  cleanups.push(async () => {
+    await served.close();
+    await client.connection.close();
+  });
+  const { done } = begin(prefix, { servers: small.url, name: "full", trials: 4, halving: { least: 1, most: 3 } });
+  await expect(done).rejects.toMatchObject({
+    ...{ code: "CONNECTION", message: expect.stringMatching(/give JetStream more room there: max_mem and max_file/) },
+  });
+  // Trials are put in again when it goes on.
+  expect((await client.manager.streams.info(client.names.trialStream)).state.messages).toBe(0);
+});
+
 test("with the permissions of the guide a worker can do trials, and nothing else", async () => {
   const own = { user: "worker", pass: "change-me", inboxPrefix: "_INBOX_symplectic" };
   const servers = guarded.url;

@@ -134,6 +134,16 @@ export class Board {
     return best ? [...old, best] : old;
   }
 
+  /** Reports whose states are still needed: by runs that have not ended, by the rung after, and for the result. */
+  get needed(): Report[] {
+    const rung = this.#members.length - 1;
+    const own = this.#left > 0 && rung < this.#plan.rungs.budgets.length - 1 ? rung : -1;
+    const all = (this.#members[rung] ?? []).map((trial) =>
+      this.report(trial, rung) ? this.report(trial, own) : this.report(trial, rung - 1),
+    );
+    return [...all, this.bestReport].filter((report) => report !== undefined);
+  }
+
   bestOf(rung: number): Report | undefined {
     return this.#best[rung];
   }

@@ -46,6 +46,7 @@ export function openLocal(run: TrialFunction, parallel: number, head: SweepHead,
     },
     stateOf: async (report) => states.get(jobKey(report)),
     dropState: (report) => void states.delete(jobKey(report)),
+    dropOtherStates: () => {},
     async close() {
       closed = true;
       for (const stop of stops) stop.abort(new Error("the sweep has ended"));

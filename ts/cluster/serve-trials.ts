@@ -2,7 +2,7 @@
 import type { Consumer, ConsumerInfo, JsMsg } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import { textOf } from "../checks/errors.js";
-import { type Client, isForbidden, listen } from "./client.js";
+import { type Client, isFinal, isForbidden, isFull, listen } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { MOST_ALIVE_MS } from "./serve.js";
@@ -10,6 +10,7 @@ import { fetchValue, putValue } from "./store.js";
 import { nextOf } from "./streams.js";
 import {
   encodeReport,
+  encodeTrouble,
   type Job,
   jobKey,
   readJob,
@@ -136,7 +137,9 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         break;
       } catch (error) {
         const isOver = closing || performance.now() > until || connection.isClosed();
-        if (isOver || isForbidden(error)) throw error;
+        // Its coordinator would wait for a result that cannot come.
+        if (isFull(error)) connection.publish(names.answers(job.id), encodeTrouble(textOf(error)));
+        if (isOver || isFinal(error)) throw error;
         await delay(500);
       }
     }

@@ -1,12 +1,22 @@
 // The queue of a sweep on NATS servers, where it outlives whoever began it. That of a sweep in this process is local-queue.ts.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, codeOf, connectionError, isFinal, isForbidden } from "./client.js";
+import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
 import { encodePlace, type Place, placeOf, readPlace } from "./definitions.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
 import { TrialWorkers } from "./trial-workers.js";
-import { encodeJob, encodeShared, type Job, jobKey, type Report, readReport, type Shared, stateKey } from "./trials.js";
+import {
+  encodeJob,
+  encodeShared,
+  type Job,
+  jobKey,
+  type Report,
+  readReport,
+  readTrouble,
+  type Shared,
+  stateKey,
+} from "./trials.js";
 import { Pauses } from "./wait.js";
 
 /** What waits, and who. */
@@ -42,6 +52,8 @@ export interface TrialQueue {
   stateOf(report: Report): Promise<Uint8Array | undefined>;
   /** No one needs that any more. */
   dropState(report: Report): void;
+  /** No one needs the states of trials that have been reported, but for these: coordinators that are gone have left some. */
+  dropOtherStates(needed: readonly Report[]): void;
   /** Ends; and takes trials out that nobody has begun, if it is to. */
   close(withTrials: boolean): Promise<void>;
 }
@@ -230,10 +242,30 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     return Object.keys(state.subjects ?? {}).length;
   }
 
+  async function dropOthers(needed: ReadonlySet<string>): Promise<void> {
+    const subjects_filter = names.sweepKey(`states.${id}.>`);
+    const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
+    const keys = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").slice(-5, -1).join("."));
+    for (const key of new Set(keys)) {
+      const job = key.split(".")[2];
+      // Somebody may be about to report what has not been.
+      if (!needed.has(key) && seen.has(`results.${id}.${job}`)) await dropSweepKeys(client, key);
+    }
+  }
+
+  const takeOut = () => manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
+
   client.connection.closed().then((error) => {
     const reason = error ? `: ${textOf(error)}` : "";
     if (!ended)
       listener.fail(new SymplecticAdjointError("CONNECTION", `the connection to the server has ended${reason}`));
+  });
+  const trouble = listen(client, names.answers(id), async ({ data }) => {
+    const error = new Error(readTrouble(data));
+    if (ended || !isFull(error)) return;
+    // Put in again with the next coordinator, as if nobody had tried them.
+    await takeOut().catch(() => {});
+    listener.fail(connectionError(error));
   });
   watch();
   await ready;
@@ -259,16 +291,17 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       // One after the other: there may be thousands.
       if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(id, report))).catch(() => {});
     },
+    dropOtherStates(needed) {
+      dropping = dropping.then(() => dropOthers(new Set(needed.map((report) => stateKey(id, report))))).catch(() => {});
+    },
     async close(withTrials) {
       ended = true;
       stop();
       workers.end();
+      trouble.unsubscribe();
       pauses.end();
       await dropping;
-      if (!withTrials) return;
-      await manager.streams
-        .purge(names.trialStream, { filter: names.trialsFor(head.task, id, "*") })
-        .catch((error) => Promise.reject(connectionError(error)));
+      if (withTrials) await takeOut().catch((error) => Promise.reject(connectionError(error)));
     },
   };
 }

@@ -261,7 +261,11 @@ function drive(
       }
       if (board.isOver) {
         const report = board.bestReport;
-        end(false, async () => board.result(name, report && (await queue?.stateOf(report))));
+        end(false, async () => {
+          const state = report && (await queue?.stateOf(report));
+          queue?.dropOtherStates(board.needed);
+          return board.result(name, state);
+        });
       }
     };
     const listener: QueueListener = {
@@ -285,7 +289,10 @@ function drive(
     open(listener).then((opened) => {
       queue = opened;
       if (over) return void opened.close(signal?.aborted ?? false);
-      if (board.status().ended > 0) tell({ kind: "resumed", status: board.status() });
+      if (board.status().ended > 0) {
+        tell({ kind: "resumed", status: board.status() });
+        queue.dropOtherStates(board.needed);
+      }
       advance();
     }, fail);
   });

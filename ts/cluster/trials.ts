@@ -169,6 +169,14 @@ export function reportOf({ trial, rung }: { trial: number; rung: number }, bytes
   return report?.trial === trial && report.rung === rung ? report : undefined;
 }
 
+/** What a worker says where the server has no room for a result. */
+export const encodeTrouble = (message: string): Uint8Array => encode({ message: message.slice(0, MOST_MESSAGE) });
+
+export function readTrouble(bytes: Uint8Array): string | undefined {
+  const { message } = decode(bytes) ?? {};
+  return typeof message === "string" && message.length <= MOST_MESSAGE ? message : undefined;
+}
+
 /** What all trials of a sweep share. */
 export interface Shared {
   readonly settings: Json;
