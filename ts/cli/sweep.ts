@@ -9,6 +9,7 @@ import type {
   SweepOptions,
   SweepResult,
   SweepStatus,
+  TrialFunction,
   TrialResult,
   TrialRung,
 } from "../cluster.js";
@@ -116,6 +117,14 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const progress = progressOf(request.progress, isRemote);
   const trials = new Map<number, TrialResult>();
   let status: SweepStatus | undefined;
+  /** Models of trials in this process, in case it is stopped. */
+  const models = new Map<number, Uint8Array>();
+  let bestBefore: number | undefined;
+  const runHere: TrialFunction = async (trial) => {
+    const outcome = await trainTrial(trial);
+    if (outcome.state) models.set(trial.trial, outcome.state);
+    return outcome;
+  };
   const options: SweepOptions = {
     ...{ space: space as SearchSpace, sampler: request.sampler, seed: request.seed, settings, files },
     ...(request.trials !== undefined && { trials: request.trials }),
@@ -124,7 +133,15 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     ...{ signal: interrupt.signal },
     onEvent(event) {
       if ("status" in event) status = event.status;
-      if (event.kind === "trial") trials.set(event.result.trial, event.result);
+      if (event.kind === "trial") {
+        trials.set(event.result.trial, event.result);
+        const best = event.status.best?.trial;
+        // Of models, the best so far is enough.
+        for (const trial of [event.result.trial, bestBefore]) {
+          if (trial !== undefined && trial !== best) models.delete(trial);
+        }
+        bestBefore = best;
+      }
       progress.tell(event);
     },
     ...(isRemote
@@ -135,14 +152,21 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
         }
-      : { run: trainTrial, parallel: request.parallel ?? availableParallelism() }),
+      : { run: runHere, parallel: request.parallel ?? availableParallelism() }),
   };
   let result: SweepResult;
   try {
     result = await sweep(options);
   } catch (error) {
     if (caught === null) throw explained(error, name);
-    const on = isRemote ? "; its results are kept: the same command with --resume continues" : "";
+    let on = isRemote ? "; its results are kept: the same command with --resume continues" : "";
+    const model = status?.best && models.get(status.best.trial);
+    if (model) {
+      const elsewhere = writeSomewhere(out, model);
+      on = elsewhere
+        ? `; ${elsewhere.reason}; the best model so far is in ${elsewhere.file}`
+        : `; ${out}: the best so far`;
+    }
     if (!isRemote && trials.size > 0) {
       // What there is, before it is lost.
       const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
@@ -273,6 +297,12 @@ function differenceIn(argument: string, before: string, now: string): string {
   const [, kind, part = argument] = /^(space|settings|files)\.(.*)$/.exec(argument) ?? [];
   if (kind === "files" && part === "data") return "with other data";
   if (part === "space") return "with the same parameters in another order";
+  if (part === "halving") {
+    // A sweep without it has one rung, of all steps.
+    const isWithout = (text: string) => text.includes("[null]");
+    if (isWithout(before)) return "without --halving";
+    return isWithout(now) ? "with --halving" : "with another --halving, --least-steps or --steps";
+  }
   if (part === "sampler") return `with the sampler ${before}, not ${now}`;
   if (before === "nothing") return `without --${part}`;
   if (now === "nothing") return `with --${part}`;
@@ -299,7 +329,9 @@ function explained(error: unknown, name: string): unknown {
 /** Tells of a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
 function progressOf(visible: boolean, isRemote: boolean) {
   if (!visible) return { tell: () => {}, stop: () => {} };
-  const { isTTY = false, columns = 80 } = process.stderr;
+  const { isTTY = false } = process.stderr;
+  // A terminal that does not know its size has none.
+  const columns = process.stderr.columns || 80;
   let status: SweepStatus | undefined;
   // Trials that waited or ran at the last look, those that have ended since left out; and of them those that ran.
   let [open, running] = [0, 0];
@@ -366,5 +398,5 @@ function lineOf({ ended, total, failed, best }: SweepStatus, running: number, ar
   );
   const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
   const lost = failed > 0 ? `, ${failed} failed` : "";
-  return `  ${ended} of ${total}${lost}${running === 0 ? "" : `, ${running} running`}${around}${found}`;
+  return `  ${ended} of ${total}${lost}${running === 0 || ended === total ? "" : `, ${running} running`}${around}${found}`;
 }

@@ -7,7 +7,7 @@ import { counted } from "./number.js";
 import { say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
-import { trainTrial } from "./train-trial.js";
+import { clearTrialFolders, trainTrial } from "./train-trial.js";
 
 /** What the command was given. */
 export interface WorkerRequest extends ServerRequest {
@@ -99,6 +99,7 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
     ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
     onEvent: reporter(request.quiet, () => worker?.threads ?? 1),
   };
+  clearTrialFolders();
   const told = new Set<string>();
   while (!worker) {
     try {
