@@ -1,9 +1,8 @@
 // What is known of the trials of a sweep: which have ended and how, which go on, and which is the best.
 import { membersOf, type Rungs, sizesOf } from "./halving.js";
 import type { Parameters } from "./space.js";
-import type { OwnJob } from "./sweep-queue.js";
 import type { SweepResult, SweepStatus, TrialResult } from "./sweep-result.js";
-import { jobKey, type Report } from "./trials.js";
+import { jobKey, type OwnJob, type Report } from "./trials.js";
 
 /** Which trials there are, and which of them go on. */
 export interface Plan {

@@ -8,8 +8,17 @@ import type { Rungs } from "./halving.js";
 import { isToken } from "./messages.js";
 import { type Dimension, MOST_TRIALS, SAMPLERS, type Sampler, samplesOf } from "./space.js";
 import { dropSweepKeys, putValue } from "./store.js";
-import type { SweepHead } from "./sweep-queue.js";
-import { encodeShared, type Pieces } from "./trials.js";
+import { encodeShared, type Job, type Pieces, type Shared } from "./trials.js";
+
+/** What is the same for all trials. */
+export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
+  /** What was asked for, which tells one sweep from another of its name. */
+  readonly definition: string;
+  readonly shared: Shared;
+  readonly existing: "error" | "resume" | "replace";
+  readonly stallMs: number;
+  readonly replicas: number;
+}
 
 /** Where a sweep lies. */
 export interface Place {

@@ -1,7 +1,9 @@
 // A sweep in this process: what the queue on servers does, by a function.
+
+import type { SweepHead } from "./definitions.js";
 import { runTrial } from "./run-trial.js";
-import type { OwnJob, QueueListener, SweepHead, TrialQueue } from "./sweep-queue.js";
-import { jobKey, type TrialFunction } from "./trials.js";
+import type { QueueListener, TrialQueue } from "./sweep-queue.js";
+import { jobKey, type OwnJob, type TrialFunction } from "./trials.js";
 
 /** A sweep in this process: `parallel` trials at a time, by a function. */
 export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {

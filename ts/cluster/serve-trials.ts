@@ -233,7 +233,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       }
       // To ask several at once would have trials delivered that are given back, which counts.
       const next = there[turn++ % there.length];
-      if (next && !found && !closing) await ask(...next, there.length === 1 ? PULL_MS : LEAST_PULL_MS);
+      if (next && !found && !closing) await ask(...next, tasks.size === 1 ? PULL_MS : LEAST_PULL_MS);
       return next !== undefined;
     }
 

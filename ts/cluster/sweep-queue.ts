@@ -2,19 +2,18 @@
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
-import { encodePlace, type Place, placeOf, readPlace } from "./definitions.js";
+import { encodePlace, type Place, placeOf, readPlace, type SweepHead } from "./definitions.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
 import { TrialWorkers } from "./trial-workers.js";
 import {
   encodeJob,
   encodeShared,
-  type Job,
   jobKey,
+  type OwnJob,
   type Report,
   readReport,
   readTrouble,
-  type Shared,
   stateKey,
 } from "./trials.js";
 import { Pauses } from "./wait.js";
@@ -42,9 +41,6 @@ export interface QueueListener {
   fail(error: unknown): void;
 }
 
-/** What a job needs beside what all of a sweep have. */
-export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
-
 export interface TrialQueue {
   /** Puts trials in, those that are there already excepted. */
   put(jobs: readonly OwnJob[]): Promise<void>;
@@ -56,16 +52,6 @@ export interface TrialQueue {
   dropOtherStates(needed: readonly Report[]): void;
   /** Ends; and takes trials out that nobody has begun, if it is to. */
   close(withTrials: boolean): Promise<void>;
-}
-
-/** What is the same for all trials. */
-export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
-  /** What was asked for, which tells one sweep from another of its name. */
-  readonly definition: string;
-  readonly shared: Shared;
-  readonly existing: "error" | "resume" | "replace";
-  readonly stallMs: number;
-  readonly replicas: number;
 }
 
 /** Sweeps are kept for so long. */

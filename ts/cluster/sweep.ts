@@ -17,12 +17,12 @@ import {
 } from "../checks/rules.js";
 import { Board, type Plan } from "./board.js";
 import { connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
-import { type Definition, planOf } from "./definitions.js";
+import { type Definition, planOf, type SweepHead } from "./definitions.js";
 import { type HalvingOptions, readHalving } from "./halving.js";
 import { openLocal } from "./local-queue.js";
 import { isToken } from "./messages.js";
 import { type Dimension, gridSize, MOST_TRIALS, readSpace, SAMPLERS, type Sampler, type SearchSpace } from "./space.js";
-import { openQueue, type QueueListener, type SweepHead, type TrialQueue } from "./sweep-queue.js";
+import { openQueue, type QueueListener, type TrialQueue } from "./sweep-queue.js";
 import type { SweepEvent, SweepResult } from "./sweep-result.js";
 import type { Json, TrialFunction } from "./trials.js";
 

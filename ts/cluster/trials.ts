@@ -68,6 +68,9 @@ export interface Job {
   readonly timeout: number | undefined;
 }
 
+/** What a job needs beside what all of a sweep have. */
+export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
+
 /** What has become of a job. */
 export interface Report {
   readonly trial: number;
