@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectClient } from "../../ts/cluster/client.js";
 import { encode } from "../../ts/cluster/codec.js";
+import { encodeAnnouncement, PROTOCOL } from "../../ts/cluster/messages.js";
 import { serveTrials } from "../../ts/cluster/serve-trials.js";
 import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
 import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
 import { encodeReport, readJob, readReport } from "../../ts/cluster/trials.js";
 import { uniforms } from "../../ts/trace/random.js";
-import { buildWorker, cleanups, freshPrefix, scriptOf, worker } from "./processes.js";
+import { buildWorker, cleanups, freshPrefix, scriptOf, until, worker } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
 
 const LONG = process.env.LONG === "1";
@@ -468,6 +469,33 @@ test("a worker with several tasks does not wait for empty queues while others ha
   const { trials } = await done;
   await served.close();
   expect(trials.map(({ status, message }) => message ?? status)).toEqual(Array(20).fill("done"));
+});
+
+test("a sweep tells how many workers do its trials, and why those that are there do not", async () => {
+  const prefix = freshPrefix();
+  const { connection, names } = await intruder(prefix);
+  const { events } = begin(prefix, { trials: 2 });
+  const own = { fingerprint: "f", engine: "x", version: "9.8.7", threads: 1, tasks: [], done: 0, leaving: false };
+  const heard = async (protocol: number, trials: string[], holds: (event: SweepEvent) => boolean) => {
+    const bytes = encodeAnnouncement({ ...own, worker: "ghost", protocol, trials });
+    const before = events.length;
+    await until("it is told", () => {
+      connection.publish(names.announcement("ghost"), bytes);
+      return events.slice(before).some(holds);
+    });
+  };
+  const says = (what: RegExp) => (event: SweepEvent) =>
+    event.kind === "queue" && event.workers === 0 && what.test(event.absence ?? "");
+  await heard(
+    PROTOCOL + 1,
+    ["parabola"],
+    says(/^this version speaks protocol \d+, and symplectic-adjoint 9\.8\.7 speaks/),
+  );
+  await heard(PROTOCOL, ["train", "other"], says(/^those that are there do train, other, not parabola$/));
+  await heard(PROTOCOL, [], says(/^those that are there do no trials, not parabola$/));
+  const counts = (event: SweepEvent) =>
+    event.kind === "queue" && event.workers === 1 && event.absence === undefined && event.retried === 0;
+  await heard(PROTOCOL, ["train", "parabola"], counts);
 });
 
 test("states that coordinators have left behind are dropped, and no others", async () => {

@@ -285,7 +285,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       announce();
     }),
   );
-  await connection.flush();
+  await connection.flush().catch((error) => Promise.reject(connectionError(error)));
   announce();
   const timer = setInterval(announce, ANNOUNCE_MS);
   watch(client, onEvent);

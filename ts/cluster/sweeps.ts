@@ -70,17 +70,21 @@ export async function listSweeps(options: ServerOptions = {}): Promise<SweepSumm
     const waiting = await waitingIn(client);
     const results = new Map<string, { report: Report; created: Date }[]>();
     for (const { id, ...result } of store ? await resultsIn(store, "*") : []) {
-      results.set(id, [...(results.get(id) ?? []), result]);
+      const own = results.get(id);
+      if (own) own.push(result);
+      else results.set(id, [result]);
     }
     return all.map(({ name, place, definition, entry }) => {
       const { run, trials, halving } = definition;
       const own = results.get(place.id) ?? [];
+      const done = new Set(own.map(({ report }) => jobKey(report)));
       const times = own.map(({ created }) => created.getTime());
       return Object.freeze({
         ...{ name, task: run, trials, ended: own.length },
         total: sizesOf(halving, trials).reduce((sum, size) => sum + size, 0),
         failed: own.filter(({ report }) => report.message !== undefined).length,
-        ...{ waiting: waiting.get(place.id) ?? 0, begun: entry.created },
+        waiting: (waiting.get(place.id) ?? []).filter((job) => !done.has(job)).length,
+        begun: entry.created,
         last: times.length > 0 ? new Date(times.reduce((a, b) => Math.max(a, b))) : undefined,
       });
     });
@@ -120,12 +124,13 @@ export async function removeSweep(name: string, options: RemoveSweepOptions = {}
   const { force, ...servers } = readOptions(options, removeRules);
   return over(servers, async (client, store) => {
     const { place, entry } = find(name, store ? await namedIn(store) : []);
-    const waiting = (await waitingIn(client)).get(place.id) ?? 0;
+    const { id } = place;
+    const results = await keysBelow(client, `results.${id}.*`);
+    const done = new Set(results.map((key) => key.slice(key.lastIndexOf(".") + 1)));
+    const waiting = ((await waitingIn(client)).get(id) ?? []).filter((job) => !done.has(job)).length;
     if (waiting > 0 && !force) {
       throw refused("OPTION", "force", `true, since ${waiting} trials of ${name} wait or run`, "false");
     }
-    const { id } = place;
-    const results = await keysBelow(client, `results.${id}.*`);
     const states = await keysBelow(client, `states.${id}.>`);
     // The marker that stays tells a coordinator that nothing was lost.
     await (store as KV).delete(entry.key, { previousSeq: entry.revision });
@@ -186,15 +191,17 @@ async function resultsIn(store: KV, sweep: string): Promise<{ id: string; report
   });
 }
 
-/** How many trials of each sweep wait or run, by its id. */
-async function waitingIn({ manager, names }: Client): Promise<Map<string, number>> {
+/** What waits or runs of each sweep, by its id: keys of jobs. A worker that was killed may have left some that have a result. */
+async function waitingIn({ manager, names }: Client): Promise<Map<string, string[]>> {
   const info = await orNone(manager.streams.info(names.trialStream, { subjects_filter: names.trialSubjects }));
-  const counts = new Map<string, number>();
+  const jobs = new Map<string, string[]>();
   for (const subject of Object.keys(info?.state.subjects ?? {})) {
-    const id = subject.split(".").at(-2) as string;
-    counts.set(id, (counts.get(id) ?? 0) + 1);
+    const [id = "", job = ""] = subject.split(".").slice(-2);
+    const own = jobs.get(id);
+    if (own) own.push(job);
+    else jobs.set(id, [job]);
   }
-  return counts;
+  return jobs;
 }
 
 async function keysBelow({ manager, names }: Client, key: string): Promise<string[]> {
