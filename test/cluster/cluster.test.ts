@@ -110,7 +110,7 @@ test("the first solve is cut by a speed that is measured, however many workers a
   const cluster = await connect({ servers: server.url, prefix });
   cleanups.push(() => cluster.close());
   const field = mlp({ widths: [2, 8, 2], seed: 1 });
-  const batch = 40_000;
+  const batch = 10_000;
   const y0 = numbers("float32", 2 * batch, 5);
   const fractions: number[] = [];
   const options = { progress: (fraction: number) => void fractions.push(fraction) };
