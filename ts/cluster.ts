@@ -12,13 +12,14 @@ export type { ClusterEvent, ClusterStatus, WorkerEvent, WorkerStatus } from "./c
 export type { HalvingOptions } from "./cluster/halving.js";
 export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
 export type { ParameterRange, Parameters, ParameterValue, Sampler, SearchSpace } from "./cluster/space.js";
+export { type SweepOptions, sweep } from "./cluster/sweep.js";
+export type { SweepEvent, SweepResult, SweepStatus, TrialResult, TrialRung } from "./cluster/sweep-result.js";
 export {
-  type SweepEvent,
-  type SweepOptions,
-  type SweepResult,
-  type SweepStatus,
-  sweep,
-  type TrialResult,
-  type TrialRung,
-} from "./cluster/sweep.js";
+  listSweeps,
+  type RemovedSweep,
+  type RemoveSweepOptions,
+  readSweep,
+  removeSweep,
+  type SweepSummary,
+} from "./cluster/sweeps.js";
 export type { Json, Trial, TrialFunction, TrialOutcome } from "./cluster/trials.js";

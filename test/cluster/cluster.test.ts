@@ -105,6 +105,26 @@ test("a network: the bits of this process, with one worker and with three, and s
   expect(runs.slice(0, 3).map(bits)).toEqual(runs.slice(3).map(bits));
 });
 
+test("the first solve is cut by a speed that is measured, however many workers are known by then", async () => {
+  const { prefix } = await clusterOf(2);
+  const cluster = await connect({ servers: server.url, prefix });
+  cleanups.push(() => cluster.close());
+  const field = mlp({ widths: [2, 8, 2], seed: 1 });
+  const batch = 10_000;
+  const y0 = numbers("float32", 2 * batch, 5);
+  const fractions: number[] = [];
+  const options = { progress: (fraction: number) => void fractions.push(fraction) };
+  const there = await cluster.valueAndGrad(field, y0, [0, 1], square, options);
+  // A leaf first, and then up to eight times as many as there were.
+  const first = fractions[0] as number;
+  expect(first).toBeLessThan(1 / 100);
+  expect(fractions[1]).toBeLessThanOrEqual(8 * first);
+  expect(fractions.at(-1)).toBe(1);
+  const own = valueAndGrad(field, y0, [0, 1], square, independent);
+  expect(bits(there.gradient)).toEqual(bits(own.gradient));
+  expect(bits(there.solution)).toEqual(bits(own.solution));
+});
+
 test("times of their own, jumps, events, arguments, noise of a flow: as here", async () => {
   const { cluster } = await clusterOf(2);
   const batch = 600;
@@ -278,6 +298,17 @@ test("the command says what is wrong with it, and waits for a server that is not
       });
       child.once("exit", (status) => resolve([status, text]));
     });
+  /** Waits until a worker says something, and ends it. */
+  const heard = async (args: string[], what: RegExp) => {
+    const child = spawn(process.execPath, [command, "worker", "--threads", "1", ...args]);
+    cleanups.push(() => child.kill("SIGKILL"));
+    let text = "";
+    child.stderr.setEncoding("utf8").on("data", (more) => {
+      text += more;
+    });
+    await until(String(what), () => what.test(text));
+    child.kill("SIGKILL");
+  };
   const servers = ["--servers", server.url];
   const wrong: [string[], number, RegExp][] = [
     [["--threads", "0"], 2, /threads/],
@@ -285,6 +316,8 @@ test("the command says what is wrong with it, and waits for a server that is not
     [[...servers, "--tls-cert", "cert.pem"], 2, /--tls-cert and --tls-key: expected both or neither/],
     [[...servers, "--prefix", "a b"], 2, /error: --prefix: expected 1 to 64 letters/],
     [[...servers, "more"], 2, /too many arguments/],
+    [["--servers", server.url.replace("nats", "tls")], 1, /the server there offers no TLS/],
+    [["--servers", "http://localhost:1"], 2, /error: --servers: expected addresses that begin with nats/],
   ];
   for (const [args, status, text] of wrong) {
     const [code, all] = await said(args);
@@ -298,7 +331,11 @@ test("the command says what is wrong with it, and waits for a server that is not
   const refused = await said(["--servers", guarded?.url as string, "--user", "me", "--password", "wrong"]);
   expect(refused[1]).toMatch(/no connection to nats:.*authorization.*; check the user, password/i);
   expect(refused[0]).toBe(1);
-  // Its server comes after it.
+  // A server without JetStream is told of.
+  const [plain] = await startServers({ storage: null });
+  cleanups.push(() => plain?.remove());
+  await heard(["--servers", plain?.url as string], /no JetStream on the server, so there is no work/);
+  // Its server comes after it; until then, it says why.
   const port = await freePort();
   const prefix = freshPrefix();
   const url = `nats://127.0.0.1:${port}`;
@@ -310,9 +347,14 @@ test("the command says what is wrong with it, and waits for a server that is not
       door.close(() => resolve());
     }).listen(port, "127.0.0.1");
   });
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
   cleanups.push(() => child.kill("SIGKILL"));
+  let text = "";
+  child.stderr.setEncoding("utf8").on("data", (more) => {
+    text += more;
+  });
   await knocked;
+  await until("it says that nobody is there", () => /still trying: .*connection refused/i.test(text));
   expect(child.exitCode).toBeNull();
   const [late] = await startServers({ port });
   cleanups.push(() => late?.remove());

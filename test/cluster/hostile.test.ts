@@ -3,7 +3,14 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Client, connectClient } from "../../ts/cluster/client.js";
 import { decode, encode } from "../../ts/cluster/codec.js";
-import { encodeAnnouncement, encodeAnswer, encodeFailure, encodeTask, readTask } from "../../ts/cluster/messages.js";
+import {
+  encodeAnnouncement,
+  encodeAnswer,
+  encodeFailure,
+  encodeTask,
+  PROTOCOL,
+  readTask,
+} from "../../ts/cluster/messages.js";
 import { pack, unpack } from "../../ts/cluster/pack.js";
 import { buildWorker, bytesOf, cleanups, coordinate, worker as start, task, until } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
@@ -131,6 +138,8 @@ test("false answers are refused, and the task is done by somebody else", async (
   // Announcements of nobody and of too much.
   for (const bytes of Object.values(CLAIMS)) connection.publish(names.announcement("x"), bytes);
   const announcement = {
+    protocol: PROTOCOL,
+    trials: [],
     fingerprint: "f1",
     engine: "x",
     version: "x",

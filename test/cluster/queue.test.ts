@@ -1,5 +1,6 @@
 // The queue alone: tasks that mean nothing, over a real nats-server, with workers that die and stall.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { encodeAnnouncement, PROTOCOL } from "../../ts/cluster/messages.js";
 import { fetchValue, putValue } from "../../ts/cluster/store.js";
 import { buildWorker, bytesOf, cleanups, coordinate, worker as start, task, until } from "./processes.js";
 import { cuttable } from "./proxy.mjs";
@@ -267,6 +268,30 @@ test("a failure of one worker is tried elsewhere, and ends after a while", async
   await until("a worker", () => coordinator.status.workers.length === 1);
   const failed = coordinator.submit(task({ error: "no luck" }));
   await expect(failed).rejects.toMatchObject({ code: "WORKER", message: expect.stringContaining("no luck") });
+});
+
+test("shards do not wait in silence for workers of another version, nor for those that take none", async () => {
+  const own = { fingerprint: "f1", engine: "x", version: "9.8.7", threads: 1, tasks: [], done: 0, leaving: false };
+  const announced = async (protocol: number) => {
+    const { coordinator, prefix, events, client } = await coordinate([server.url], { stallMs: 60_000 });
+    const { connection, names } = client;
+    const bytes = encodeAnnouncement({ ...own, worker: "ghost", protocol, trials: [] });
+    const announcing = setInterval(() => connection.publish(names.announcement("ghost"), bytes), 200);
+    cleanups.push(() => clearInterval(announcing));
+    const waiting = coordinator.submit(task({ number: 3 }));
+    const reasons = () => events.flatMap(({ kind, reason }) => (kind === "waiting" ? [reason] : []));
+    await until("it is told", () => reasons().length > 0);
+    const pid = (await worker({ prefix })).pid;
+    expect((await waiting).value.process).toBe(pid);
+    return [reasons(), events.flatMap(({ kind, reason }) => (kind === "different" ? [reason] : []))];
+  };
+  const [other, idle] = await Promise.all([announced(PROTOCOL + 1), announced(PROTOCOL)]);
+  const version = `symplectic-adjoint 9.8.7 speaks protocol ${PROTOCOL + 1}; install the same version everywhere`;
+  expect(other).toEqual([
+    [`1 worker is there, but not of protocol ${PROTOCOL}, which this version speaks: ${version}`],
+    [version],
+  ]);
+  expect(idle).toEqual([[expect.stringMatching(/^1 worker is idle and does not take what is in the queue/)], []]);
 });
 
 test("workers of another arithmetic get nothing, unless any will do", async () => {

@@ -1,7 +1,7 @@
 // The command `sweep`: on this machine, and over workers that are killed.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -74,6 +74,23 @@ test("progress counts the trials that run", async () => {
   expect([code, counts]).toEqual([0, ["1 of 3, 2 running", "2 of 3, 1 running", "3 of 3"]]);
 });
 
+test("a sweep of this machine that is stopped leaves the best model so far", async () => {
+  const first = start(
+    ["sweep", pendulum, ...SMALL, "--width", "4:400", "--trials", "200", "--out", "so-far.safetensors"],
+    {
+      cwd: folder,
+    },
+  );
+  await first.said((text: string) => /^ {2}\d+ of \d+.*best/m.exec(text) ?? undefined);
+  first.child.kill("SIGINT");
+  const { code, err } = await first.done;
+  expect([code, err]).toEqual([
+    130,
+    expect.stringMatching(/stopped after \d+ of 200 runs; so-far.safetensors: the best so far/),
+  ]);
+  expect((await run(["info", "so-far.safetensors"])).code).toBe(0);
+});
+
 test("mistakes end it before anything is trained", async () => {
   const mistakes: [string[], RegExp][] = [
     [["--trials", "5"], /expected an option with several values/],
@@ -99,6 +116,10 @@ test("mistakes end it before anything is trained", async () => {
     [["--width", "4,8", "--grid", "--trials", "3"], /expected no value with a grid, or its 2 trials/],
     [["--width", "4:8:2", "--trials", "3"], /--width: expected --grid/],
     [["--width", "4,8", "--trials", "3", "--resume"], /--resume: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--creds", "x"], /--creds: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--prefix", "a b"], /--prefix: expected --servers/],
+    [["--width", "4,8", "--trials", "3", "--servers", ""], /addresses separated by commas/],
+    [["--width", "4,8", "--trials", "3", "--servers", "a,,b"], /addresses separated by commas/],
     [["--width", "4,8", "--trials", "3", "--validation", "0"], /--validation/],
     [["--steps", "10:80", "--trials", "9", "--halving"], /--halving: expected one value of --steps/],
     [["--width", "4,8", "--trials", "3", "--time", "no-such"], /no-such/],
@@ -136,8 +157,19 @@ test("workers are killed and the command is stopped: the same one with --resume 
   first.child.kill("SIGINT");
   const { code, err } = await first.done;
   expect([code, err]).toEqual([130, expect.stringContaining("the same command with --resume continues")]);
+  const nowhere = await run([...remote, "--name", "other", "--resume"]);
+  expect([nowhere.code, nowhere.err]).toEqual([
+    2,
+    "error: --resume: no sweep named other on these servers; there is pendulum\n",
+  ]);
   const again = await run([...remote, "--out", "together.safetensors"]);
   expect([again.code, again.err]).toEqual([2, expect.stringContaining("there is already a sweep named pendulum")]);
+  const halved = remote.filter((arg) => !["--halving", "--least-steps", "10"].includes(arg));
+  const whole = await run([...halved, "--resume"]);
+  expect([whole.code, whole.err]).toEqual([
+    2,
+    expect.stringContaining("was started with --halving; give this one another"),
+  ]);
   const other = await run([...remote, "--resume", "--seed", "5"]);
   expect([other.code, other.err]).toEqual([2, expect.stringContaining("was started with --seed 0, not 5")]);
   const [one] = await Promise.all([work(prefix), work(prefix)]);
@@ -181,7 +213,14 @@ test("a worker does what its own modules have, and nothing else", async () => {
 export const number = 3;
 `,
   );
+  // Of a process that was killed; and one of this, which lives.
+  const folderOf = (pid: number) =>
+    join(tmpdir(), `symplectic-adjoint-trial-${hostname().replace(/\W/g, "_")}-${pid}-x`);
+  const [left, own] = [folderOf(2_000_000_000), folderOf(process.pid)];
+  for (const one of [left, own]) mkdirSync(one, { recursive: true });
+  cleanups.push(() => rmSync(own, { recursive: true }));
   await work(prefix, "--module", file("trials.mjs"));
+  expect([existsSync(left), existsSync(own)]).toEqual([false, true]);
   const { trials, best } = await sweep({
     ...{ run: "parabola", space: { x: [-3, -1, 0, 1, 3] }, sampler: "grid", timeout: 2 },
     ...{ servers: server.url, prefix },

@@ -6,10 +6,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectClient } from "../../ts/cluster/client.js";
 import { encode } from "../../ts/cluster/codec.js";
-import { type SweepEvent, type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
-import { encodeReport, readJob } from "../../ts/cluster/trials.js";
+import { encodeAnnouncement, PROTOCOL } from "../../ts/cluster/messages.js";
+import { serveTrials } from "../../ts/cluster/serve-trials.js";
+import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
+import { encodeReport, readJob, readReport } from "../../ts/cluster/trials.js";
 import { uniforms } from "../../ts/trace/random.js";
-import { buildWorker, cleanups, freshPrefix, scriptOf, worker } from "./processes.js";
+import { buildWorker, cleanups, freshPrefix, scriptOf, until, worker } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
 
 const LONG = process.env.LONG === "1";
@@ -365,6 +368,177 @@ test("nonsense among the trials and the results counts for nothing", async () =>
   while ((await manager.streams.info(names.trialStream)).state.messages > 0) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+});
+
+test("a result that cannot be read, or was deleted, holds up nothing: its trial is run", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names } = await intruder(prefix);
+  const options = { name: "spoilt", trials: 4 };
+  const { done, events } = begin(prefix, options);
+  while (!events.some(({ kind }) => kind === "queue")) await new Promise((resolve) => setTimeout(resolve, 20));
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.spoilt"))?.string() ?? "{}");
+  await store.put(`results.${id}.2_0`, new Uint8Array([1, 2, 3]));
+  await start(prefix);
+  const { trials } = await done;
+  expect(trials.map(({ status }) => status)).toEqual(Array(4).fill("done"));
+  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThan(0);
+  // Without a coordinator too, and by the next one; deleted in one way or another.
+  await store.delete(`results.${id}.0_0`);
+  await store.purge(`results.${id}.1_0`);
+  await store.put(`results.${id}.3_0`, new Uint8Array([1, 2, 3]));
+  const again = begin(prefix, { ...options, existing: "resume" });
+  expect((await again.done).trials.map(({ status, value }) => [status, value])).toEqual(
+    trials.map(({ value }) => ["done", value]),
+  );
+  expect(again.events.filter(({ kind }) => kind === "trial").length).toBe(3);
+});
+
+test("a worker writes over a result that cannot be read, where nobody else takes it away", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names } = await intruder(prefix);
+  const stop = new AbortController();
+  const options = { name: "alone", trials: 3 };
+  const { done, events } = begin(prefix, { ...options, signal: stop.signal });
+  while (!events.some((event) => event.kind === "queue" && event.open === 3)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.alone"))?.string() ?? "{}");
+  // As a coordinator that is killed, it leaves its trials where they are.
+  const trials = [];
+  const consumer = await streams.consumers.get(names.trialStream, names.trialConsumer("parabola"));
+  for (let i = 0; i < 3; i++) trials.push((await consumer.next({ expires: 5000 }))?.data as Uint8Array);
+  stop.abort();
+  await expect(done).rejects.toThrow();
+  await store.put(`results.${id}.1_0`, new Uint8Array([1, 2, 3]));
+  for (const [index, trial] of trials.entries())
+    await streams.publish(names.trialsFor("parabola", id, `${index}_0`), trial);
+  await start(prefix);
+  while (!readReport((await store.get(`results.${id}.1_0`))?.value ?? new Uint8Array())) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+test("a worker with several tasks does not wait for empty queues while others have trials", async () => {
+  const prefix = freshPrefix();
+  // Both queues are there.
+  const workers = await start(prefix);
+  await begin(prefix, { trials: 1 }).done;
+  workers.kill("SIGKILL");
+  const { done, events } = begin(prefix, { run: "other", trials: 20 });
+  while (!events.some((event) => event.kind === "queue" && event.open === 20)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const client = await intruder(prefix);
+  const { streams, names } = client;
+  const waits: string[] = [];
+  const consumers = {
+    async get(stream: string, name: string) {
+      const consumer = await streams.consumers.get(stream, name);
+      return {
+        info: () => consumer.info(),
+        next(options: { expires: number }) {
+          waits.push(name);
+          return consumer.next(options);
+        },
+      };
+    },
+  };
+  let ended = 0;
+  const run = () => {
+    // Of the last, the worker does not yet know that it is the last.
+    if (++ended === 20) expect(waits).toEqual(Array(20).fill(names.trialConsumer("other")));
+    return 1;
+  };
+  const served = serveTrials(
+    { ...client, streams: Object.create(streams, { consumers: { value: consumers } }) } as never,
+    {
+      ...{
+        name: "w",
+        tasks: new Map([
+          ["parabola", run],
+          ["other", run],
+        ]),
+        parallel: 1,
+        most: 2 ** 20,
+      },
+      onEvent: () => {},
+    },
+  );
+  const { trials } = await done;
+  await served.close();
+  expect(trials.map(({ status, message }) => message ?? status)).toEqual(Array(20).fill("done"));
+});
+
+test("a sweep tells how many workers do its trials, and why those that are there do not", async () => {
+  const prefix = freshPrefix();
+  const { connection, names } = await intruder(prefix);
+  const { events } = begin(prefix, { trials: 2 });
+  const own = { fingerprint: "f", engine: "x", version: "9.8.7", threads: 1, tasks: [], done: 0, leaving: false };
+  const heard = async (protocol: number, trials: string[], holds: (event: SweepEvent) => boolean) => {
+    const bytes = encodeAnnouncement({ ...own, worker: "ghost", protocol, trials });
+    const before = events.length;
+    await until("it is told", () => {
+      connection.publish(names.announcement("ghost"), bytes);
+      return events.slice(before).some(holds);
+    });
+  };
+  const says = (what: RegExp) => (event: SweepEvent) =>
+    event.kind === "queue" && event.workers === 0 && what.test(event.absence ?? "");
+  await heard(
+    PROTOCOL + 1,
+    ["parabola"],
+    says(/^this version speaks protocol \d+, and symplectic-adjoint 9\.8\.7 speaks/),
+  );
+  await heard(PROTOCOL, ["train", "other"], says(/^those that are there do train, other, not parabola$/));
+  await heard(PROTOCOL, [], says(/^those that are there do no trials, not parabola$/));
+  const counts = (event: SweepEvent) =>
+    event.kind === "queue" && event.workers === 1 && event.absence === undefined && event.retried === 0;
+  await heard(PROTOCOL, ["train", "parabola"], counts);
+});
+
+test("states that coordinators have left behind are dropped, and no others", async () => {
+  const prefix = freshPrefix();
+  const { streams, kv, names, manager } = await intruder(prefix);
+  await start(prefix);
+  const stop = new AbortController();
+  const options = { name: "left", trials: 9, halving: { least: 1, most: 9 }, settings: { ms: 5 } };
+  const first = begin(prefix, {
+    ...{ ...options, signal: stop.signal },
+    onEvent: (event) => void (event.kind === "trial" && event.status.ended === 11 && stop.abort()),
+  });
+  await expect(first.done).rejects.toThrow();
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.left"))?.string() ?? "{}");
+  for (const job of ["0_0", "5_0"]) await store.put(`states.${id}.${job}.left.0`, new Uint8Array(10));
+  const { best } = await begin(prefix, { ...options, existing: "resume" }).done;
+  expect(best?.info).toMatchObject({ before: [1, 3] });
+  const subjects_filter = names.sweepKey("states.>");
+  const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
+  expect(Object.keys(state.subjects ?? {})).toEqual([expect.stringContaining(`.${best?.trial}_2.`)]);
+});
+
+test("where the server has no room for a result, the sweep ends and says what helps", async () => {
+  const [small] = (await startServers({ storage: "max_mem: 1M, max_file: 1M" })) as [Server];
+  cleanups.push(() => small.remove());
+  const prefix = freshPrefix();
+  const client = await connectClient({ servers: small.url, prefix, name: "w" });
+  const run = () => ({ value: 1, state: new Uint8Array(400_000) });
+  const served = serveTrials(client, {
+    ...{ name: "w", tasks: new Map([["parabola", run]]), parallel: 1, most: 2 ** 20 },
+    onEvent: () => {},
+  });
+  cleanups.push(async () => {
+    await served.close();
+    await client.connection.close();
+  });
+  const { done } = begin(prefix, { servers: small.url, name: "full", trials: 4, halving: { least: 1, most: 3 } });
+  await expect(done).rejects.toMatchObject({
+    ...{ code: "CONNECTION", message: expect.stringMatching(/give JetStream more room there: max_mem and max_file/) },
+  });
+  // Trials are put in again when it goes on.
+  expect((await client.manager.streams.info(client.names.trialStream)).state.messages).toBe(0);
 });
 
 test("with the permissions of the guide a worker can do trials, and nothing else", async () => {

@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import { membersOf, readHalving, sizesOf } from "../../ts/cluster/halving.js";
 import { gridSize, readSpace, type Sampler, type SearchSpace, samplesOf } from "../../ts/cluster/space.js";
-import { type SweepEvent, type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
 import { uniforms } from "../../ts/trace/random.js";
 
 const draw = (space: SearchSpace, count: number, sampler: Sampler = "quasirandom", seed = 0) =>

@@ -9,6 +9,7 @@ import { infoCommand } from "./commands/info.js";
 import { predictCommand } from "./commands/predict.js";
 import { simulateCommand } from "./commands/simulate.js";
 import { sweepCommand } from "./commands/sweep.js";
+import { sweepsCommand } from "./commands/sweeps.js";
 import { trainCommand } from "./commands/train.js";
 import { workerCommand } from "./commands/worker.js";
 import { Failure, failureOf, reasonOf } from "./failure.js";
@@ -42,6 +43,7 @@ for (const command of [
   simulateCommand,
   gradcheckCommand,
   sweepCommand,
+  sweepsCommand,
   workerCommand,
   benchCommand,
   infoCommand,

@@ -3,8 +3,7 @@ import { readFileSync } from "node:fs";
 import * as jetstream from "@nats-io/jetstream";
 import * as kv from "@nats-io/kv";
 import * as transport from "@nats-io/transport-node";
-import { Option } from "commander";
-import { names } from "./arguments.js";
+import { InvalidArgumentError, Option } from "commander";
 import { Failure, reasonOf } from "./failure.js";
 
 /** What was said of the servers. */
@@ -38,7 +37,21 @@ export const serversOption = (unless: string) =>
   new Option(
     "--servers <addresses>",
     `addresses of the NATS servers, separated by commas (default: ${unless})`,
-  ).argParser(names);
+  ).argParser(addresses);
+
+/** Addresses separated by commas. */
+function addresses(text: string): string[] {
+  const list = text.split(",").map((address) => address.trim());
+  if (list.includes("")) throw new InvalidArgumentError("Expected addresses separated by commas.");
+  return list;
+}
+
+/** Options that say something of the servers, but for the addresses. */
+export function serverOptionsIn(request: ServerRequest): string[] {
+  const given = request as Readonly<Record<string, unknown>>;
+  const named = SERVER_OPTIONS.filter((option) => given[option.attributeName()] !== undefined);
+  return named.map(({ long }) => long as string);
+}
 
 /** What `join` and `sweep` are to know of the servers. */
 export function serverOptions(request: ServerRequest, own: object = {}) {
@@ -51,25 +64,37 @@ export function serverOptions(request: ServerRequest, own: object = {}) {
   };
 }
 
-function read(name: string, file: string): Uint8Array {
+/** Reads a file, which is to have a block of that kind. */
+function read(name: string, file: string, kind: string): Uint8Array {
+  let bytes: Uint8Array;
   try {
-    return readFileSync(file);
+    bytes = readFileSync(file);
   } catch (error) {
     throw new Failure(`${name}: ${file}: ${reasonOf(error)}`, 2);
   }
+  const found = new RegExp(`-----BEGIN [A-Z0-9 ]*${kind}`).test(new TextDecoder().decode(bytes));
+  if (!found) throw new Failure(`${name}: ${file}: expected a file with a line BEGIN … ${kind}`, 2);
+  return bytes;
 }
 
 /** What the NATS client is to know beside the address. */
 function clientOptions(request: ServerRequest): Record<string, unknown> {
   const { NATS_PASSWORD, NATS_TOKEN } = process.env;
   const { creds, user, tlsCa, tlsCert, tlsKey, inboxPrefix, token = NATS_TOKEN } = request;
+  if (user === undefined && request.password !== undefined) {
+    throw new Failure("--password: expected --user as well", 2);
+  }
   const password = user === undefined ? undefined : (request.password ?? NATS_PASSWORD);
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new Failure("--tls-cert and --tls-key: expected both or neither", 2);
   }
-  const authenticator = creds && transport.credsAuthenticator(read("--creds", creds));
-  for (const [name, file] of Object.entries({ "--tls-ca": tlsCa, "--tls-cert": tlsCert, "--tls-key": tlsKey })) {
-    if (file !== undefined) read(name, file);
+  const authenticator = creds && transport.credsAuthenticator(read("--creds", creds, "NATS USER JWT"));
+  for (const [name, file, kind] of [
+    ["--tls-ca", tlsCa, "CERTIFICATE"],
+    ["--tls-cert", tlsCert, "CERTIFICATE"],
+    ["--tls-key", tlsKey, "PRIVATE KEY"],
+  ] as const) {
+    if (file !== undefined) read(name, file, kind);
   }
   const files = { caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey };
   const tls = Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));

@@ -9,6 +9,7 @@ import type {
   SweepOptions,
   SweepResult,
   SweepStatus,
+  TrialFunction,
   TrialResult,
   TrialRung,
 } from "../cluster.js";
@@ -18,10 +19,11 @@ import { readSource } from "./input.js";
 import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { readable, say } from "./say.js";
-import { type ServerRequest, serverOptions } from "./servers.js";
+import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { csvOfTrials, sweepReport } from "./sweep-report.js";
 import { isRange, type Varied } from "./sweep-space.js";
+import { noSweep, sweepsOn } from "./sweeps.js";
 import { trainTrial } from "./train-trial.js";
 
 export interface SweepRequest {
@@ -95,6 +97,14 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   for (const [name, value] of Object.entries({ width, depth })) if (value !== undefined) space[name] = [value];
   await tryOnce(files, { ...settings }, space);
   const { sweep } = await import("../cluster.js");
+  const name = request.name ?? nameOf(data);
+  if (request.resume) {
+    const names = (await (await sweepsOn(request.servers)).list()).map((sweep) => sweep.name);
+    if (!names.includes(name)) throw new Failure(`--resume: ${noSweep(name, names).message}`, 2);
+  }
+  if (!isRemote && request.progress && process.env.NATS_URL !== undefined) {
+    say("NATS_URL is set, and counts for worker and sweeps; without --servers this sweep runs on this machine alone");
+  }
   const interrupt = new AbortController();
   let caught: Signal | null = null;
   const onSignal = (signal: Signal) => {
@@ -104,10 +114,17 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     interrupt.abort(signal);
   };
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
-  const name = request.name ?? nameOf(data);
   const progress = progressOf(request.progress, isRemote);
   const trials = new Map<number, TrialResult>();
   let status: SweepStatus | undefined;
+  /** Models of trials in this process, in case it is stopped. */
+  const models = new Map<number, Uint8Array>();
+  let bestBefore: number | undefined;
+  const runHere: TrialFunction = async (trial) => {
+    const outcome = await trainTrial(trial);
+    if (outcome.state) models.set(trial.trial, outcome.state);
+    return outcome;
+  };
   const options: SweepOptions = {
     ...{ space: space as SearchSpace, sampler: request.sampler, seed: request.seed, settings, files },
     ...(request.trials !== undefined && { trials: request.trials }),
@@ -116,7 +133,15 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     ...{ signal: interrupt.signal },
     onEvent(event) {
       if ("status" in event) status = event.status;
-      if (event.kind === "trial") trials.set(event.result.trial, event.result);
+      if (event.kind === "trial") {
+        trials.set(event.result.trial, event.result);
+        const best = event.status.best?.trial;
+        // Of models, the best so far is enough.
+        for (const trial of [event.result.trial, bestBefore]) {
+          if (trial !== undefined && trial !== best) models.delete(trial);
+        }
+        bestBefore = best;
+      }
       progress.tell(event);
     },
     ...(isRemote
@@ -127,14 +152,21 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
         }
-      : { run: trainTrial, parallel: request.parallel ?? availableParallelism() }),
+      : { run: runHere, parallel: request.parallel ?? availableParallelism() }),
   };
   let result: SweepResult;
   try {
     result = await sweep(options);
   } catch (error) {
     if (caught === null) throw explained(error, name);
-    const on = isRemote ? "; its results are kept: the same command with --resume continues" : "";
+    let on = isRemote ? "; its results are kept: the same command with --resume continues" : "";
+    const model = status?.best && models.get(status.best.trial);
+    if (model) {
+      const elsewhere = writeSomewhere(out, model);
+      on = elsewhere
+        ? `; ${elsewhere.reason}; the best model so far is in ${elsewhere.file}`
+        : `; ${out}: the best so far`;
+    }
     if (!isRemote && trials.size > 0) {
       // What there is, before it is lost.
       const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
@@ -179,6 +211,8 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   for (const [option, given] of Object.entries({ resume, replace, name, attempts })) {
     if (!isRemote && given) refuse(`--${option}: expected --servers as well: without it, nothing outlives the command`);
   }
+  const [unused] = serverOptionsIn(request.servers);
+  if (!isRemote && unused !== undefined) refuse(`${unused}: expected --servers as well`);
   if (isRemote && parallel !== undefined)
     refuse("--parallel: cannot be combined with --servers: each worker sets its own number");
   if (sampler !== "grid" && trials === undefined) refuse("--trials: expected the number of trials, or pass --grid");
@@ -263,6 +297,12 @@ function differenceIn(argument: string, before: string, now: string): string {
   const [, kind, part = argument] = /^(space|settings|files)\.(.*)$/.exec(argument) ?? [];
   if (kind === "files" && part === "data") return "with other data";
   if (part === "space") return "with the same parameters in another order";
+  if (part === "halving") {
+    // A sweep without it has one rung, of all steps.
+    const isWithout = (text: string) => text.includes("[null]");
+    if (isWithout(before)) return "without --halving";
+    return isWithout(now) ? "with --halving" : "with another --halving, --least-steps or --steps";
+  }
   if (part === "sampler") return `with the sampler ${before}, not ${now}`;
   if (before === "nothing") return `without --${part}`;
   if (now === "nothing") return `with --${part}`;
@@ -289,10 +329,14 @@ function explained(error: unknown, name: string): unknown {
 /** Tells of a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
 function progressOf(visible: boolean, isRemote: boolean) {
   if (!visible) return { tell: () => {}, stop: () => {} };
-  const { isTTY = false, columns = 80 } = process.stderr;
+  const { isTTY = false } = process.stderr;
+  // A terminal that does not know its size has none.
+  const columns = process.stderr.columns || 80;
   let status: SweepStatus | undefined;
   // Trials that waited or ran at the last look, those that have ended since left out; and of them those that ran.
   let [open, running] = [0, 0];
+  // Workers, and trials that were given back.
+  let around = "";
   let [last, warned, due, shown] = [-1, false, false, false];
   const clear = () => {
     if (shown) process.stderr.write("\r\u001b[K");
@@ -304,7 +348,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
   };
   const show = () => {
     if (!status) return;
-    const line = readable(lineOf(status, Math.min(running, open)));
+    const line = readable(lineOf(status, Math.min(running, open), around));
     if (isTTY) {
       process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
       shown = true;
@@ -315,9 +359,12 @@ function progressOf(visible: boolean, isRemote: boolean) {
     tell(event: SweepEvent): void {
       if (event.kind === "queue") {
         ({ open, running } = event);
+        if (isRemote)
+          around = `, ${counted(event.workers, "worker")}${event.retried > 0 ? `, ${event.retried} again` : ""}`;
         if (isRemote && !warned && open > 0 && running === 0 && !event.idle) {
           warned = true;
-          tellLine("no worker takes trials yet; start some with: symplectic-adjoint worker --servers …");
+          const why = event.absence ?? "start some with: symplectic-adjoint worker --servers …";
+          tellLine(`no worker takes trials yet; ${why}`);
         }
       } else if (event.kind === "rung") {
         // The rung before has ended.
@@ -345,11 +392,11 @@ function progressOf(visible: boolean, isRemote: boolean) {
   };
 }
 
-function lineOf({ ended, total, failed, best }: SweepStatus, running: number): string {
+function lineOf({ ended, total, failed, best }: SweepStatus, running: number, around: string): string {
   const values = Object.entries(best?.parameters ?? {}).map(
     ([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`,
   );
   const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
   const lost = failed > 0 ? `, ${failed} failed` : "";
-  return `  ${ended} of ${total}${lost}${running === 0 ? "" : `, ${running} running`}${found}`;
+  return `  ${ended} of ${total}${lost}${running === 0 || ended === total ? "" : `, ${running} running`}${around}${found}`;
 }

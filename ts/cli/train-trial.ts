@@ -1,6 +1,6 @@
 // The task "train" of sweeps: the command's own training, in a thread of its own.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Trial, TrialOutcome } from "../cluster.js";
@@ -18,6 +18,26 @@ const TRIAL_OPTIONS: readonly string[] = [
 
 /** Files that a sweep may send, and the options that read them. */
 const TRIAL_FILES: Readonly<Record<string, string>> = { equations: "equations.txt", doses: "doses.csv" };
+
+/** The folders of trials begin with that, the process that has made them follows. */
+const FOLDERS = `symplectic-adjoint-trial-${hostname().replace(/\W/g, "_")}-`;
+
+/** Removes what processes of this machine have left behind that were killed. */
+export function clearTrialFolders(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(FOLDERS) ? Number.parseInt(name.slice(FOLDERS.length), 10) : Number.NaN;
+    if (pid > 0 && !isAlive(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // Somebody else's is alive too.
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
 
 /** Runs the command in a thread. */
 function runCommand(args: readonly string[], signal: AbortSignal): Promise<{ code: number; out: string; err: string }> {
@@ -64,7 +84,7 @@ function hiddenOf(width: number, depth: number): string {
 /** Trains; the value is the mean squared error on what is held out, the state the model file. */
 export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
   const { files, signal } = trial;
-  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-trial-"));
+  const folder = mkdtempSync(join(tmpdir(), `${FOLDERS}${process.pid}-`));
   try {
     const { data } = files;
     if (!data) throw new Error("train: expected a file called data");

@@ -1,12 +1,13 @@
 // A worker of a cluster, until a signal ends it.
-import type { WorkerEvent } from "../cluster.js";
+import type { JoinOptions, WorkerEvent } from "../cluster.js";
 import type { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { moduleTasks } from "./module-tasks.js";
+import { counted } from "./number.js";
 import { say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
-import { trainTrial } from "./train-trial.js";
+import { clearTrialFolders, trainTrial } from "./train-trial.js";
 
 /** What the command was given. */
 export interface WorkerRequest extends ServerRequest {
@@ -18,14 +19,22 @@ export interface WorkerRequest extends ServerRequest {
   quiet: boolean;
 }
 
+/** What a worker does is measured over so long. */
+const RECENT_MS = 10_000;
+
 /** Tells of a worker on standard error: in a terminal in one line, elsewhere once in a while. */
-function reporter(quiet: boolean) {
+function reporter(quiet: boolean, threads: () => number) {
   const { isTTY = false } = process.stderr;
+  let [done, last, shown] = [0, 0, false];
+  const refusals = new Map<string, number>();
+  /** When the last shards were done, and how long they took. */
+  const recent: { at: number; ms: number }[] = [];
   const start = performance.now();
-  let [done, busy, last, shown] = [0, 0, 0, false];
   const line = () => {
-    const seconds = (performance.now() - start) / 1000;
-    return `${done} shards, ${(done / seconds).toPrecision(3)} a second, busy ${Math.round(busy / seconds / 10)} %`;
+    const span = Math.min(RECENT_MS, performance.now() - start);
+    const busy = recent.reduce((sum, { ms }) => sum + ms, 0) / (span * threads());
+    const rate = ((1000 * recent.length) / span).toPrecision(3);
+    return `${done} shards, ${rate} a second, busy ${Math.min(100, Math.round(100 * busy))} %`;
   };
   const clear = () => {
     if (shown) process.stderr.write("\r\u001b[K");
@@ -34,7 +43,9 @@ function reporter(quiet: boolean) {
   return (event: WorkerEvent): void => {
     if (event.kind === "done" || event.kind === "failed") {
       done++;
-      busy += event.ms ?? 0;
+      const at = performance.now();
+      recent.push({ at, ms: event.ms ?? 0 });
+      while (recent[0] && at - recent[0].at > RECENT_MS) recent.shift();
     }
     if (quiet) return;
     clear();
@@ -43,8 +54,12 @@ function reporter(quiet: boolean) {
       const { sweep, trial, ms = 0, message } = event;
       const told = message === undefined ? `done in ${(ms / 1000).toPrecision(3)} s` : `failed: ${message}`;
       say(`${sweep}: trial ${trial} ${told}`);
-    } else if (event.kind === "refused") say(event.message ?? "");
-    else if (event.kind === "disconnected") say(`${event.server} is gone; waiting for it`);
+    } else if (event.kind === "refused") {
+      // Whoever sends nonsense may send a lot of it.
+      const own = (refusals.get(event.message ?? "") ?? 0) + 1;
+      refusals.set(event.message ?? "", own);
+      if (Math.log10(own) % 1 === 0) say(`${event.message}${own === 1 ? "" : ` (${own} times)`}`);
+    } else if (event.kind === "disconnected") say(`${event.server} is gone; waiting for it`);
     else if (event.kind === "connected") say(`connected to ${event.server}`);
     const now = performance.now();
     if (event.kind !== "done" || now - last < (isTTY ? 100 : 10_000)) return;
@@ -54,13 +69,15 @@ function reporter(quiet: boolean) {
   };
 }
 
+/** Of servers that will say the same the next time. */
+const FINAL = /authori[sz]ation|authentication|certificate|altnames|no TLS|max_payload/i;
+
 /** Works until a signal comes; gives the signal. */
 export async function work(request: WorkerRequest): Promise<Signal | null> {
   const { threads, memory, trials } = request;
   const { join } = await import("../cluster.js");
   const tasks = { train: trainTrial, ...(await moduleTasks(request.module)) };
-  // A worker may be started before its server.
-  const server = serverOptions(request, { waitOnFirstConnect: true });
+  const server = serverOptions(request);
   if (!request.quiet) say(`connecting to ${server.servers.join(", ")} …`);
   // A signal may come while it waits for its server.
   let caught: Signal | null = null;
@@ -74,21 +91,31 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
       worker.close();
     });
   }
-  try {
-    worker = await join({
-      ...server,
-      tasks,
-      ...(trials !== undefined && { trials }),
-      ...(threads !== undefined && { threads }),
-      ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
-      onEvent: reporter(request.quiet),
-    });
-  } catch (error) {
-    if ((error as SymplecticAdjointError).code !== "OPTION") throw error;
-    throw new Failure(`--${(error as Error).message}`, 2);
+  const options: JoinOptions = {
+    ...server,
+    tasks,
+    ...(trials !== undefined && { trials }),
+    ...(threads !== undefined && { threads }),
+    ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
+    onEvent: reporter(request.quiet, () => worker?.threads ?? 1),
+  };
+  clearTrialFolders();
+  const told = new Set<string>();
+  while (!worker) {
+    try {
+      worker = await join(options);
+    } catch (error) {
+      const { code, message } = error as SymplecticAdjointError;
+      if (code === "OPTION") throw new Failure(`--${message}`, 2);
+      if (code !== "CONNECTION" || FINAL.test(message)) throw error;
+      // A worker may be started before its server.
+      if (!told.has(message)) say(`still trying: ${message}`);
+      told.add(message);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
   }
   if (!request.quiet) {
-    say(`worker ${worker.name}: ${worker.threads} threads, arithmetic ${worker.fingerprint}`);
+    say(`worker ${worker.name}: ${counted(worker.threads, "thread")}, arithmetic ${worker.fingerprint}`);
     say(`sweep tasks: ${Object.keys(tasks).join(", ")}`);
   }
   await worker.closed;

@@ -4,6 +4,7 @@ import type * as Kv from "@nats-io/kv";
 import type * as Core from "@nats-io/nats-core";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { anything, fallback, isObject, number, object, rule } from "../checks/rules.js";
+import { readAddresses } from "./addresses.js";
 import { isToken } from "./messages.js";
 import { type Names, namesOf } from "./names.js";
 
@@ -25,7 +26,8 @@ export interface NatsModules {
 /** How to reach the NATS servers. */
 export interface ServerOptions {
   /**
-   * The addresses of the NATS servers, such as `nats://localhost:4222`; in a browser `wss://…`. Default: this machine, port 4222.
+   * The addresses of the NATS servers, all of one kind: `nats://localhost:4222`; `tls://…`, where nothing is sent without encryption;
+   * `ws://…` or `wss://…` for WebSocket, as in browsers. `nats://user:password@…` has the user too. Default: this machine, port 4222.
    */
   servers?: string | readonly string[] | undefined;
   /**
@@ -91,14 +93,19 @@ export const stallRule = (unless: number) =>
     unless,
   );
 
+/** What helps where the client says such things of whom it cannot reach. */
+const UNREACHABLE: readonly (readonly [what: RegExp, hint: string])[] = [
+  [/authori[sz]ation|authentication/i, "check the user, password, token or credentials"],
+  [/certificate|altnames/i, "check the server's certificate, and the CA certificates that you trust"],
+  [/'tls'/, "the server there offers no TLS"],
+];
+
 /** What the client says of whom it cannot reach. */
 const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
     `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; ${
-      says(cause, /authori[sz]ation|authentication/i)
-        ? "check the user, password, token or credentials"
-        : "is a nats-server running there, with JetStream?"
+      UNREACHABLE.find(([what]) => says(cause, what))?.[1] ?? "is a nats-server running there, with JetStream?"
     }`,
     { argument: "servers", given: servers.join(", ") },
     { cause },
@@ -106,18 +113,21 @@ const unreachable = (servers: readonly string[], cause: unknown) =>
 
 /** Connects; by WebSocket where the address says so. */
 export async function connectClient(options: ServerOptions & { name: string }): Promise<Client> {
-  const { servers: given, prefix = "symplectic", client, nats, name } = options;
-  const servers = [given ?? "nats://127.0.0.1:4222"].flat();
-  const web = servers.filter((server) => /^wss?:/.test(server));
-  if (web.length > 0 && web.length < servers.length) {
-    throw refused("OPTION", "servers", "either only ws: and wss: addresses, or none", servers.join(", "));
+  const { servers: given, prefix = "symplectic", nats, name } = options;
+  const client = (options.client ?? {}) as Core.ConnectionOptions & Core.WsConnectionOptions;
+  const { servers, scheme, login } = readAddresses([given ?? "nats://127.0.0.1:4222"].flat());
+  const isWeb = scheme === "ws" || scheme === "wss";
+  // The client would wait for one without end.
+  if (isWeb && typeof WebSocket === "undefined" && !client.wsFactory) {
+    const message = `servers: this runtime has no WebSocket, which ${scheme}: needs; use nats: or tls: addresses, or Node 22`;
+    throw new SymplecticAdjointError("UNSUPPORTED", message, { argument: "servers", given: servers.join(", ") });
   }
-  const modules = nats ?? (await peers(web.length > 0));
+  const modules = nats ?? (await peers(isWeb));
   const core = modules.core as typeof Core;
   const jetstream = modules.jetstream as typeof JetStream;
   const kv = modules.kv as typeof Kv;
   const transport = modules.transport as { connect: typeof core.wsconnect } | undefined;
-  const opened = web.length > 0 ? core.wsconnect : transport?.connect;
+  const opened = isWeb ? core.wsconnect : transport?.connect;
   if (!opened) {
     throw refused(
       "OPTION",
@@ -130,7 +140,9 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   try {
     // It may take its server a while to be there again.
     const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500 };
-    connection = await opened({ ...lasting, name, ...client, servers });
+    // The client takes tls: for nats:, and encrypts where the server asks for it, unless it has options for TLS.
+    const tls = scheme === "tls" && !client.tls ? { tls: {} } : {};
+    connection = await opened({ ...lasting, name, ...login, ...client, ...tls, servers: [...servers] });
   } catch (cause) {
     throw unreachable(servers, cause);
   }
@@ -209,12 +221,18 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
 const says = (error: unknown, what: RegExp) =>
   isObject(error) && what.test(String((error as { message?: unknown }).message));
 
+/** The number of an error of JetStream. */
+export const codeOf = (error: unknown): number | undefined => (error as { code?: number }).code;
+
 /** Whether an error of the client says that the server does not allow something. */
 export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
 
 /** Whether it says that the memory or the disk that the server gives to JetStream is full. */
-const isFull = (error: unknown) =>
+export const isFull = (error: unknown): boolean =>
   says(error, /insufficient .*resources|resources? .*exceeded|maximum bytes exceeded/i);
+
+/** Whether it says that there is no JetStream. */
+export const hasNoJetStream = (error: unknown): boolean => says(error, /jetstream.* not enabled/i);
 
 /** Whether it will be the same the next time. */
 export const isFinal = (error: unknown): boolean =>
@@ -234,5 +252,5 @@ export function connectionError(cause: unknown): SymplecticAdjointError {
 function hintOf(cause: unknown): string {
   if (isForbidden(cause)) return "; the server does not allow it: see docs/cluster.md for the permissions";
   if (isFull(cause)) return "; give JetStream more room there: max_mem and max_file of the block jetstream";
-  return says(cause, /jetstream.* not enabled/i) ? "; is JetStream enabled there (nats-server -js)?" : "";
+  return hasNoJetStream(cause) ? "; is JetStream enabled there (nats-server -js)?" : "";
 }

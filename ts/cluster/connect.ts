@@ -40,7 +40,7 @@ import { ANY } from "./names.js";
 import { pack, unpack } from "./pack.js";
 import { fingerprintOf } from "./probe.js";
 import type { Stored } from "./server-side.js";
-import { leavesPerShard, shardsOf } from "./shards.js";
+import { LEAST_MS, leavesPerShard, PER_THREAD, shardsOf } from "./shards.js";
 import { Window } from "./window.js";
 import type { ShardAnswer, ShardTask } from "./work.js";
 
@@ -130,7 +130,8 @@ interface Running<D extends Dtype> {
   readonly field: WasmField<D>;
   readonly problem: EnsembleProblem<D>;
   readonly job: SplitJob;
-  readonly cuts: readonly Cut[];
+  /** The shards so far; where the speed is not known they are cut one after the other. */
+  readonly cuts: Cut[];
   readonly leaf: number;
   /** The number of the field's parameters. */
   readonly parameters: number;
@@ -138,6 +139,8 @@ interface Running<D extends Dtype> {
   readonly values: readonly Stored[];
   /** What its speed is remembered by. */
   readonly kind: string;
+  /** Whether that was known when it began. */
+  readonly wasKnown: boolean;
   readonly name: string;
   /** Who has solved each shard. */
   readonly owners: string[];
@@ -153,6 +156,8 @@ interface Solved<D extends Dtype> {
 
 /** Models whose recipes stay in the store, the one used last at the end. */
 const MOST_MODELS = 8;
+/** While the speed is not known, all shards so far are to the next as one to this, nearly. */
+const GROWTH = 8;
 /** Batches of a stream that are under way, at most. */
 const MOST_AHEAD = 64;
 /** The most bytes that an answer may have; what it has to have is checked as it is read. */
@@ -241,23 +246,39 @@ class ClusterPool implements Cluster {
     const model = pack(job.model);
     const kind = new TextDecoder("latin1").decode(model);
     const leaves = Math.ceil(problem.batch / leaf);
-    const bytes = parametersLength * constructors[problem.dtype].BYTES_PER_ELEMENT;
-    const cuts = shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, bytes, this.#speeds.get(kind)));
     // For the solve, and for its transpose.
-    const step = this.#coordinator.keep(pack(job.step), 2 * cuts.length);
+    const step = this.#coordinator.keep(pack(job.step), 2 * Math.min(leaves, PER_THREAD * Math.max(1, this.workers)));
     return {
       field,
       problem,
       job,
-      cuts,
+      cuts: [],
       leaf,
       parameters: parametersLength,
       values: [this.#model(kind, model), step],
       kind,
+      wasKnown: this.#speeds.has(kind),
       name: String(++this.#solves),
       owners: [],
       forget: () => this.#coordinator.forget(step),
     };
+  }
+
+  /**
+   * Cuts the next shards: all that is left, where it is known how long a leaf takes; else one that is larger than those before, until one
+   * takes long enough to tell.
+   */
+  #cut<D extends Dtype>({ cuts, problem, leaf, parameters, kind, wasKnown }: Running<D>): readonly Cut[] {
+    const { batch, dtype } = problem;
+    const { from: first, to: from } = cuts.at(-1) ?? { from: 0, to: 0 };
+    const ms = this.#speeds.get(kind);
+    const isKnown = ms !== undefined && (wasKnown || (ms * (from - first)) / leaf >= LEAST_MS);
+    const bytes = parameters * constructors[dtype].BYTES_PER_ELEMENT;
+    const next = isKnown
+      ? shardsOf({ from, to: batch }, leaf, leavesPerShard(Math.ceil(batch / leaf), this.workers, bytes, ms))
+      : [{ from, to: Math.min(batch, Math.max(leaf, GROWTH * from)) }];
+    cuts.push(...next);
+    return next;
   }
 
   /** What does not change from step to step is sent once. */
@@ -284,7 +305,7 @@ class ClusterPool implements Cluster {
     task: () => Omit<ShardTask, "part">,
     read: (result: unknown) => T,
   ): Promise<T> {
-    const { job, cuts, values, owners, kind, leaf } = running;
+    const { job, cuts, values, owners, leaf } = running;
     const cut = cuts[index] as Cut;
     return this.#window.run(async () => {
       const own = task();
@@ -297,7 +318,7 @@ class ClusterPool implements Cluster {
         read: (bytes) => {
           const { ms, result } = unpack(bytes) as ShardAnswer;
           const value = read(result);
-          if (own.kind === "solve") this.#measured(kind, ms / Math.ceil((cut.to - cut.from) / leaf));
+          if (own.kind === "solve") this.#measured(running, ms / Math.ceil((cut.to - cut.from) / leaf));
           return value;
         },
       };
@@ -308,9 +329,10 @@ class ClusterPool implements Cluster {
   }
 
   /** Remembers how long a leaf takes; what a worker says of itself may be wrong. */
-  #measured(kind: string, ms: number): void {
+  #measured({ kind, wasKnown }: Pick<Running<Dtype>, "kind" | "wasKnown">, ms: number): void {
     if (!(ms > 0 && ms < 1e7)) return;
-    const before = this.#speeds.get(kind);
+    // The first measurements include what is done once.
+    const before = wasKnown ? this.#speeds.get(kind) : undefined;
     this.#speeds.set(kind, before === undefined ? ms : 0.8 * before + 0.2 * ms);
     if (this.#speeds.size > 64) this.#speeds.delete(this.#speeds.keys().next().value as string);
   }
@@ -325,16 +347,21 @@ class ClusterPool implements Cluster {
     const running = this.#begin(field, y0, times, options);
     const { cuts, problem, name, owners } = running;
     const { progress } = options;
+    const results: EnsembleResult<D>[] = [];
     let done = 0;
-    const parts = cuts.map(async (cut, index) => {
+    const solved = async (cut: Cut, index: number) => {
       const task = () => ({ kind: "solve", solve: `${name}.${index}`, keep }) as const;
       const result = await this.#shard(running, index, task, (result) => readResult(problem, cut, result));
-      done++;
-      if (progress) outside(() => progress(done / cuts.length));
+      done += cut.to - cut.from;
+      if (progress) outside(() => progress(done / problem.batch));
       return result;
-    });
+    };
     try {
-      const results = await all(parts);
+      while ((cuts.at(-1)?.to ?? 0) < problem.batch) {
+        const before = cuts.length;
+        const next = this.#cut(running);
+        results.push(...(await all(next.map((cut, i) => solved(cut, before + i)))));
+      }
       const joined = joinResults(problem, cuts, results);
       const stats = { ...joined.stats, workers: new Set(owners).size };
       return { running, results, solution: solutionOf(problem, { ...joined, stats }) };

@@ -463,8 +463,24 @@ export class Coordinator {
     const waits = this.#pending.size > 0 && this.#roster.suitable.length === 0;
     this.#waitingSince = waits ? (this.#waitingSince ?? now) : undefined;
     if (this.#waitingSince === undefined || now - this.#waitingSince < WAITING_MS) return;
+    this.#tellWaiting(this.#roster.absence);
+  }
+
+  #tellWaiting(reason: string): void {
     this.#waitingSince = Number.POSITIVE_INFINITY;
-    this.#options.onEvent({ kind: "waiting", reason: this.#roster.absence });
+    this.#options.onEvent({ kind: "waiting", reason });
+  }
+
+  /** Tells once that those who could do what is in the queue do not take it. */
+  #warnIdle(now: number): void {
+    if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
+    const idle = this.#roster.idle.filter(({ tasks }) => tasks.length === 0);
+    const since = Math.max(this.#last.at(-1)?.at ?? 0, ...[...this.#pending.values()].map(({ heard }) => heard));
+    if (idle.length === 0 || now - since < WAITING_MS) return;
+    const who = idle.length === 1 ? "1 worker is idle and does" : `${idle.length} workers are idle and do`;
+    this.#tellWaiting(
+      `${who} not take what is in the queue: may it read there? See docs/cluster.md for the permissions`,
+    );
   }
 
   /** Takes no silence for a sign until now: it was here that nothing could be heard. */
@@ -481,8 +497,8 @@ export class Coordinator {
     const { manager, names } = this.#client;
     try {
       const { num_pending } = await manager.consumers.info(names.stream, names.consumer(this.#options.group));
-      if (num_pending > 0) return;
       const now = performance.now();
+      if (num_pending > 0) return this.#warnIdle(now);
       const patience = 3 * this.#options.stallMs;
       const times = this.#last.map(({ ms }) => ms).sort((a, b) => a - b);
       const slow = Math.max(SLOW_MS, SLOW_FACTOR * (times[times.length >> 1] ?? UNKNOWN_MS));

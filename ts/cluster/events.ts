@@ -4,8 +4,9 @@
 export interface ClusterEvent {
   /**
    * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
-   * long; `different`: there is a worker that gets no shards, because its arithmetic differs. `retry`: a shard is tried again; `refused`:
-   * an answer was wrong. `waiting`: shards have waited for a worker for some seconds, and there is none that suits; it comes once.
+   * long; `different`: there is a worker that gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried again; `refused`:
+   * an answer was wrong. `waiting`: shards have waited for some seconds, and no worker that suits is there, or none takes them; it
+   * comes once.
    * `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress` comes once
    * a second while shards are in flight.
    */
@@ -20,7 +21,7 @@ export interface ClusterEvent {
   readonly engine?: string;
   /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
-  /** Why a shard is tried again, why an answer was rejected, or why there is no worker; with `retry`, `refused` and `waiting`. */
+  /** Why a shard is tried again, an answer was rejected, shards wait, or a worker gets none; with `retry`, `refused`, `waiting`, `different`. */
   readonly reason?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;
@@ -44,7 +45,7 @@ export interface WorkerStatus {
 export interface ClusterStatus {
   /** The workers that take part. */
   readonly workers: readonly WorkerStatus[];
-  /** The number of workers that get no shards, because their arithmetic differs. */
+  /** The number of workers that get no shards, because their arithmetic or their version differs. */
   readonly different: number;
   /** How many shards are queued or in progress. */
   readonly inFlight: number;

@@ -89,14 +89,16 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
   const { kind, simd, registerBits } = engine();
   const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
   const memory = Math.floor(memoryBudget / threads);
+  // Replies come to subjects of their own, which permissions can tell from those of coordinators.
+  const own = { inboxPrefix: `_INBOX_${server.prefix}`, ...server.client };
+  const client = await connectClient({ ...server, client: own, name: "symplectic-adjoint worker" });
   const computing = new ComputeThreads({ threads, engine: source, memory, source: CLUSTER_THREAD_SOURCE, url });
   try {
     const fingerprint = await computing.start();
-    // Replies come to subjects of their own, which permissions can tell from those of coordinators.
-    const own = { inboxPrefix: `_INBOX_${server.prefix}`, ...server.client };
-    const client = await connectClient({ ...server, client: own, name: "symplectic-adjoint worker" });
+    const known = new Map(Object.entries(tasks ?? {}));
     const served = await serve(client, {
       fingerprint,
+      trials: [...known.keys()],
       engine: kind === "native" ? `native, ${registerBits} bits` : (simd as string),
       version: VERSION,
       threads,
@@ -105,7 +107,6 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
       ...(onEvent && { onEvent }),
     });
     const most = Math.max(2 ** 28, memoryBudget / 4);
-    const known = new Map(Object.entries(tasks ?? {}));
     const trying =
       known.size > 0
         ? serveTrials(client, {
@@ -126,6 +127,7 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
     return Object.freeze({ name: served.name, fingerprint, threads, closed, close });
   } catch (error) {
     computing.end();
+    await client.connection.close().catch(() => {});
     throw error;
   }
 }

@@ -49,6 +49,8 @@ export type Receipt = "taken" | "next" | "refused" | "unknown" | "again";
 /** What a worker tells of itself, again and again. */
 export interface Announcement {
   readonly worker: string;
+  /** What it speaks; all versions hear each other's announcements, and nothing else of each other. */
+  readonly protocol: number;
   readonly fingerprint: string;
   readonly engine: string;
   readonly version: string;
@@ -59,6 +61,8 @@ export interface Announcement {
   readonly done: number;
   /** Whether it is about to leave. */
   readonly leaving: boolean;
+  /** The tasks of sweeps that it does. */
+  readonly trials: readonly string[];
 }
 
 const isText = (value: unknown, most = 200): value is string => typeof value === "string" && value.length <= most;
@@ -143,14 +147,18 @@ export function readFailure(bytes: Uint8Array): TaskFailure | undefined {
   return { code: code as ErrorCode, message, details: Object.fromEntries(known) };
 }
 
-export function encodeAnnouncement({ tasks, ...rest }: Announcement): Uint8Array {
-  return encode({ ...rest, tasks: tasks.join(" ") });
+export function encodeAnnouncement({ tasks, trials, ...rest }: Announcement): Uint8Array {
+  return encode({ ...rest, tasks: tasks.join(" "), trials: trials.join(" ") });
 }
 
 export function readAnnouncement(bytes: Uint8Array): Announcement | undefined {
-  const { worker, fingerprint, engine, version, threads, tasks, done, leaving } = decode(bytes) ?? {};
-  if (!isToken(worker) || !isToken(fingerprint) || !isText(engine) || !isText(version)) return undefined;
+  const fields = decode(bytes) ?? {};
+  const { worker, protocol, fingerprint, engine, version, threads, tasks, done, leaving, trials } = fields;
+  if (!isToken(worker) || !isCount(protocol) || !isToken(fingerprint) || !isText(engine) || !isText(version))
+    return undefined;
   if (!isCount(threads, 1) || threads > 4096 || !isText(tasks, 100_000) || !isCount(done)) return undefined;
-  if (typeof leaving !== "boolean") return undefined;
-  return { worker, fingerprint, engine, version, threads, tasks: tasks === "" ? [] : tasks.split(" "), done, leaving };
+  if (typeof leaving !== "boolean" || !isText(trials, 10_000)) return undefined;
+  const listed = (text: string) => (text === "" ? [] : text.split(" "));
+  const lists = { tasks: listed(tasks), trials: listed(trials) };
+  return { worker, protocol, fingerprint, engine, version, threads, done, leaving, ...lists };
 }

@@ -27,6 +27,8 @@ export interface Names {
   trialConsumer(task: string): string;
   /** The subject of a trial of a sweep; of `*` of all. */
   trialsFor(task: string, sweep: string, trial: string): string;
+  /** The subjects of all trials of a sweep, whatever its task. */
+  trialsOf(sweep: string): string;
   /** The bucket of sweeps, the stream behind it, and the subject of a key. */
   readonly sweepBucket: string;
   readonly sweepBucketStream: string;
@@ -53,6 +55,7 @@ export function namesOf(prefix: string): Names {
     trialSubjects: `${prefix}.trials.>`,
     trialConsumer: (task) => `v${PROTOCOL}_${task}`,
     trialsFor: (task, sweep, trial) => `${prefix}.trials.v${PROTOCOL}_${task}.${sweep}.${trial}`,
+    trialsOf: (sweep) => `${prefix}.trials.*.${sweep}.*`,
     sweepBucket,
     sweepBucketStream: `KV_${sweepBucket}`,
     sweepKey: (key) => `$KV.${sweepBucket}.${key}`,

@@ -1,6 +1,6 @@
 // The workers that a coordinator knows of, by what they tell of themselves.
 import type { ClusterEvent } from "./events.js";
-import { type Announcement, readAnnouncement } from "./messages.js";
+import { type Announcement, PROTOCOL, readAnnouncement } from "./messages.js";
 
 /** A worker, and when it was last heard of. */
 interface Known extends Announcement {
@@ -19,6 +19,10 @@ interface RosterOptions {
   /** Called when a worker has left, or is lost. */
   onGone(worker: string): void;
 }
+
+/** Why a worker of another version gets nothing. */
+export const versionOf = ({ version, protocol }: Announcement) =>
+  `symplectic-adjoint ${version} speaks protocol ${protocol}; install the same version everywhere`;
 
 /** Workers beyond that are not listened to. */
 const MOST_WORKERS = 10_000;
@@ -63,7 +67,9 @@ export class Roster {
   get absence(): string {
     const others = [...this.#known.values()];
     if (others.length === 0) return "no worker is there: start some with npx symplectic-adjoint worker";
+    const unlike = others.find(({ protocol }) => protocol !== PROTOCOL);
     const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
+    if (unlike) return `${there} of protocol ${PROTOCOL}, which this version speaks: ${versionOf(unlike)}`;
     const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
     return `${there} with the arithmetic of this process (${engines}): set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md`;
   }
@@ -82,12 +88,16 @@ export class Roster {
       this.#remove(worker, "left");
       return said;
     }
-    const suits = this.#options.suits(said);
+    const isOfProtocol = said.protocol === PROTOCOL;
+    const suits = isOfProtocol && this.#options.suits(said);
     const before = this.#known.get(worker);
     const isNew = !before;
     this.#known.set(worker, { ...said, suits, seen: performance.now(), answered: before?.answered ?? 0 });
     if (isNew && suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
-    else if (isNew) this.#options.onEvent({ kind: "different", worker, engine, fingerprint });
+    else if (isNew) {
+      const reason = isOfProtocol ? "its arithmetic differs" : versionOf(said);
+      this.#options.onEvent({ kind: "different", worker, engine, fingerprint, reason });
+    }
     return said;
   }
 

@@ -1,14 +1,24 @@
 // The side that does trials: takes them from the queue, runs them, and puts what has become of them where it stays.
-import type { Consumer, JsMsg } from "@nats-io/jetstream";
+import type { Consumer, ConsumerInfo, JsMsg } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import { textOf } from "../checks/errors.js";
-import { type Client, isForbidden } from "./client.js";
+import { type Client, isFinal, isForbidden, isFull, listen } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { MOST_ALIVE_MS } from "./serve.js";
 import { fetchValue, putValue } from "./store.js";
 import { nextOf } from "./streams.js";
-import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
+import {
+  encodeReport,
+  encodeTrouble,
+  type Job,
+  jobKey,
+  readJob,
+  readShared,
+  reportOf,
+  type Shared,
+  type TrialFunction,
+} from "./trials.js";
 import { delay, Pauses } from "./wait.js";
 
 export interface TrialServeOptions {
@@ -26,9 +36,19 @@ export interface TrialServeOptions {
 /** Sweeps whose files are kept. */
 const MOST_SHARED = 4;
 const PULL_MS = 5000;
+/** The shortest time that the client waits for a message. */
+const LEAST_PULL_MS = 1000;
+/** After so long a queue is asked for trials that were given back, whatever waits in the others. */
+const OVERDUE_MS = 30_000;
 const LEAVING = new Error("the worker leaves");
 /** So long a result is offered to a server that may be away. */
 const OFFER_MS = 120_000;
+
+/** The queue of a task. */
+interface Queue {
+  readonly consumer: Consumer;
+  readonly info: ConsumerInfo;
+}
 
 /** Serves until `close`, which gives back what has begun: another worker begins it anew. */
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
@@ -75,12 +95,13 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const attempt = core.nuid.next();
     const state = stateBytes && (await putValue(client, names.sweepBucket, `states.${key}.${attempt}`, stateBytes));
     const written = state && { chunks: state.chunks, bytes: state.bytes, attempt };
-    const report = { ...ended, trial: job.trial, rung: job.rung, worker: name, state: written };
+    const report = encodeReport({ ...ended, trial: job.trial, rung: job.rung, worker: name, state: written });
     try {
-      await store.create(`results.${key}`, encodeReport(report));
+      await store.create(`results.${key}`, report);
     } catch (error) {
       const present = await store.get(`results.${key}`);
       if (present?.operation !== "PUT") throw error;
+      if (!reportOf(job, present.value)) await store.update(`results.${key}`, report, present.revision);
     }
   }
 
@@ -94,7 +115,9 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       return;
     }
     const store = await bucket();
-    if (await store.get(`results.${job.id}.${jobKey(job)}`)) {
+    const present = await store.get(`results.${job.id}.${jobKey(job)}`);
+    // What was deleted, or cannot be read, is no result.
+    if (present?.operation === "PUT" && reportOf(job, present.value)) {
       message.ack();
       return;
     }
@@ -114,7 +137,9 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         break;
       } catch (error) {
         const isOver = closing || performance.now() > until || connection.isClosed();
-        if (isOver || isForbidden(error)) throw error;
+        // Its coordinator would wait for a result that cannot come.
+        if (isFull(error)) connection.publish(names.answers(job.id), encodeTrouble(textOf(error)));
+        if (isOver || isFinal(error)) throw error;
         await delay(500);
       }
     }
@@ -162,32 +187,70 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   /** Takes one trial after the other, of all tasks in turn. */
   async function pull(): Promise<void> {
     const consumers = new Map<string, Consumer>();
-    const expires = Math.max(1000, Math.floor(PULL_MS / tasks.size));
-    while (!closing && !connection.isClosed()) {
-      let absent = 0;
+    /** When each queue was last asked for a trial. */
+    const asked = new Map<string, number>();
+    /** Whose turn it is to be waited for. */
+    let turn = 0;
+
+    /** The queue of a task, and what is known of it; undefined where there is none. */
+    async function queueOf(task: string) {
+      try {
+        const consumer =
+          consumers.get(task) ??
+          (await connected(client.streams.consumers.get(names.trialStream, names.trialConsumer(task))));
+        consumers.set(task, consumer);
+        return { consumer, info: await connected(consumer.info()) };
+      } catch (error) {
+        // A worker that may not do trials does the rest.
+        if (isForbidden(error)) throw error;
+        consumers.delete(task);
+        return undefined;
+      }
+    }
+
+    /** Waits so long for a trial and does it; tells whether there was one. */
+    async function ask(task: string, { consumer, info }: Queue, expires: number): Promise<boolean> {
+      asked.set(task, performance.now());
+      const message = await nextOf(client, consumer, expires);
+      if (message && closing) message.nak();
+      else if (message) await hold(message, (info.config.ack_wait ?? 30e9) / 1e6);
+      return message !== null;
+    }
+
+    /** Does a trial of each queue that has one, or else waits for one; tells whether there are queues. */
+    async function round(): Promise<boolean> {
+      const there: [string, Queue][] = [];
+      let found = false;
       for (const task of tasks.keys()) {
-        if (closing) return;
-        try {
-          const consumer =
-            consumers.get(task) ??
-            (await connected(client.streams.consumers.get(names.trialStream, names.trialConsumer(task))));
-          consumers.set(task, consumer);
-          const { ack_wait } = (await connected(consumer.info(true))).config;
-          const message = await nextOf(client, consumer, expires);
-          if (message && closing) message.nak();
-          else if (message) await hold(message, (ack_wait ?? 30e9) / 1e6);
-        } catch (error) {
-          // A worker that may not do trials does the rest.
-          if (isForbidden(error)) throw error;
-          consumers.delete(task);
-          absent++;
-        }
+        if (closing) return true;
+        const queue = await queueOf(task);
+        if (!queue) continue;
+        there.push([task, queue]);
+        const { num_pending, num_ack_pending } = queue.info;
+        // A trial that was given back is not counted among those that wait.
+        const isOverdue = num_ack_pending > 0 && performance.now() - (asked.get(task) ?? 0) > OVERDUE_MS;
+        if (num_pending > 0 || isOverdue) found = (await ask(task, queue, LEAST_PULL_MS)) || found;
+      }
+      // To ask several at once would have trials delivered that are given back, which counts.
+      const next = there[turn++ % there.length];
+      if (next && !found && !closing) await ask(...next, tasks.size === 1 ? PULL_MS : LEAST_PULL_MS);
+      return next !== undefined;
+    }
+
+    while (!closing && !connection.isClosed()) {
+      try {
+        if (await round()) continue;
+      } catch (error) {
+        if (isForbidden(error)) throw error;
+        consumers.clear();
       }
       // No sweep has been there yet, or the server is away.
-      if (absent === tasks.size && !closing) await pauses.pause(1000);
+      if (!closing) await pauses.pause(1000);
     }
   }
 
+  // The coordinator of a sweep says hello when its queue is there.
+  const hello = listen(client, names.hello, () => pauses.end());
   Promise.allSettled(Array.from({ length: parallel }, pull)).then((all) => {
     const refused = all.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
     if (refused) onEvent({ kind: "refused", message: `no trials here: ${textOf(refused.reason)}` });
@@ -195,6 +258,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   return {
     async close() {
       closing = true;
+      hello.unsubscribe();
       for (const stop of stops) stop.abort(LEAVING);
       pauses.end();
       // Pulls that wait for a message end with the connection.

@@ -1,7 +1,15 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { type Client, connectionError, isForbidden, listen, MOST_PARTS, patienceFor } from "./client.js";
+import {
+  type Client,
+  connectionError,
+  hasNoJetStream,
+  isForbidden,
+  listen,
+  MOST_PARTS,
+  patienceFor,
+} from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
@@ -9,6 +17,7 @@ import {
   encodeAnnouncement,
   encodeAnswer,
   encodeFailure,
+  PROTOCOL,
   type Receipt,
   readTask,
   type TaskMessage,
@@ -29,6 +38,8 @@ interface ServeOptions {
   readonly threads: number;
   /** The most bytes of values that are kept. */
   readonly valueBytes: number;
+  /** The tasks of sweeps that it does as well. */
+  readonly trials?: readonly string[];
   readonly compute: Compute;
   onEvent?(event: WorkerEvent): void;
 }
@@ -74,7 +85,7 @@ function gate(places: number) {
 
 export async function serve(client: Client, options: ServeOptions): Promise<Served> {
   const { connection, core, names, connected } = client;
-  const { fingerprint, engine, version, threads, compute, onEvent = () => {} } = options;
+  const { fingerprint, engine, version, threads, compute, trials = [], onEvent = () => {} } = options;
   const name = core.nuid.next();
   const values = new ValueCache(client, options.valueBytes);
   const through = gate(threads);
@@ -85,6 +96,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const silent = new Set<string>();
   let done = 0;
   let closing = false;
+  /** Whether the server has no JetStream, which is told once. */
+  let isWithout = false;
   /** Of those who wait for a queue. */
   const pauses = new Pauses();
 
@@ -92,6 +105,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     if (connection.isClosed()) return;
     const said = {
       worker: name,
+      protocol: PROTOCOL,
       fingerprint,
       engine,
       version,
@@ -99,6 +113,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       tasks: [...tasks.keys()].slice(0, 1000),
       done,
       leaving,
+      trials,
     };
     connection.publish(names.announcement(name), encodeAnnouncement(said));
   };
@@ -236,6 +251,13 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         while (held.size > MOST_HELD) await Promise.race(held);
       } catch (error) {
         if (isForbidden(error)) throw error;
+        if (hasNoJetStream(error) && !isWithout) {
+          isWithout = true;
+          onEvent({
+            kind: "refused",
+            message: "no JetStream on the server, so there is no work: start nats-server -js",
+          });
+        }
         // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
         consumer = undefined;
         await pauses.pause(1000);
@@ -263,7 +285,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       announce();
     }),
   );
-  await connection.flush();
+  await connection.flush().catch((error) => Promise.reject(connectionError(error)));
   announce();
   const timer = setInterval(announce, ANNOUNCE_MS);
   watch(client, onEvent);

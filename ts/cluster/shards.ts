@@ -5,17 +5,16 @@ import type { Cut } from "../parallel/ensembles.js";
 /** A shard takes about so long, where the speed is known: many times what a message costs, and short enough to be done again. */
 const SHARD_MS = 200;
 /** Shards that each thread gets, so that all end at about the same time: unless they would take too little beside their messages. */
-const PER_THREAD = 3;
+export const PER_THREAD = 3;
 /** So long a shard should take at least, and so long for each byte of its gradient. */
-const LEAST_MS = 20;
+export const LEAST_MS = 20;
 const LEAST_MS_PER_BYTE = 30e-6;
 
 const powerBelow = (number: number) => 2 ** Math.floor(Math.log2(Math.max(1, number)));
 
-/** How many leaves a shard should have, a power of two: for a gradient of so many bytes, and if known for so many milliseconds of a leaf. */
-export function leavesPerShard(leaves: number, threads: number, bytes: number, msPerLeaf: number | undefined): number {
+/** How many leaves a shard should have, a power of two: for a gradient of so many bytes, and so many milliseconds of a leaf. */
+export function leavesPerShard(leaves: number, threads: number, bytes: number, msPerLeaf: number): number {
   const share = leaves / Math.max(1, threads);
-  if (msPerLeaf === undefined) return powerBelow(share / PER_THREAD);
   const each = Math.min(
     Math.max(1, Math.floor((share * msPerLeaf) / (LEAST_MS + LEAST_MS_PER_BYTE * bytes))),
     PER_THREAD,
@@ -23,11 +22,12 @@ export function leavesPerShard(leaves: number, threads: number, bytes: number, m
   return Math.min(powerBelow(share / each), powerBelow(SHARD_MS / msPerLeaf));
 }
 
-/** A batch in shards of so many leaves, each at a multiple of them. */
-export function shardsOf(batch: number, leaf: number, leaves: number): Cut[] {
+/** A part of a batch in shards of so many leaves, each at a multiple of them but for the first. */
+export function shardsOf({ from, to }: Cut, leaf: number, leaves: number): Cut[] {
   const size = leaf * leaves;
-  return Array.from({ length: Math.ceil(batch / size) }, (_, i) => ({
-    from: i * size,
-    to: Math.min(batch, (i + 1) * size),
+  const first = Math.floor(from / size);
+  return Array.from({ length: Math.ceil(to / size) - first }, (_, i) => ({
+    from: Math.max(from, (first + i) * size),
+    to: Math.min(to, (first + i + 1) * size),
   }));
 }

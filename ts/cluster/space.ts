@@ -1,5 +1,5 @@
 // What a sweep varies, and the samples that it takes of that: a function of the space, the sampler and the seed alone.
-import { refused } from "../checks/errors.js";
+import { isArray, refused } from "../checks/errors.js";
 import { argument, array, elements, fallback, flag, number, oneOf, options, required, rule } from "../checks/rules.js";
 import { uniforms } from "../trace/random.js";
 
@@ -78,7 +78,7 @@ const spaceRule = required(
 export function readSpace(given: unknown, sampler: Sampler): Dimension[] {
   return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
     const where = `space.${name}`;
-    if (Array.isArray(one)) {
+    if (isArray(one)) {
       return { name, values: elements(where, one, array<ParameterValue>("at least one value", 1), valueRule) };
     }
     const { min, max, scale, integer, points } = options(one, rangeRules, `${where}.`);

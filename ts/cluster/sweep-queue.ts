@@ -1,23 +1,22 @@
-// Where a sweep lies: on NATS servers, where it outlives whoever began it, or in this process. Both do the same for who asks for trials.
+// The queue of a sweep on NATS servers, where it outlives whoever began it. That of a sweep in this process is local-queue.ts.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, connectionError, isFinal, isForbidden } from "./client.js";
-import { runTrial } from "./run-trial.js";
-import type { Dimension } from "./space.js";
+import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
+import { encodePlace, type Place, placeOf, readPlace, type SweepHead } from "./definitions.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
+import { TrialWorkers } from "./trial-workers.js";
 import {
   encodeJob,
   encodeShared,
-  type Job,
   jobKey,
-  type Pieces,
+  type OwnJob,
   type Report,
   readReport,
-  type Shared,
-  type TrialFunction,
+  readTrouble,
+  stateKey,
 } from "./trials.js";
-import { delay } from "./wait.js";
+import { Pauses } from "./wait.js";
 
 /** What waits, and who. */
 interface QueueState {
@@ -27,6 +26,11 @@ interface QueueState {
   readonly running: number;
   /** Whether anybody waits for more. */
   readonly idle: boolean;
+  /** Trials that run now and were given back, or lost, before. */
+  readonly retried: number;
+  /** Workers that do such trials; and why those that are there cannot, if there are none. */
+  readonly workers: number;
+  readonly absence: string | undefined;
 }
 
 export interface QueueListener {
@@ -37,9 +41,6 @@ export interface QueueListener {
   fail(error: unknown): void;
 }
 
-/** What a job needs beside what all of a sweep have. */
-export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
-
 export interface TrialQueue {
   /** Puts trials in, those that are there already excepted. */
   put(jobs: readonly OwnJob[]): Promise<void>;
@@ -47,28 +48,15 @@ export interface TrialQueue {
   stateOf(report: Report): Promise<Uint8Array | undefined>;
   /** No one needs that any more. */
   dropState(report: Report): void;
-  /** Ends; with `empty`, trials that nobody has begun are taken out. */
-  close(empty: boolean): Promise<void>;
-}
-
-/** What is the same for all trials. */
-export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
-  /** What was asked for, which tells one sweep from another of its name. */
-  readonly definition: string;
-  readonly shared: Shared;
-  readonly existing: "error" | "resume" | "replace";
-  readonly stallMs: number;
-  readonly replicas: number;
+  /** No one needs the states of trials that have been reported, but for these: coordinators that are gone have left some. */
+  dropOtherStates(needed: readonly Report[]): void;
+  /** Ends; and takes trials out that nobody has begun, if it is to. */
+  close(withTrials: boolean): Promise<void>;
 }
 
 /** Sweeps are kept for so long. */
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
-interface Place {
-  readonly id: string;
-  readonly shared: Pieces;
-  readonly definition: string;
-}
 
 /** A sweep on NATS servers. */
 export async function openQueue(client: Client, head: SweepHead, listener: QueueListener): Promise<TrialQueue> {
@@ -85,12 +73,28 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   const common = { id, shared, name: head.name, task: head.task, attempts: head.attempts, timeout: head.timeout };
   /** What has been put and not been reported. */
   const open = new Map<string, OwnJob>();
-  const seen = new Set<string>();
+  /** Keys whose results were heard of, and keys that have none: it was deleted, or cannot be read. */
+  const [seen, empty] = [new Set<string>(), new Set<string>()];
+  const pauses = new Pauses();
   let ended = false;
   let stop: () => void = () => {};
   /** Tells that results have come. */
   let heard: () => void = () => {};
   let dropping: Promise<unknown> = Promise.resolve();
+  /** What there is already is known before anything is put in. */
+  const ready = hearAll();
+
+  async function hearAll(): Promise<void> {
+    for (;;) {
+      const present = await persist(resultCount);
+      const all = new Promise<void>((resolve) => {
+        heard = () => void (seen.size + empty.size >= present && resolve());
+        heard();
+      });
+      // Somebody else may have taken some away meanwhile.
+      if (await Promise.race([all.then(() => true), pauses.pause(MOST_LOOK_MS)])) return;
+    }
+  }
 
   async function publish(job: OwnJob): Promise<void> {
     const bytes = encodeJob({ ...job, ...common });
@@ -115,7 +119,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         if (isFinal(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
           throw connectionError(error);
         }
-        await delay(wait);
+        await pauses.pause(wait);
         await ensure(client, head).catch(() => {});
       }
     }
@@ -128,22 +132,40 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         const entries = await store.watch({ key: `results.${id}.*` });
         stop = () => entries.stop();
         if (ended) stop();
-        for await (const { key, operation, value } of entries) {
+        for await (const { key, operation, value, revision } of entries) {
           if (ended) return;
           // A watch that was begun again begins at the beginning.
-          if (operation !== "PUT" || seen.has(key)) continue;
-          seen.add(key);
-          const report = readReport(value);
-          const named = report && key === `results.${id}.${jobKey(report)}` ? report : undefined;
-          if (named) open.delete(jobKey(named));
-          listener.report(named);
+          if (seen.has(key)) continue;
+          const report = operation === "PUT" ? readReport(value) : undefined;
+          if (report && key === `results.${id}.${jobKey(report)}`) {
+            empty.delete(key);
+            seen.add(key);
+            open.delete(jobKey(report));
+            listener.report(report);
+          } else {
+            empty.add(key);
+            if (operation === "PUT") refuse(key, revision);
+          }
           heard();
         }
       } catch (error) {
         if (ended) return;
         if (isForbidden(error)) return listener.fail(connectionError(error));
       }
-      await delay(500);
+      await pauses.pause(500);
+    }
+  }
+
+  /** Takes a result away that cannot be read, but none that has come since: then the trial is put in again. */
+  async function refuse(key: string, revision: number): Promise<void> {
+    listener.report(undefined);
+    const filter = names.sweepKey(key);
+    try {
+      await ready;
+      await persist(() => manager.streams.purge(names.sweepBucketStream, { filter, seq: revision + 1 }));
+      empty.delete(key);
+    } catch {
+      // A worker writes over it, if it may.
     }
   }
 
@@ -153,18 +175,19 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     let took = 0;
     while (!ended) {
       // A look at very many takes its time.
-      await delay(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
+      await pauses.pause(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
       if (ended) return;
       const start = performance.now();
       try {
         const subjects_filter = names.trialsFor(head.task, id, "*");
         const { state } = await manager.streams.info(names.trialStream, { subjects_filter });
-        const { num_ack_pending, num_waiting } = await manager.consumers.info(
+        const { num_ack_pending, num_waiting, num_redelivered } = await manager.consumers.info(
           names.trialStream,
           names.trialConsumer(head.task),
         );
         const there = new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) as string));
-        listener.state({ open: there.size, running: num_ack_pending, idle: num_waiting > 0 });
+        const queue = { open: there.size, running: num_ack_pending, idle: num_waiting > 0, retried: num_redelivered };
+        listener.state({ ...queue, ...workers.state });
         const lost = [...open.values()].filter((job) => !there.has(jobKey(job)));
         // Twice in a row: the first time, its result may be on its way.
         const again = lost.filter((job) => missing.has(jobKey(job)));
@@ -172,7 +195,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         await keepPlace();
         const count = await resultCount();
         // The watch has missed something.
-        if (Math.min(count, results) > seen.size) stop();
+        if (Math.min(count, results) > seen.size + empty.size) stop();
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
       } catch (error) {
@@ -183,11 +206,14 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     }
   }
 
-  /** What workers need is put again where a server has lost it; a sweep that another one has replaced ends. */
+  /** What workers need is put again where a server has lost it; a sweep that was removed, or replaced by another one, ends. */
   async function keepPlace(): Promise<void> {
     const key = `definitions.${head.name}`;
     const entry = await store.get(key);
-    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
+    if (entry && entry.operation !== "PUT") {
+      throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was removed`);
+    }
+    const present = entry ? readPlace(entry.value) : undefined;
     if (present && present.id !== id) {
       throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
     }
@@ -202,20 +228,35 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     return Object.keys(state.subjects ?? {}).length;
   }
 
+  async function dropOthers(needed: ReadonlySet<string>): Promise<void> {
+    const subjects_filter = names.sweepKey(`states.${id}.>`);
+    const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
+    const keys = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").slice(-5, -1).join("."));
+    for (const key of new Set(keys)) {
+      const job = key.split(".")[2];
+      // Somebody may be about to report what has not been.
+      if (!needed.has(key) && seen.has(`results.${id}.${job}`)) await dropSweepKeys(client, key);
+    }
+  }
+
+  const takeOut = () => manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
+
   client.connection.closed().then((error) => {
     const reason = error ? `: ${textOf(error)}` : "";
     if (!ended)
       listener.fail(new SymplecticAdjointError("CONNECTION", `the connection to the server has ended${reason}`));
   });
-  watch();
-  // What there is already is known before anything is put in.
-  const present = await persist(resultCount);
-  await new Promise<void>((resolve) => {
-    heard = () => void (seen.size >= present && resolve());
-    heard();
+  const trouble = listen(client, names.answers(id), async ({ data }) => {
+    const error = new Error(readTrouble(data));
+    if (ended || !isFull(error)) return;
+    // Put in again with the next coordinator, as if nobody had tried them.
+    await takeOut().catch(() => {});
+    listener.fail(connectionError(error));
   });
+  watch();
+  await ready;
+  const workers = new TrialWorkers(client, head.task);
   look();
-  const stateKey = ({ trial, rung, state }: Report) => `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
   return {
     async put(jobs) {
       for (const job of jobs) open.set(jobKey(job), job);
@@ -228,22 +269,25 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     async stateOf(report) {
       const { state } = report;
       if (!state) return undefined;
-      const place = { key: stateKey(report), chunks: state.chunks, bytes: state.bytes };
+      const place = { key: stateKey(id, report), chunks: state.chunks, bytes: state.bytes };
       const bytes = await persist(() => fetchValue(client, names.sweepBucket, place, 2 ** 31));
       return bytes && new Uint8Array(bytes);
     },
     dropState(report) {
       // One after the other: there may be thousands.
-      if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(report))).catch(() => {});
+      if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(id, report))).catch(() => {});
     },
-    async close(empty) {
+    dropOtherStates(needed) {
+      dropping = dropping.then(() => dropOthers(new Set(needed.map((report) => stateKey(id, report))))).catch(() => {});
+    },
+    async close(withTrials) {
       ended = true;
       stop();
+      workers.end();
+      trouble.unsubscribe();
+      pauses.end();
       await dropping;
-      if (!empty) return;
-      await manager.streams
-        .purge(names.trialStream, { filter: names.trialsFor(head.task, id, "*") })
-        .catch((error) => Promise.reject(connectionError(error)));
+      if (withTrials) await takeOut().catch((error) => Promise.reject(connectionError(error)));
     },
   };
 }
@@ -275,6 +319,8 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
     // Workers count, and end what has been tried too often.
     max_deliver: -1,
     max_ack_pending: 100_000,
+    // As long as what it hands out may be there.
+    inactive_threshold: nanos(LIFETIME_MS),
   });
   return new kv.Kvm(streams).create(names.sweepBucket, {
     storage: StorageType.File,
@@ -285,158 +331,5 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
   });
 }
 
-/** Where the sweep lies that has this name: a new one, or the one that is there. */
-async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Place> {
-  const key = `definitions.${head.name}`;
-  for (;;) {
-    const entry = await store.get(key);
-    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
-    if (present && head.existing === "error") {
-      throw new SymplecticAdjointError(
-        "OPTION",
-        `name: there is already a sweep named ${head.name} on these servers; existing: "resume" continues it, existing: "replace" starts over`,
-        { argument: "name", expected: "a new name", given: head.name },
-      );
-    }
-    if (present && head.existing === "resume") {
-      const difference = differenceOf(present.definition, head.definition);
-      if (!difference) return present;
-      const { argument, before, now } = difference;
-      throw new SymplecticAdjointError(
-        "OPTION",
-        `${argument}: expected ${before}, which the sweep ${head.name} was started with, given ${now}; another sweep needs another name`,
-        { argument, expected: `${before}, which the sweep was started with`, given: now },
-      );
-    }
-    const id = client.core.nuid.next();
-    const { sweepBucket } = client.names;
-    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
-    const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
-    const written = encodePlace(place);
-    if (written.length > client.most)
-      throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
-    try {
-      if (entry) await store.update(key, written, entry.revision);
-      else await store.create(key, written);
-    } catch (error) {
-      await dropSweepKeys(client, `shared.${id}`);
-      // Another coordinator was faster: its sweep is there now.
-      if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
-      throw error;
-    }
-    if (present) await forget(client, head.task, present.id);
-    return place;
-  }
-}
-
-/** Takes away all of a sweep that another one has replaced. */
-async function forget(client: Client, task: string, id: string): Promise<void> {
-  const { manager, names } = client;
-  await manager.streams.purge(names.trialStream, { filter: names.trialsFor(task, id, "*") });
-  for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
-}
-
-const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
-
-function readPlace(bytes: Uint8Array): Place | undefined {
-  try {
-    const { id, shared, definition } = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof id === "string" && typeof definition === "string" ? { id, shared, definition } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The first option that differs between two definitions, and what it is in each. */
-function differenceOf(before: string, now: string): { argument: string; before: string; now: string } | undefined {
-  const [old, own] = [before, now].map(partsOf) as [Record<string, unknown>, Record<string, unknown>];
-  const differs = (name: string) => JSON.stringify(old[name]) !== JSON.stringify(own[name]);
-  const argument = Object.keys({ ...old, ...own }).find(differs);
-  if (argument === undefined) return undefined;
-  const [first, second] = [worded(old[argument]), worded(own[argument])];
-  if (first !== second) return { argument, before: first, now: second };
-  return { argument, before: JSON.stringify(old[argument]), now: JSON.stringify(own[argument]) };
-}
-
-/** The parts of a definition by the names of the options: of the space, the settings and the files one for each of theirs. */
-function partsOf(definition: string): Record<string, unknown> {
-  const { space, settings, files, ...rest } = JSON.parse(definition) as Record<string, unknown>;
-  const named = (prefix: string, entries: readonly (readonly [string, unknown])[]) =>
-    Object.fromEntries(entries.map(([name, value]) => [`${prefix}.${name}`, value]));
-  const dimensions = space as readonly Dimension[];
-  const isRecord = settings !== null && typeof settings === "object" && !Array.isArray(settings);
-  return {
-    ...rest,
-    ...named(
-      "space",
-      dimensions.map(({ name, ...own }) => [name, own] as const),
-    ),
-    space: dimensions.map(({ name }) => name),
-    ...(isRecord ? named("settings", Object.entries(settings)) : { settings }),
-    ...named("files", Object.entries(files as object)),
-  };
-}
-
-/** What an option is, as a message says it. */
-function worded(value: unknown): string {
-  if (value === undefined || value === null) return "nothing";
-  if (typeof value !== "object") return String(value);
-  if (Array.isArray(value)) return value.join(", ");
-  const { values, min, max, points } = value as Record<string, unknown>;
-  if (Array.isArray(values)) return values.join(",");
-  if (min !== undefined) return [min, max, ...(points === undefined ? [] : [points])].join(":");
-  return JSON.stringify(value).slice(0, 100);
-}
-
-const codeOf = (error: unknown) => (error as { code?: number }).code;
 /** There is a message on that subject; the code is that of whatever a stream does not store. */
 const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).includes("per subject");
-
-/** A sweep in this process: `parallel` trials at a time, by a function. */
-export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
-  const waiting: OwnJob[] = [];
-  const states = new Map<string, Uint8Array>();
-  /** Of the trials that run. */
-  const stops = new Set<AbortController>();
-  let closed = false;
-
-  async function work(job: OwnJob): Promise<void> {
-    const { trial, rung, parameters, budget, seed } = job;
-    const { settings, files: shared } = head.shared;
-    const files = Object.fromEntries(Object.entries(shared).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
-    const state = states.get(jobKey({ trial, rung: rung - 1 }));
-    const stop = new AbortController();
-    stops.add(stop);
-    try {
-      const given = { sweep: head.name, trial, parameters, budget, seed, settings, files, state };
-      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, stop);
-      stops.delete(stop);
-      if (stateBytes) states.set(jobKey(job), new Uint8Array(stateBytes));
-      const pieces = stateBytes && { chunks: 1, bytes: stateBytes.length, attempt: "here" };
-      listener.report({ ...ended, trial, rung, worker: "here", state: pieces });
-    } catch {
-      // The sweep has ended.
-      return;
-    }
-    next();
-  }
-
-  function next(): void {
-    while (!closed && stops.size < parallel && waiting.length > 0) work(waiting.shift() as OwnJob);
-    const running = stops.size;
-    if (!closed) listener.state({ open: waiting.length + running, running, idle: running < parallel });
-  }
-
-  return {
-    async put(jobs) {
-      waiting.push(...jobs);
-      next();
-    },
-    stateOf: async (report) => states.get(jobKey(report)),
-    dropState: (report) => void states.delete(jobKey(report)),
-    async close() {
-      closed = true;
-      for (const stop of stops) stop.abort(new Error("the sweep has ended"));
-    },
-  };
-}

@@ -15,29 +15,16 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
+import { Board, type Plan } from "./board.js";
 import { connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
-import { type HalvingOptions, membersOf, readHalving, sizesOf } from "./halving.js";
+import { type Definition, planOf, type SweepHead } from "./definitions.js";
+import { type HalvingOptions, readHalving } from "./halving.js";
+import { openLocal } from "./local-queue.js";
 import { isToken } from "./messages.js";
-import {
-  type Dimension,
-  gridSize,
-  MOST_TRIALS,
-  type Parameters,
-  readSpace,
-  SAMPLERS,
-  type Sampler,
-  type SearchSpace,
-  samplesOf,
-} from "./space.js";
-import {
-  type OwnJob,
-  openLocal,
-  openQueue,
-  type QueueListener,
-  type SweepHead,
-  type TrialQueue,
-} from "./sweep-queue.js";
-import { type Json, jobKey, type Report, type TrialFunction } from "./trials.js";
+import { type Dimension, gridSize, MOST_TRIALS, readSpace, SAMPLERS, type Sampler, type SearchSpace } from "./space.js";
+import { openQueue, type QueueListener, type TrialQueue } from "./sweep-queue.js";
+import type { SweepEvent, SweepResult } from "./sweep-result.js";
+import type { Json, TrialFunction } from "./trials.js";
 
 /** What `sweep` tries, how often, and where; `run` and `space` are required, and `trials` unless the sampler is `grid`. */
 export interface SweepOptions extends ServerOptions {
@@ -93,111 +80,6 @@ export interface SweepOptions extends ServerOptions {
   /** Called when a trial ends, a rung begins and so on; see `SweepEvent`. */
   onEvent?: ((event: SweepEvent) => void) | undefined;
 }
-
-/** One rung of a trial; without successive halving there is one. */
-export interface TrialRung {
-  /** The budget that the trial had at this rung; undefined without successive halving. */
-  readonly budget: number | undefined;
-  /** The value that the trial returned at this rung; NaN if it failed. */
-  readonly value: number;
-  /** How long the trial ran at this rung, in milliseconds. */
-  readonly ms: number;
-  /** The name of the worker that ran the trial; `here` if that was this process. */
-  readonly worker: string;
-}
-
-/** How a trial of a sweep ended, with its number and its parameters. */
-export interface TrialResult {
-  /** The number of the trial, from 0. */
-  readonly trial: number;
-  /** The values of the parameters that the trial had, by name. */
-  readonly parameters: Parameters;
-  /**
-   * `done`: it had the whole budget; `stopped`: others were better at a rung; `failed`: see the message; `open`: it has not ended at the
-   * rung where it is.
-   */
-  readonly status: "done" | "stopped" | "failed" | "open";
-  /** The value of the trial at the last rung that it has ended; NaN if it failed or has ended none. */
-  readonly value: number;
-  /** How long the trial ran, over all rungs, in milliseconds. */
-  readonly ms: number;
-  /** The rungs that the trial has ended, in their order. */
-  readonly rungs: readonly TrialRung[];
-  /** Why the trial failed; undefined unless it did. */
-  readonly message: string | undefined;
-  /** The `info` that the trial returned with its value, at the last rung that it has ended. */
-  readonly info: Json | undefined;
-}
-
-/** The result of a sweep. */
-export interface SweepResult {
-  /** The name of the sweep. */
-  readonly name: string;
-  /**
-   * The best of the trials that are done; undefined if all trials have failed. If all have failed at the last rungs, it is the best of the
-   * highest rung that one has ended with a value: with its `value`, `rungs`, `info` and `state` of that rung, and the status `failed`.
-   */
-  readonly best: (TrialResult & { readonly state: Uint8Array | undefined }) | undefined;
-  /** All trials of the sweep, in the order of their numbers. */
-  readonly trials: readonly TrialResult[];
-  /** The budgets of the rungs; empty without successive halving. */
-  readonly budgets: readonly number[];
-}
-
-/** How far a sweep is. */
-export interface SweepStatus {
-  /** How many runs of trials have ended; a trial has a run for each rung. */
-  readonly ended: number;
-  /** How many runs of trials there will be. */
-  readonly total: number;
-  /** How many runs of trials have failed. */
-  readonly failed: number;
-  /** The best trial at the highest rung that any trial has ended with a value; undefined until one has. */
-  readonly best: TrialResult | undefined;
-}
-
-/** What happens in a sweep. */
-export type SweepEvent =
-  | {
-      /** There are results of the sweep already. */
-      readonly kind: "resumed";
-      /** How far the sweep is. */
-      readonly status: SweepStatus;
-    }
-  | {
-      /** A run of a trial has ended. */
-      readonly kind: "trial";
-      /** With kind `trial`: the trial, with what it found. */
-      readonly result: TrialResult;
-      /** How far the sweep is. */
-      readonly status: SweepStatus;
-    }
-  | {
-      /** A rung begins. */
-      readonly kind: "rung";
-      /** With kind `rung`: the number of the rung, from 0. */
-      readonly rung: number;
-      /** The budget of its trials; undefined without successive halving. */
-      readonly budget: number | undefined;
-      /** With kind `rung`: how many trials run at this rung. */
-      readonly trials: number;
-    }
-  | {
-      /** The state of the queue, from time to time. */
-      readonly kind: "queue";
-      /** How many runs of trials wait in the queue. */
-      readonly open: number;
-      /** How many runs of trials are under way. */
-      readonly running: number;
-      /** Whether workers wait for trials. */
-      readonly idle: boolean;
-    }
-  | {
-      /** A worker returned something that is not a result of a trial; it does not count. */
-      readonly kind: "refused";
-      /** Why the result was rejected. */
-      readonly reason: string;
-    };
 
 const MOST_BYTES = 2 ** 28;
 const isJson = (value: unknown) => {
@@ -262,7 +144,6 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const given = readOptions(options, rules);
   const { run, seed, sampler, signal, direction, servers, prefix, client: own, nats, replicas, stallTimeout } = given;
   const dimensions = readSpace(given.space, sampler);
-  const rungs = readHalving(given.halving);
   const trials = trialsOf(given, dimensions);
   if (typeof run === "function") {
     for (const name of ["servers", "nats", "name", "replicas"] as const) {
@@ -274,21 +155,22 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     throw refused("OPTION", "parallel", "no value, since workers run the trials", String(options.parallel));
   }
   signal?.throwIfAborted();
-  const parameters = samplesOf(dimensions, sampler, seed, trials);
   const shared = { settings: JSON.parse(JSON.stringify(given.settings)) as Json, files: { ...given.files } };
-  const definition = JSON.stringify({
+  const asked: Definition = {
     ...{ run: typeof run === "string" ? run : null, space: dimensions, trials, sampler, seed, direction },
-    ...{ halving: rungs, settings: shared.settings, files: await hashesOf(shared.files) },
-  });
+    halving: readHalving(given.halving),
+  };
+  const definition = JSON.stringify({ ...asked, settings: shared.settings, files: await hashesOf(shared.files) });
   const head: SweepHead = {
     name: given.name ?? `sweep-${randomName()}`,
     task: typeof run === "string" ? run : "here",
     ...{ attempts: given.attempts, timeout: given.timeout && 1000 * given.timeout, existing: given.existing },
     ...{ definition, shared, replicas, stallMs: 1000 * stallTimeout },
   };
-  const plan: Plan = { parameters, rungs, sign: direction === "minimize" ? 1 : -1, seed, onEvent: given.onEvent };
+  const plan = planOf(asked);
+  const common = { name: head.name, signal, onEvent: given.onEvent };
   if (typeof run === "function") {
-    return drive(plan, head.name, signal, async (listener) => openLocal(run, given.parallel, head, listener));
+    return drive(plan, common, async (listener) => openLocal(run, given.parallel, head, listener));
   }
   const client = await connectClient({
     servers,
@@ -298,7 +180,7 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     name: "symplectic-adjoint sweep",
   });
   try {
-    return await drive(plan, head.name, signal, (listener) => openQueue(client, head, listener));
+    return await drive(plan, common, (listener) => openQueue(client, head, listener));
   } finally {
     await client.connection.close().catch(() => {});
   }
@@ -331,20 +213,10 @@ async function hashesOf(files: Readonly<Record<string, Uint8Array>>): Promise<Re
   return Object.fromEntries(await Promise.all(entries));
 }
 
-interface Plan {
-  readonly parameters: readonly Parameters[];
-  readonly rungs: ReturnType<typeof readHalving>;
-  /** 1: small values are good. */
-  readonly sign: 1 | -1;
-  readonly seed: number;
-  onEvent(event: SweepEvent): void;
-}
-
 /** Has trials run until all have ended, each rung after the one before. */
 function drive(
   plan: Plan,
-  name: string,
-  signal: AbortSignal | undefined,
+  { name, signal, onEvent }: { name: string; signal: AbortSignal | undefined; onEvent(event: SweepEvent): void },
   open: (listener: QueueListener) => Promise<TrialQueue>,
 ): Promise<SweepResult> {
   const board = new Board(plan);
@@ -369,7 +241,7 @@ function drive(
     const fail = (error: unknown) => end(false, () => Promise.reject(error));
     const tell = (event: SweepEvent) => {
       try {
-        plan.onEvent(event);
+        onEvent(event);
       } catch (error) {
         fail(error);
       }
@@ -388,16 +260,11 @@ function drive(
         queue.put(jobs).catch(fail);
       }
       if (board.isOver) {
-        const best = board.best();
         const report = board.bestReport;
         end(false, async () => {
           const state = report && (await queue?.stateOf(report));
-          return Object.freeze({
-            name,
-            best: best && Object.freeze({ ...best, state }),
-            trials: Object.freeze(plan.parameters.map((_, trial) => board.resultOf(trial))),
-            budgets: Object.freeze(plan.rungs.budgets.filter((budget) => budget !== undefined)),
-          });
+          queue?.dropOtherStates(board.needed);
+          return board.result(name, state);
         });
       }
     };
@@ -422,176 +289,11 @@ function drive(
     open(listener).then((opened) => {
       queue = opened;
       if (over) return void opened.close(signal?.aborted ?? false);
-      if (board.status().ended > 0) tell({ kind: "resumed", status: board.status() });
+      if (board.status().ended > 0) {
+        tell({ kind: "resumed", status: board.status() });
+        queue.dropOtherStates(board.needed);
+      }
       advance();
     }, fail);
   });
-}
-
-/** What is known of all trials. */
-class Board {
-  readonly #plan: Plan;
-  /** By trial, the reports of its rungs. */
-  readonly #reports: Report[][];
-  /** Of each rung that has begun, its trials. */
-  #members: (readonly number[])[] = [];
-  #sets: ReadonlySet<number>[] = [];
-  /** Trials of the highest rung that have not ended it. */
-  #left = 0;
-  /** Reports of rungs that have not begun here: those of an earlier coordinator may come in any order. */
-  readonly #early = new Map<string, Report>();
-  /** The best of each rung. */
-  readonly #best: Report[] = [];
-  #ended = 0;
-  #failed = 0;
-
-  constructor(plan: Plan) {
-    this.#plan = plan;
-    this.#reports = plan.parameters.map(() => []);
-    this.#begin();
-  }
-
-  report(trial: number, rung: number): Report | undefined {
-    return this.#reports[trial]?.[rung];
-  }
-
-  /** The trials of each rung that has begun. */
-  get members(): readonly (readonly number[])[] {
-    return this.#members;
-  }
-
-  /** Whether the last rung that there can be has ended. */
-  get isOver(): boolean {
-    return this.#left === 0;
-  }
-
-  /** Takes a report; tells why not, if it does not count. */
-  take(report: Report): string | undefined {
-    const { trial, rung } = report;
-    const own = this.#reports[trial];
-    if (!own || rung >= this.#plan.rungs.budgets.length) return `there is no rung ${rung} of a trial ${trial}`;
-    if (own[rung]) return `trial ${trial} has a result already`;
-    if (rung >= this.#members.length) {
-      this.#early.set(jobKey(report), report);
-      return undefined;
-    }
-    if (!this.#sets[rung]?.has(trial)) return `trial ${trial} is not in rung ${rung}`;
-    this.#count(report);
-    if (this.#left === 0) this.#begin();
-    return undefined;
-  }
-
-  #count(report: Report): void {
-    const { trial, rung, value, message } = report;
-    (this.#reports[trial] as Report[])[rung] = report;
-    this.#ended++;
-    this.#left--;
-    if (message !== undefined) {
-      this.#failed++;
-      return;
-    }
-    const { sign } = this.#plan;
-    const best = this.#best[rung];
-    if (!best || sign * value < sign * best.value || (value === best.value && trial < best.trial)) {
-      this.#best[rung] = report;
-    }
-  }
-
-  /** Begins the rungs that can begin. */
-  #begin(): void {
-    const { rungs, parameters, sign } = this.#plan;
-    while (this.#left === 0) {
-      const all = membersOf(rungs, parameters.length, (trial, rung) => {
-        const value = this.report(trial, rung)?.value;
-        return value === undefined ? undefined : sign * value;
-      });
-      const rung = this.#members.length;
-      const members = all[rung];
-      if (!members) return;
-      this.#members = all.slice(0, rung + 1);
-      this.#sets.push(new Set(members));
-      this.#left = members.length;
-      for (const trial of members) {
-        const early = this.#early.get(jobKey({ trial, rung }));
-        if (early) this.#count(early);
-      }
-    }
-  }
-
-  jobOf(trial: number, rung: number): OwnJob {
-    const { parameters, rungs, seed } = this.#plan;
-    return {
-      ...{ trial, rung, budget: rungs.budgets[rung], parameters: parameters[trial] as Parameters },
-      // Multiples of the golden ratio lie far from each other.
-      seed: (seed + Math.imul(trial + 1, 0x9e3779b1)) >>> 0,
-      state: this.report(trial, rung - 1)?.state,
-    };
-  }
-
-  /** Reports of the rung before whose trials do not go on. */
-  leftBehind(rung: number): Report[] {
-    const before = this.#members[rung - 1] ?? [];
-    return before.flatMap((trial) => (this.#sets[rung]?.has(trial) ? [] : [this.report(trial, rung - 1) as Report]));
-  }
-
-  /** Reports whose state nobody needs any more, now that this one is there. `best` was the best of its rung before. */
-  superseded(report: Report, best: Report | undefined): Report[] {
-    const { trial, rung, message } = report;
-    const before = this.report(trial, rung - 1);
-    const last = this.#best[rung - 1];
-    // Until a trial ends this rung with a value, the best of the one before is the best of all.
-    if (message !== undefined) return before && (best || before !== last) ? [before] : [];
-    const old = before ? [before] : [];
-    if (!best && last && last !== before && this.report(last.trial, rung)) old.push(last);
-    if (rung < this.#plan.rungs.budgets.length - 1) return old;
-    if (this.#best[rung] !== report) return [...old, report];
-    return best ? [...old, best] : old;
-  }
-
-  bestOf(rung: number): Report | undefined {
-    return this.#best[rung];
-  }
-
-  resultOf(trial: number): TrialResult {
-    const { parameters, rungs } = this.#plan;
-    const reports = this.#reports[trial] as Report[];
-    const last = reports.at(-1);
-    return Object.freeze({
-      ...{ trial, parameters: parameters[trial] as Parameters, status: this.#statusOf(trial, last) },
-      value: last?.value ?? Number.NaN,
-      ms: reports.reduce((sum, { ms }) => sum + ms, 0),
-      rungs: Object.freeze(
-        reports.map(({ rung, value, ms, worker }) => Object.freeze({ budget: rungs.budgets[rung], value, ms, worker })),
-      ),
-      ...{ message: last?.message, info: last?.info },
-    });
-  }
-
-  #statusOf(trial: number, last: Report | undefined): TrialResult["status"] {
-    if (!last) return "open";
-    if (last.message !== undefined) return "failed";
-    if (last.rung === this.#plan.rungs.budgets.length - 1) return "done";
-    const next = this.#sets[last.rung + 1];
-    return next && !next.has(trial) ? "stopped" : "open";
-  }
-
-  /** The best report of the highest rung that any trial has ended with a value. */
-  get bestReport(): Report | undefined {
-    return this.#best.at(-1);
-  }
-
-  /** The trial of that report, as it was then: it may have failed since. */
-  best(): TrialResult | undefined {
-    const report = this.bestReport;
-    if (!report) return undefined;
-    const { value, info, rung } = report;
-    const result = this.resultOf(report.trial);
-    return Object.freeze({ ...result, value, info, rungs: Object.freeze(result.rungs.slice(0, rung + 1)) });
-  }
-
-  status(): SweepStatus {
-    const { rungs, parameters } = this.#plan;
-    const total = sizesOf(rungs, parameters.length).reduce((sum, size) => sum + size, 0);
-    return { ended: this.#ended, total, failed: this.#failed, best: this.best() };
-  }
 }

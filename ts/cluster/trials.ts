@@ -68,6 +68,9 @@ export interface Job {
   readonly timeout: number | undefined;
 }
 
+/** What a job needs beside what all of a sweep have. */
+export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
+
 /** What has become of a job. */
 export interface Report {
   readonly trial: number;
@@ -83,6 +86,10 @@ export interface Report {
 }
 
 export const jobKey = ({ trial, rung }: { trial: number; rung: number }) => `${trial}_${rung}`;
+
+/** Where the state of a run of a trial lies. */
+export const stateKey = (id: string, { trial, rung, state }: Report) =>
+  `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
 
 export const MOST_INFO = 100_000;
 const MOST_MESSAGE = 2000;
@@ -157,6 +164,20 @@ export function readReport(bytes: Uint8Array): Report | undefined {
   const state = fields.state === undefined ? undefined : readPieces(parsed(fields.state));
   if (fields.state !== undefined && !isToken(state?.attempt)) return undefined;
   return { trial, rung, value, message: failed ? message : undefined, ms, worker, info, state };
+}
+
+/** The report of that rung of that trial; undefined where the bytes are none, or that of another. */
+export function reportOf({ trial, rung }: { trial: number; rung: number }, bytes: Uint8Array): Report | undefined {
+  const report = readReport(bytes);
+  return report?.trial === trial && report.rung === rung ? report : undefined;
+}
+
+/** What a worker says where the server has no room for a result. */
+export const encodeTrouble = (message: string): Uint8Array => encode({ message: message.slice(0, MOST_MESSAGE) });
+
+export function readTrouble(bytes: Uint8Array): string | undefined {
+  const { message } = decode(bytes) ?? {};
+  return typeof message === "string" && message.length <= MOST_MESSAGE ? message : undefined;
 }
 
 /** What all trials of a sweep share. */

@@ -61,7 +61,7 @@ Examples:
   $ symplectic-adjoint sweep pendulum.csv --id trajectory --activation tanh,silu --depth 1:3 --trials 81 --halving
   $ symplectic-adjoint sweep pendulum.csv --id trajectory --width 16,32,64 --learning-rate 1e-3:1e-1 --trials 200 --servers nats://192.168.1.10:4222
 
-Ctrl-C stops the sweep. With --servers its results are kept, and the same command with --resume continues; if the command is killed,
+Ctrl-C stops the sweep; on this machine, the best model so far is in --out. With --servers its results are kept, and the same command with --resume continues; if the command is killed,
 workers go on without it.`,
   )
   .action(async (data: string, options, command: Command) => {

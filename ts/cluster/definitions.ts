@@ -1,0 +1,164 @@
+// The definitions of sweeps: which sweep has a name, what it was started with, and where its trials and results lie.
+import type { KV } from "@nats-io/kv";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
+import type { Plan } from "./board.js";
+import { type Client, codeOf } from "./client.js";
+import type { Rungs } from "./halving.js";
+import { isToken } from "./messages.js";
+import { type Dimension, MOST_TRIALS, SAMPLERS, type Sampler, samplesOf } from "./space.js";
+import { dropSweepKeys, putValue } from "./store.js";
+import { encodeShared, type Job, type Pieces, type Shared } from "./trials.js";
+
+/** What is the same for all trials. */
+export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
+  /** What was asked for, which tells one sweep from another of its name. */
+  readonly definition: string;
+  readonly shared: Shared;
+  readonly existing: "error" | "resume" | "replace";
+  readonly stallMs: number;
+  readonly replicas: number;
+}
+
+/** Where a sweep lies. */
+export interface Place {
+  readonly id: string;
+  readonly shared: Pieces;
+  readonly definition: string;
+}
+
+/** What a sweep was asked for, as far as it decides which trials there are. */
+export interface Definition {
+  /** The task that workers run; null for a function in the process of the sweep. */
+  readonly run: string | null;
+  readonly space: readonly Dimension[];
+  readonly trials: number;
+  readonly sampler: Sampler;
+  readonly seed: number;
+  readonly direction: "minimize" | "maximize";
+  readonly halving: Rungs;
+}
+
+/** The trials that follow from it. */
+export function planOf({ space, sampler, seed, trials, direction, halving }: Definition): Plan {
+  const sign = direction === "minimize" ? 1 : -1;
+  return { parameters: samplesOf(space, sampler, seed, trials), rungs: halving, sign, seed };
+}
+
+/** The definition of a place; undefined where it is none. */
+export function readDefinition({ definition }: Place): (Definition & { readonly run: string }) | undefined {
+  try {
+    const { run, space, trials, sampler, seed, direction, halving } = JSON.parse(definition);
+    if (!isToken(run) || !SAMPLERS.includes(sampler) || !Number.isInteger(trials)) return undefined;
+    if (trials < 1 || trials > MOST_TRIALS || !Array.isArray(halving?.budgets)) return undefined;
+    if (!Array.isArray(space) || space.some((dimension) => !isObject(dimension))) return undefined;
+    // JSON has no undefined.
+    const budgets = halving.budgets.map((budget: number | null) => budget ?? undefined);
+    return { run, space, trials, sampler, seed, direction, halving: { budgets, factor: halving.factor } };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where the sweep lies that has this name: a new one, or the one that is there. */
+export async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Place> {
+  const key = `definitions.${head.name}`;
+  for (;;) {
+    const entry = await store.get(key);
+    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
+    if (present && head.existing === "error") {
+      throw new SymplecticAdjointError(
+        "OPTION",
+        `name: there is already a sweep named ${head.name} on these servers; existing: "resume" continues it, existing: "replace" starts over`,
+        { argument: "name", expected: "a new name", given: head.name },
+      );
+    }
+    if (present && head.existing === "resume") {
+      const difference = differenceOf(present.definition, head.definition);
+      if (!difference) return present;
+      const { argument, before, now } = difference;
+      throw new SymplecticAdjointError(
+        "OPTION",
+        `${argument}: expected ${before}, which the sweep ${head.name} was started with, given ${now}; another sweep needs another name`,
+        { argument, expected: `${before}, which the sweep was started with`, given: now },
+      );
+    }
+    const id = client.core.nuid.next();
+    const { sweepBucket } = client.names;
+    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
+    const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
+    const written = encodePlace(place);
+    if (written.length > client.most)
+      throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
+    try {
+      if (entry) await store.update(key, written, entry.revision);
+      else await store.create(key, written);
+    } catch (error) {
+      await dropSweepKeys(client, `shared.${id}`);
+      // Another coordinator was faster: its sweep is there now.
+      if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
+      throw error;
+    }
+    if (present) await forget(client, present.id);
+    return place;
+  }
+}
+
+/** Takes away all of a sweep that has no definition any more. */
+export async function forget(client: Client, id: string): Promise<void> {
+  const { manager, names } = client;
+  await manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
+  for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
+}
+
+export const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
+
+export function readPlace(bytes: Uint8Array): Place | undefined {
+  try {
+    const { id, shared, definition } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof id === "string" && typeof definition === "string" ? { id, shared, definition } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The first option that differs between two definitions, and what it is in each. */
+function differenceOf(before: string, now: string): { argument: string; before: string; now: string } | undefined {
+  const [old, own] = [before, now].map(partsOf) as [Record<string, unknown>, Record<string, unknown>];
+  const differs = (name: string) => JSON.stringify(old[name]) !== JSON.stringify(own[name]);
+  const argument = Object.keys({ ...old, ...own }).find(differs);
+  if (argument === undefined) return undefined;
+  const [first, second] = [worded(old[argument]), worded(own[argument])];
+  if (first !== second) return { argument, before: first, now: second };
+  return { argument, before: JSON.stringify(old[argument]), now: JSON.stringify(own[argument]) };
+}
+
+/** The parts of a definition by the names of the options: of the space, the settings and the files one for each of theirs. */
+function partsOf(definition: string): Record<string, unknown> {
+  const { space, settings, files, ...rest } = JSON.parse(definition) as Record<string, unknown>;
+  const named = (prefix: string, entries: readonly (readonly [string, unknown])[]) =>
+    Object.fromEntries(entries.map(([name, value]) => [`${prefix}.${name}`, value]));
+  const dimensions = space as readonly Dimension[];
+  const isRecord = settings !== null && typeof settings === "object" && !Array.isArray(settings);
+  return {
+    ...rest,
+    ...named(
+      "space",
+      dimensions.map(({ name, ...own }) => [name, own] as const),
+    ),
+    space: dimensions.map(({ name }) => name),
+    ...(isRecord ? named("settings", Object.entries(settings)) : { settings }),
+    ...named("files", Object.entries(files as object)),
+  };
+}
+
+/** What an option is, as a message says it. */
+function worded(value: unknown): string {
+  if (value === undefined || value === null) return "nothing";
+  if (typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return value.join(", ");
+  const { values, min, max, points } = value as Record<string, unknown>;
+  if (Array.isArray(values)) return values.join(",");
+  if (min !== undefined) return [min, max, ...(points === undefined ? [] : [points])].join(":");
+  return JSON.stringify(value).slice(0, 100);
+}
