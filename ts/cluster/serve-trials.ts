@@ -123,13 +123,15 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     }
     const { deliveryCount } = message.info;
     const [all, state] = await Promise.all([sharedOf(job), stateOf(job)]);
-    if (!all || (job.state && !state)) {
+    const [isLast, lacksState] = [deliveryCount > job.attempts, job.state !== undefined && !state];
+    if (!all || (lacksState && !isLast)) {
       // Not yet with this server, or taken away with its sweep.
-      if (deliveryCount > job.attempts) message.term("its sweep is gone");
+      if (isLast) message.term("its sweep is gone");
       else message.nak(1000);
       return;
     }
-    const ended = deliveryCount > job.attempts ? lostOf(deliveryCount - 1) : await runOf(job, run, all, state);
+    const failed = lacksState ? failedBy("what it left at the rung before is lost") : lostOf(deliveryCount - 1);
+    const ended = isLast ? failed : await runOf(job, run, all, state);
     const until = performance.now() + OFFER_MS;
     for (;;) {
       try {
@@ -267,10 +269,12 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   };
 }
 
-const lostOf = (workers: number): Ended => ({
+const failedBy = (message: string): Ended => ({
   value: Number.NaN,
-  message: `${workers} workers were lost or left while they ran it`,
+  message,
   ms: 0,
   info: undefined,
   stateBytes: undefined,
 });
+
+const lostOf = (workers: number) => failedBy(`${workers} workers were lost or left while they ran it`);

@@ -48,8 +48,11 @@ export interface TrialQueue {
   stateOf(report: Report): Promise<Uint8Array | undefined>;
   /** No one needs that any more. */
   dropState(report: Report): void;
-  /** No one needs the states of trials that have been reported, but for these: coordinators that are gone have left some. */
-  dropOtherStates(needed: readonly Report[]): void;
+  /**
+   * No one needs the states of trials that have been reported, but for those that are needed when it comes to that: coordinators that are
+   * gone have left some.
+   */
+  dropOtherStates(needed: () => readonly Report[]): void;
   /** Ends; and takes trials out that nobody has begun, if it is to. */
   close(withTrials: boolean): Promise<void>;
 }
@@ -228,15 +231,14 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     return Object.keys(state.subjects ?? {}).length;
   }
 
-  async function dropOthers(needed: ReadonlySet<string>): Promise<void> {
+  async function dropOthers(needed: () => readonly Report[]): Promise<void> {
     const subjects_filter = names.sweepKey(`states.${id}.>`);
     const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
     const keys = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").slice(-5, -1).join("."));
-    for (const key of new Set(keys)) {
-      const job = key.split(".")[2];
-      // Somebody may be about to report what has not been.
-      if (!needed.has(key) && seen.has(`results.${id}.${job}`)) await dropSweepKeys(client, key);
-    }
+    // Now, as trials go on. And somebody may be about to report what has not been.
+    const kept = new Set(needed().map((report) => stateKey(id, report)));
+    const isLeft = (key: string) => !kept.has(key) && seen.has(`results.${id}.${key.split(".")[2]}`);
+    for (const key of [...new Set(keys)].filter(isLeft)) await dropSweepKeys(client, key);
   }
 
   const takeOut = () => manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
@@ -278,7 +280,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(id, report))).catch(() => {});
     },
     dropOtherStates(needed) {
-      dropping = dropping.then(() => dropOthers(new Set(needed.map((report) => stateKey(id, report))))).catch(() => {});
+      dropping = dropping.then(() => dropOthers(needed)).catch(() => {});
     },
     async close(withTrials) {
       ended = true;

@@ -263,7 +263,7 @@ function drive(
         const report = board.bestReport;
         end(false, async () => {
           const state = report && (await queue?.stateOf(report));
-          queue?.dropOtherStates(board.needed);
+          queue?.dropOtherStates(() => board.needed);
           return board.result(name, state);
         });
       }
@@ -291,7 +291,7 @@ function drive(
       if (over) return void opened.close(signal?.aborted ?? false);
       if (board.status().ended > 0) {
         tell({ kind: "resumed", status: board.status() });
-        queue.dropOtherStates(board.needed);
+        queue.dropOtherStates(() => board.needed);
       }
       advance();
     }, fail);
