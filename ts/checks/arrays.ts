@@ -127,7 +127,7 @@ const MOST = 2 ** 29;
 const FIRST = 2 ** 12;
 
 /** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
-export function copyOf(
+function copyOf(
   argument: string,
   values: unknown,
   [code, expected]: readonly [ErrorCode, string],

@@ -250,7 +250,7 @@ export function checkAbsent(given: Readonly<Record<string, unknown>>, reason: st
 }
 
 /** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */
-export function isPlain(value: object): boolean {
+function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || prototype === Object.prototype) return true;
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");

@@ -24,7 +24,7 @@ function dateOf(date: Date): string {
 }
 
 /** A time as people tell it; the clocks of servers may differ from the one here. */
-export function ageOf(ms: number): string {
+function ageOf(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
