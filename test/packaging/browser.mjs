@@ -55,7 +55,7 @@ const PAGES = /** @type {[title: string, script: string, policy: string, says: R
 
 const types = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm", html: "text/html" };
 const server = createServer((request, response) => {
-  const { pathname, searchParams } = new URL(request.url, "http://localhost");
+  const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
   response.setHeader("cross-origin-opener-policy", "same-origin");
   response.setHeader("cross-origin-embedder-policy", "require-corp");
   if (policy) response.setHeader("content-security-policy", policy);

@@ -35,7 +35,7 @@ const server = createServer(async (request, response) => {
     response.end();
     return hear(JSON.parse(String(Buffer.concat(await request.toArray()))));
   }
-  const file = join(project, request.url);
+  const file = join(project, request.url ?? "/");
   response.setHeader("content-type", request.url === "/" ? "text/html" : "text/javascript");
   if (request.url === "/") response.end(page);
   else if (existsSync(file)) response.end(readFileSync(file));
@@ -64,7 +64,7 @@ for (const [version, expected] of Object.entries(EXPECTED)) {
   const ended = new Promise((resolve) => browser.on("close", (code) => resolve([`it ended with code ${code}`])));
   const texts = await Promise.race([said, ended]);
   // With its helpers, which write to the folder to their end.
-  process.kill(-browser.pid, "SIGKILL");
+  if (browser.pid !== undefined) process.kill(-browser.pid, "SIGKILL");
   await ended;
   rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
   const passed = texts.length === expected.length && expected.every((pattern, i) => pattern.test(texts[i]));

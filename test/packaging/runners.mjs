@@ -11,7 +11,9 @@ const tool = (path) => fileURLToPath(new URL(`node_modules/${path}`, import.meta
 
 // As docs/getting-started.md shows it.
 const setup = join(folder, "setup.cjs");
-writeFileSync(setup, blocks.find(({ language }) => language === "js jest-setup").code);
+const shown = blocks.find(({ language }) => language === "js jest-setup");
+if (!shown) throw new Error("docs/getting-started.md shows no set-up of Jest");
+writeFileSync(setup, shown.code);
 
 const jest = (environment, file, ...more) => [
   ...["--experimental-vm-modules", "--no-warnings", tool("jest/bin/jest.js"), "--rootDir", folder, "--transform", "{}"],

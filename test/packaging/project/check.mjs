@@ -8,6 +8,7 @@ export function check(api) {
   for (const golden of cases) {
     for (const dtype of ["float64", "float32"]) {
       const { errors } = runGolden(api, golden, { dtype, gradient: "auto" });
+      if (!errors) throw new Error(`${golden.name} ${dtype}: not supported`);
       const worst = Math.max(...Object.values(errors));
       if (!(worst <= tolerance(golden, dtype))) throw new Error(`${golden.name} ${dtype}: off by ${worst}`);
       count++;
