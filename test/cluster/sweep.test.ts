@@ -39,13 +39,25 @@ const start = (prefix: string, options: object = {}) => worker([server.url], { p
 
 function begin(prefix: string, options: Partial<SweepOptions>) {
   const events: SweepEvent[] = [];
+  const waiting = new Set<() => void>();
+  /** Settles with the first event, of those that were or that come, for which something holds. */
+  const seen = (holds: (event: SweepEvent) => boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => events.some(holds) && waiting.delete(look) && resolve();
+      waiting.add(look);
+      look();
+    });
+  const onEvent = (event: SweepEvent) => {
+    events.push(event);
+    for (const look of waiting) look();
+  };
   const done = sweep({
     ...{ run: "parabola", space: { x: { min: -3, max: 3 } }, trials: 20 },
-    ...{ servers: server.url, prefix, stallTimeout: 1, onEvent: (event) => void events.push(event) },
+    ...{ servers: server.url, prefix, stallTimeout: 1, onEvent },
     ...options,
   });
   done.catch(() => {});
-  return { events, done };
+  return { events, done, seen };
 }
 
 /** What must not depend on who did what. */
@@ -257,11 +269,15 @@ test("a sweep that its signal stops leaves nothing in the queue, and goes on fro
 
 test("a server that restarts, with what is on its disk, holds a sweep up and no more", async () => {
   const prefix = freshPrefix();
-  const { done, events } = begin(prefix, { trials: 40, settings: { ms: 30 }, client: { reconnectTimeWait: 100 } });
+  const { done, events, seen } = begin(prefix, {
+    trials: 40,
+    settings: { ms: 30 },
+    client: { reconnectTimeWait: 100 },
+  });
   await start(prefix);
   await start(prefix);
   const ended = () => events.filter(({ kind }) => kind === "trial").length;
-  while (ended() < 5) await new Promise((resolve) => setTimeout(resolve, 20));
+  await seen(() => ended() >= 5);
   await server.restart();
   const { trials } = await done;
   expect(trials.every(({ status }) => status === "done")).toBe(true);
@@ -270,11 +286,9 @@ test("a server that restarts, with what is on its disk, holds a sweep up and no 
 
 test("trials that a server has lost are put in again", async () => {
   const prefix = freshPrefix();
-  const { done, events } = begin(prefix, { trials: 10, settings: { ms: 5 } });
+  const { done, seen } = begin(prefix, { trials: 10, settings: { ms: 5 } });
   const { manager, names } = await intruder(prefix);
-  while (!events.some((event) => event.kind === "queue" && event.open === 10)) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await seen((event) => event.kind === "queue" && event.open === 10);
   await manager.streams.delete(names.trialStream);
   await manager.streams.delete(names.sweepBucketStream);
   await start(prefix);
@@ -284,7 +298,7 @@ test("trials that a server has lost are put in again", async () => {
 test("a sweep that another one replaces ends", async () => {
   const prefix = freshPrefix();
   const first = begin(prefix, { name: "one" });
-  while (!first.events.some(({ kind }) => kind === "queue")) await new Promise((resolve) => setTimeout(resolve, 20));
+  await first.seen(({ kind }) => kind === "queue");
   const second = begin(prefix, { name: "one", existing: "replace", trials: 4 });
   await expect(first.done).rejects.toThrow(/replaced by another one/);
   await start(prefix);
@@ -294,8 +308,8 @@ test("a sweep that another one replaces ends", async () => {
 test("nonsense among the trials and the results counts for nothing", async () => {
   const prefix = freshPrefix();
   const child = await start(prefix);
-  const { done, events } = begin(prefix, { trials: 12, name: "hostile", settings: { ms: 100 } });
-  while (!events.some(({ kind }) => kind === "trial")) await new Promise((resolve) => setTimeout(resolve, 20));
+  const { done, events, seen } = begin(prefix, { trials: 12, name: "hostile", settings: { ms: 100 } });
+  await seen(({ kind }) => kind === "trial");
   const { streams, names, manager, kv } = await intruder(prefix);
   const store = await new kv.Kvm(streams).open(names.sweepBucket);
   const { id } = JSON.parse((await store.get("definitions.hostile"))?.string() ?? "{}");
@@ -374,8 +388,8 @@ test("a result that cannot be read, or was deleted, holds up nothing: its trial 
   const prefix = freshPrefix();
   const { streams, kv, names } = await intruder(prefix);
   const options = { name: "spoilt", trials: 4 };
-  const { done, events } = begin(prefix, options);
-  while (!events.some(({ kind }) => kind === "queue")) await new Promise((resolve) => setTimeout(resolve, 20));
+  const { done, events, seen } = begin(prefix, options);
+  await seen(({ kind }) => kind === "queue");
   const store = await new kv.Kvm(streams).open(names.sweepBucket);
   const { id } = JSON.parse((await store.get("definitions.spoilt"))?.string() ?? "{}");
   await store.put(`results.${id}.2_0`, new Uint8Array([1, 2, 3]));
@@ -399,10 +413,8 @@ test("a worker writes over a result that cannot be read, where nobody else takes
   const { streams, kv, names } = await intruder(prefix);
   const stop = new AbortController();
   const options = { name: "alone", trials: 3 };
-  const { done, events } = begin(prefix, { ...options, signal: stop.signal });
-  while (!events.some((event) => event.kind === "queue" && event.open === 3)) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const { done, seen } = begin(prefix, { ...options, signal: stop.signal });
+  await seen((event) => event.kind === "queue" && event.open === 3);
   const store = await new kv.Kvm(streams).open(names.sweepBucket);
   const { id } = JSON.parse((await store.get("definitions.alone"))?.string() ?? "{}");
   // As a coordinator that is killed, it leaves its trials where they are.
@@ -415,9 +427,7 @@ test("a worker writes over a result that cannot be read, where nobody else takes
   for (const [index, trial] of trials.entries())
     await streams.publish(names.trialsFor("parabola", id, `${index}_0`), trial);
   await start(prefix);
-  while (!readReport((await store.get(`results.${id}.1_0`))?.value ?? new Uint8Array())) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  for await (const { value } of await store.watch({ key: `results.${id}.1_0` })) if (readReport(value)) break;
 });
 
 test("a worker with several tasks does not wait for empty queues while others have trials", async () => {
@@ -426,10 +436,8 @@ test("a worker with several tasks does not wait for empty queues while others ha
   const workers = await start(prefix);
   await begin(prefix, { trials: 1 }).done;
   workers.kill("SIGKILL");
-  const { done, events } = begin(prefix, { run: "other", trials: 20 });
-  while (!events.some((event) => event.kind === "queue" && event.open === 20)) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const { done, seen } = begin(prefix, { run: "other", trials: 20 });
+  await seen((event) => event.kind === "queue" && event.open === 20);
   const client = await intruder(prefix);
   const { streams, names } = client;
   const waits: string[] = [];

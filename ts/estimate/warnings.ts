@@ -38,12 +38,17 @@ const MISSED_SWITCH =
   "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).";
 
 /** Why derivatives are useless: where events change the state, or equations choose, that is the cause that is likely. */
-export const uselessDerivatives = (method: string, changesAtEvents: boolean, switches: boolean) =>
-  switches
-    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. ${MISSED_SWITCH} If it does not, the equations are stiff for ${method}: try another method.`
-    : changesAtEvents
-      ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
-      : MESSAGES.derivatives.replace("the method", method);
+export function uselessDerivatives(method: string, changesAtEvents: boolean, switches: boolean): string {
+  const what =
+    "Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable.";
+  if (switches) {
+    return `${what} ${MISSED_SWITCH} If it does not, the equations are stiff for ${method}: try another method.`;
+  }
+  if (changesAtEvents) {
+    return `${what} Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`;
+  }
+  return MESSAGES.derivatives.replace("the method", method);
+}
 
 /** A robust loss has its errors from residuals within its scale: fewer than this part of them are too few. */
 const FEW_WITHIN = 0.25;

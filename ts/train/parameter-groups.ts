@@ -24,7 +24,7 @@ interface Rates {
   readonly fixed?: readonly string[] | undefined;
 }
 
-/** Whether it is an array, and not for a field. */
+/** Whether it is an array, and not a field. */
 export function isArray(target: unknown): target is ArrayOf<Dtype> {
   return isFloats(target, "float32") || isFloats(target, "float64");
 }
