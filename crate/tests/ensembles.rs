@@ -243,7 +243,7 @@ fn leapfrog_takes_times_of_its_own_and_events() {
     // What needs an extension of higher order, or the derivatives of the stages forward, is refused.
     let rates = [0.0; 4];
     let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };
-    let moved = ensemble::jvp(&own, circle.view(), &times, &options, &none, &directions);
+    let moved = ensemble::jvp(&own, circle.view(), &times, &options, &none, Extras::default(), &directions);
     assert!(matches!(moved.map(|_| ()), Err(Error::Option { argument: "method", .. })));
     let adjoint = GradientMethod::Adjoint(Box::new(options.clone()));
     let adjoint = ensemble::vjp(&own, circle.view(), &times, &options, &none, Extras::default(), &adjoint);
@@ -281,7 +281,10 @@ fn some_alone<T: Real>(field: &dyn VectorField<T>, batch: usize, directions: boo
     let along = |y0: ArrayView2<'_, T>| {
         let rates = vec![T::of(0.5); y0.len()];
         let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };
-        ensemble::jvp(field, y0, &times, &options, &Changes::default(), &directions).unwrap().y.to_vec()
+        ensemble::jvp(field, y0, &times, &options, &Changes::default(), Extras::default(), &directions)
+            .unwrap()
+            .y
+            .to_vec()
     };
     let (y, gradient_all) = gradient(y0.view());
     let moved = directions.then(|| along(y0.view()));

@@ -32,7 +32,8 @@ use crate::solve::{Options, Output, Steps};
 /// together.
 ///
 /// # Errors
-/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program; `Grazing` where the time of an
+/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program, and for extras other than a
+/// [part](Extras::part); `Grazing` where the time of an
 /// event counts that has no derivative; `NonFiniteResult` where a derivative overflows.
 pub fn jvp<T: Real>(
     field: &dyn VectorField<T>,
@@ -40,9 +41,13 @@ pub fn jvp<T: Real>(
     times: &Lists,
     options: &Options,
     changes: &Changes,
+    extras: Extras,
     directions: &Directions<'_, T>,
 ) -> Result<Solution<T>> {
-    let Traced { problem, solution, courses } = Traced::new(field, y0, times, options, changes, directions)?;
+    if (Extras { part: extras.part, ..Extras::default() }) != extras {
+        return Err(Error::option("extras", "a part at most, for derivatives along directions", "others"));
+    }
+    let Traced { problem, solution, courses } = Traced::new(field, y0, times, options, changes, extras, directions)?;
     let (n, total) = (problem.state, directions.count);
     let (features, of_event) = (n * (1 + total), n * (1 + total) + total);
     let events = solution.events.len();
@@ -130,7 +135,8 @@ pub fn vjp_of_jvp<T: Real>(
         return Err(Error::option("events", "none for second derivatives", changes.events.len()));
     }
     let options = Options { time_gradients: false, ..options.clone() };
-    let Traced { problem, solution, courses } = Traced::new(field, y0, times, &options, changes, direction)?;
+    let Traced { problem, solution, courses } =
+        Traced::new(field, y0, times, &options, changes, Extras::default(), direction)?;
     let (moving, tools) = moving((field, y0), &problem, changes, (direction, 0), &courses, true)?;
     let (parameters, arguments, n) = (problem.parameters, problem.arguments, problem.state);
     let both = Vjp::record(moving, tools, method)?;
@@ -183,13 +189,13 @@ impl<T: Real> Traced<T> {
         times: &Lists,
         options: &Options,
         changes: &Changes,
+        extras: Extras,
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
         options.method.check_runge_kutta("derivatives in forward mode")?;
         // What the times of events depend on, their functions and the steps before tell by their transposes.
         let reverse = !changes.events.is_empty();
-        let (problem, mut tools) =
-            Problem::new(&Ledger::new(), field, y0, times, options, changes, Extras::default(), reverse)?;
+        let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, reverse)?;
         let sizes = [problem.batch, problem.state, problem.parameters, problem.arguments, times.len()];
         let lists = if times.count().is_some() { 1 } else { problem.batch };
         directions.check(sizes, lists.saturating_mul(times.len()))?;
@@ -216,7 +222,7 @@ fn moving<T: Real>(
     courses: &Arc<[Course<T>]>,
     reverse: bool,
 ) -> Result<(Problem<T>, Vec<Tools<T>>)> {
-    let Problem { batch, state, leaf, ref ledger, ref inputs, ref options, ref rules, .. } = *problem;
+    let Problem { batch, state, leaf, extras, ref ledger, ref inputs, ref options, ref rules, .. } = *problem;
     let Some(program) = field.program_field() else {
         return Err(Error::option("field", "a field that is a program", "another field"));
     };
@@ -235,7 +241,7 @@ fn moving<T: Real>(
     let output = if options.interpolates(&[0.0, 1.0]) { Output::Interpolate } else { Output::Land };
     let steps = Steps::AtMost(f64::INFINITY);
     let options = Options { steps, output: Some(output), tolerances: Default::default(), ..options.clone() };
-    let (none, extras) = (Changes::default(), Extras::default());
+    let none = Changes::default();
     let (mut again, mut tools) =
         Problem::new(ledger, &moving, start.view(), &problem.times, &options, &none, extras, reverse)?;
     let setup = LaneSetup::new(moving.parameters(), ledger);

@@ -101,7 +101,8 @@ fn derivatives_along_directions_are_the_transpose_of_gradients() {
     let w: Vec<f64> = (0..3 * times.len()).map(|k| (k as f64).cos()).collect();
     let none = Changes::default();
     for options in cases::<f64>() {
-        let moved = ensemble::jvp(&own, y0.view(), &times, &options, &none, &rates.directions(2)).unwrap();
+        let moved =
+            ensemble::jvp(&own, y0.view(), &times, &options, &none, Extras::default(), &rates.directions(2)).unwrap();
         let mut all =
             ensemble::vjp(&own, y0.view(), &times, &options, &none, Extras::default(), &GradientMethod::Symplectic)
                 .unwrap();
@@ -135,9 +136,11 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
         let (rates, none) = (Rates::<T>::new(1, batch), Changes::default());
         let tolerance = if T::DTYPE == "float32" { 1e-4 } else { 1e-7 };
         let options = Options { rtol: tolerance, atol: tolerance, ..Options::new(Method::named("dopri5").unwrap()) };
-        let moved = ensemble::jvp(&own, y0.view(), &times, &options, &none, &rates.directions(1)).unwrap();
+        let moved =
+            ensemble::jvp(&own, y0.view(), &times, &options, &none, Extras::default(), &rates.directions(1)).unwrap();
         let threads = Options { threads: 2, ..options.clone() };
-        let other = ensemble::jvp(&own, y0.view(), &times, &threads, &none, &rates.directions(1)).unwrap();
+        let other =
+            ensemble::jvp(&own, y0.view(), &times, &threads, &none, Extras::default(), &rates.directions(1)).unwrap();
         assert_eq!(bits(moved.y.iter().copied()), bits(other.y.iter().copied()));
 
         // ½ Σ y², of which the cotangent is y and the curvature ẏ.
@@ -170,7 +173,8 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
             let (first, count) = (times.start(i), times.of(i).len());
             let start = y0.slice(s![i..i + 1, ..]);
             let lists = Lists::shared(times.of(i));
-            let solo = ensemble::jvp(&own, start, &lists, &options, &none, &alone.directions(1)).unwrap();
+            let solo =
+                ensemble::jvp(&own, start, &lists, &options, &none, Extras::default(), &alone.directions(1)).unwrap();
             let ours = &moved.y[6 * first..6 * (first + count)];
             assert_eq!(bits(ours.iter().copied()), bits(solo.y.iter().copied()), "{i}");
 
@@ -226,6 +230,7 @@ fn directions_are_refused_where_they_cannot_be_followed() {
         &times,
         &options,
         &none,
+        Extras::default(),
         &directions,
     )
     .map(|_| ())
@@ -236,6 +241,38 @@ fn directions_are_refused_where_they_cannot_be_followed() {
     assert_eq!(named(Directions { times: Some(&[0.0]), ..good }), "tangents.times");
     assert_eq!(named(Directions { y0: Some(&rates.y0[1..]), ..good }), "tangents.y0");
     assert_eq!(named(Directions { count: 0, ..good }), "tangents");
+    let extras = Extras { dense: true, ..Extras::default() };
+    let refused = ensemble::jvp(&own, starts(1).view(), &times, &options, &none, extras, &good).map(|_| ());
+    assert!(matches!(refused, Err(Error::Option { argument: "extras", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_part_of_a_batch_has_the_bits_of_the_whole_and_counts_as_it_does() {
+    let field = lorenz_by_argument::<f64>();
+    let leaf = field.leaf();
+    let batch = leaf + 3;
+    let arguments = Array2::from_shape_fn((batch, 1), |(i, _)| 20.0 + 8.0 * i as f64 / batch as f64);
+    let options = Options::new(Method::named("dopri5").unwrap());
+    let (times, none, y0) = (Lists::shared(&[0.0, 0.5, 1.0]), Changes::default(), starts(batch));
+    let rates = Rates::<f64>::new(1, batch);
+    let along = |rows: std::ops::Range<usize>, options: &Options, part: Option<usize>| {
+        let own = field.with_arguments(arguments.slice(s![rows.clone(), ..])).unwrap();
+        let mine = Rates {
+            y0: rates.y0[3 * rows.start..3 * rows.end].to_vec(),
+            parameters: rates.parameters.clone(),
+            arguments: rates.arguments[rows.clone()].to_vec(),
+        };
+        let (start, extras) = (y0.slice(s![rows, ..]), Extras { part, ..Extras::default() });
+        ensemble::jvp(&own, start, &times, options, &none, extras, &mine.directions(1))
+    };
+    let whole = along(0..batch, &options, None).unwrap();
+    let part = along(leaf..batch, &options, Some(leaf)).unwrap();
+    for (of_whole, of_part) in whole.y.chunks_exact(6 * batch).zip(part.y.chunks_exact(6 * 3)) {
+        assert_eq!(bits(of_whole[6 * leaf..].iter().copied()), bits(of_part.iter().copied()));
+    }
+    let short = Options { max_steps: 2, ..options };
+    let failed = along(leaf..batch, &short, Some(leaf)).map(|_| ());
+    assert!(matches!(failed, Err(Error::Trajectory { trajectory, .. }) if trajectory == leaf), "{failed:?}");
 }
 
 #[test]
@@ -261,7 +298,8 @@ fn a_jump_may_take_arguments_and_amounts_as_one_value() {
         let own = field.with_arguments(arguments.view()).unwrap();
         let directions = Directions { count: 1, y0: None, parameters: None, arguments: Some(&[1.0]), times: None };
         let start = array![[1.0, 1.0]];
-        let along = ensemble::jvp(&own, start.view(), &times, &options, &changes, &directions).unwrap();
+        let along =
+            ensemble::jvp(&own, start.view(), &times, &options, &changes, Extras::default(), &directions).unwrap();
         along.y[6..].to_vec()
     });
     // (a, 3) e^{−a/2} at the end, by a.

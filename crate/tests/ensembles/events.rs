@@ -174,7 +174,8 @@ impl Bounce {
             Directions { arguments: Some(&arguments), ..still },
         ] {
             let (start, options) = (self.y0.view(), &self.options);
-            let moved = ensemble::jvp(&field, start, &lists, options, &changes, &directions).unwrap();
+            let moved =
+                ensemble::jvp(&field, start, &lists, options, &changes, Extras::default(), &directions).unwrap();
             let w = self.weights(moved.y.len() / (1 + count), 0.3);
             let events = self.weights(moved.events.len(), 1.0);
             let states = self.weights(2 * moved.events.len(), 2.0);

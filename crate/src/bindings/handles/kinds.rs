@@ -246,19 +246,22 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
         let numbers = copied::<f64>(numbers)?;
-        let (times, changes) = EnsemblePlan::read(plan, &times, &numbers)?.without_extras()?;
+        let plan = EnsemblePlan::read(plan, &times, &numbers)?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
             with_directions(&along, |directions| {
                 Ok(match keep {
                     true => {
+                        let (times, changes) = plan.without_extras()?;
                         let solved =
                             ensemble::vjp_of_jvp(field, y0, &times, &options, &changes, directions, &gradient)?;
                         Box::new(Ensemble::along(solved)) as Box<dyn AnyEnsemble>
                     }
                     false => {
-                        let solved = ensemble::jvp(field, y0, &times, &options, &changes, directions)?;
-                        Box::new(Ensemble::alone(solved, None))
+                        let EnsemblePlan { times, changes, extras } = plan;
+                        let part = extras.part;
+                        let solved = ensemble::jvp(field, y0, &times, &options, &changes, extras, directions)?;
+                        Box::new(Ensemble::alone(solved, part))
                     }
                 })
             })
