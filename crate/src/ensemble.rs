@@ -98,9 +98,9 @@ pub struct Extras {
     pub dense: bool,
     /// Whether trajectories go on where another has failed.
     pub mask: bool,
-    /// The trajectories are those from this number on of a larger batch, a multiple of the field's leaf. Then errors count as the whole
-    /// does, and of what a gradient sums over trajectories, `parameters` and derivatives with respect to lists of numbers that are for all, it has
-    /// a sum for each of the largest aligned subtrees of leaves, one behind the other.
+    /// The trajectories are those from this number on of a larger batch; for a gradient, it is a multiple of the field's leaf. Errors
+    /// count as the whole does, and of what a gradient sums over trajectories, `parameters` and derivatives with respect to lists of
+    /// numbers that are for all, it has a sum for each of the largest aligned subtrees of leaves, one behind the other.
     pub part: Option<usize>,
 }
 

@@ -12,6 +12,8 @@ import {
   custom,
   equations,
   type Field,
+  jvp,
+  leastSquares,
   mlp,
   odeint,
   parallel,
@@ -162,6 +164,54 @@ test("times of their own, jumps, events, arguments, noise of a flow: as here", a
   const flow = cnf({ network: { widths: [2, 16, 2], seed: 4 }, trace: "hutchinson" } as never) as Field<"float32">;
   const points = numbers("float32", 3 * 300, 7);
   expect(bits(await cluster.odeint(flow, points, [0, 1]))).toEqual(bits(odeint(flow, points, [0, 1], independent)));
+});
+
+test("derivatives along directions and fits: as here", async () => {
+  const { cluster } = await clusterOf(2);
+  const text = "x' = a * x - b * x * y\ny' = k * x * y - y";
+  const made = () => equations(text, { parameters: { a: 0.9, b: 0.6 }, arguments: ["k"], dtype: "float64" });
+  const batch = 100;
+  const y0 = numbers("float64", 2 * batch, 1).map((x) => x + 2);
+  const k = numbers("float64", batch, 2).map((x) => 1 + 0.2 * x);
+  const directions = 2;
+  const tangents = {
+    directions,
+    y0: numbers("float64", directions * 2 * batch, 3),
+    parameters: numbers("float64", directions * 2, 4),
+    arguments: { k: numbers("float64", directions * batch, 5) },
+    times: numbers("float64", directions * 3, 6),
+  };
+  const events = [{ when: "x - 1.5", direction: "falling", set: "x = 0.9 * x" }] as const;
+  const options = { arguments: { k }, events };
+  const field = made();
+  const own = jvp(field, y0, [0, 0.5, 1], tangents, { ...options, ...independent });
+  // Twice: by then the speed is known, and shards are of another size.
+  for (let i = 0; i < 2; i++) {
+    const there = await cluster.jvp(field, y0, [0, 0.5, 1], tangents, options);
+    expect(there.tangents).toEqual(own.tangents);
+    expect(there.events).toEqual(own.events);
+    expect(bits(there.solution)).toEqual(bits(own.solution));
+  }
+  const far = y0.slice();
+  far[2 * 70] = 1e300;
+  await expect(cluster.jvp(field, far, [0, 1], tangents, options)).rejects.toMatchObject({
+    argument: "tangents.times",
+  });
+  const { times: _, ...rest } = tangents;
+  await expect(cluster.jvp(field, far, [0, 1], rest, options)).rejects.toMatchObject({ trajectory: 70 });
+
+  const data = Array.from({ length: 40 }, (_, i) => {
+    const start = y0.slice(2 * i, 2 * i + 2);
+    const { y } = odeint(field, start, [0, 0.5, 1 + 0.01 * i], { rtol: 1e-9, arguments: { k: [k[i] as number] } });
+    const noisy = y.map((value, j) => value * (1 + 0.01 * Math.sin(7 * i + 3 * j)));
+    return { times: [0, 0.5, 1 + 0.01 * i], y: noisy, y0: start, arguments: { k: k[i] as number } };
+  });
+  const given = { data, ...independent, parameters: { a: 0.8, b: 0.5 } };
+  const alone = leastSquares({ field: made(), ...given });
+  const shared = await leastSquares({ field: made(), ...given, pool: cluster });
+  expect(shared.values).toEqual(alone.values);
+  expect(shared.covariance).toEqual(alone.covariance);
+  expect(await shared.profile("a")).toEqual(alone.profile("a"));
 });
 
 test("workers killed and stopped in the middle of a gradient, and others that come: the same bits", async () => {

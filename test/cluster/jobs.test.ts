@@ -120,6 +120,12 @@ test("each wrong value in each place of a job is answered", async () => {
       ),
     ),
   ];
+  jobs.push(
+    await taken(prefix, (cluster) => {
+      const along = { y0: Float32Array.of(1, 0, 0, 1), arguments: { push: Float32Array.of(1, 2) }, times: [0, 1] };
+      return cluster.jvp(ball, Float32Array.of(1, 0, 2, 0), [0, 1], along, options);
+    }),
+  );
   const client = await connectClient({ servers: server.url, prefix, name: "test" });
   cleanups.push(() => client.connection.close());
   const { connection, streams, names } = client;

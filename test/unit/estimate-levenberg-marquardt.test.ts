@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { type MinimizeOptions, minimize, type Problem } from "../../ts/estimate/levenberg-marquardt.js";
+import { now, value } from "./coroutines.js";
 import { Dual, differentiated, type Variables } from "./dual.js";
 import { FUNCTIONS } from "./more-garbow-hillstrom.js";
 import { differences, REGRESSIONS } from "./nist.js";
@@ -8,20 +9,23 @@ import { differences, REGRESSIONS } from "./nist.js";
 const problemOf = (residuals: (x: Variables) => Dual[]): Problem => ({
   evaluate(x) {
     const { values, jacobian } = differentiated(residuals(Dual.variables(x)));
-    return { cost: 0.5 * values.reduce((sum, r) => sum + r * r, 0), residuals: values, jacobian: () => jacobian };
+    const cost = 0.5 * values.reduce((sum, r) => sum + r * r, 0);
+    return value({ cost, residuals: values, jacobian: () => value(jacobian) });
   },
 });
 
 const solve = (problem: Problem, start: ArrayLike<number>, changed: Partial<MinimizeOptions> = {}) =>
-  minimize(problem, Float64Array.from(start), {
-    lower: new Float64Array(start.length).fill(Number.NEGATIVE_INFINITY),
-    upper: new Float64Array(start.length).fill(Number.POSITIVE_INFINITY),
-    maxIterations: 500,
-    costTolerance: 1e-12,
-    stepTolerance: 1e-10,
-    gradientTolerance: 1e-10,
-    ...changed,
-  });
+  now(
+    minimize(problem, Float64Array.from(start), {
+      lower: new Float64Array(start.length).fill(Number.NEGATIVE_INFINITY),
+      upper: new Float64Array(start.length).fill(Number.POSITIVE_INFINITY),
+      maxIterations: 500,
+      costTolerance: 1e-12,
+      stepTolerance: 1e-10,
+      gradientTolerance: 1e-10,
+      ...changed,
+    }),
+  );
 
 const CONVERGED = ["gradient", "cost", "step"];
 
@@ -151,27 +155,29 @@ test("Jacobians without full rank", () => {
 test("where nothing can be computed, steps are shorter", () => {
   // √x − 2 from far: the first steps lead to negative numbers.
   const root = problemOf(([x]) => [x.sqrt().sub(0.5)]);
-  const found = solve({ evaluate: (x) => ((x[0] as number) < 0 ? undefined : root.evaluate(x)) }, [100]);
+  const found = solve({ evaluate: (x) => ((x[0] as number) < 0 ? value(undefined) : root.evaluate(x)) }, [100]);
   expect(found?.x[0]).toBeCloseTo(0.25, 10);
   const nan = solve(root, [100]);
   expect(nan?.x).toEqual(found?.x);
   // The Jacobian alone.
   const half: Problem = {
-    evaluate(x) {
-      const evaluation = root.evaluate(x);
-      return evaluation && (x[0] as number) < 0.2 ? { ...evaluation, jacobian: () => undefined } : evaluation;
+    *evaluate(x) {
+      const evaluation = yield* root.evaluate(x);
+      return evaluation && (x[0] as number) < 0.2 ? { ...evaluation, jacobian: () => value(undefined) } : evaluation;
     },
   };
   expect(solve(half, [100])?.x[0]).toBeCloseTo(0.25, 10);
-  expect(solve({ evaluate: () => undefined }, [1])).toBeUndefined();
+  expect(solve({ evaluate: () => value(undefined) }, [1])).toBeUndefined();
   expect(solve(half, [0.1])).toBeUndefined();
 });
 
 test("a Jacobian that is wrong ends it, stuck", () => {
   const wrong: Problem = {
-    evaluate(x) {
-      const evaluation = rosenbrock.evaluate(x);
-      return evaluation && { ...evaluation, jacobian: () => evaluation.jacobian()?.map((slope) => -slope) };
+    *evaluate(x) {
+      const evaluation = yield* rosenbrock.evaluate(x);
+      if (!evaluation) return undefined;
+      const slopes = now(evaluation.jacobian());
+      return { ...evaluation, jacobian: () => value(slopes?.map((slope) => -slope)) };
     },
   };
   expect(solve(wrong, [-1.2, 1])?.reason).toBe("stuck");
@@ -206,7 +212,7 @@ test("a cost of its own, as that of a likelihood", () => {
       const cost = r.reduce((sum, value) => sum + (value * value) / 2 + s, 0);
       const residuals = Float64Array.from([...r.map((v) => -v), ...r.map((v) => (1 - v * v) / Math.SQRT2)]);
       const rows = [...r.flatMap(() => [1 / Math.exp(s), 0]), ...r.flatMap(() => [0, Math.SQRT2])];
-      return { cost, residuals, jacobian: () => Float64Array.from(rows) };
+      return value({ cost, residuals, jacobian: () => value(Float64Array.from(rows)) });
     },
   };
   const found = solve(problem, [0, 3]);
@@ -226,7 +232,7 @@ test("where errors of the residuals hide what steps gain, it has converged if th
         (t, i) => a * t - (data[i] as number) + error * Math.sin(1e12 * a * t),
       );
       const cost = 0.5 * residuals.reduce((sum, r) => sum + r * r, 0);
-      return { cost, residuals, jacobian: () => Float64Array.from(times) };
+      return value({ cost, residuals, jacobian: () => value(Float64Array.from(times)) });
     },
   });
   const tight = { costTolerance: 0, stepTolerance: 0, gradientTolerance: 0 };

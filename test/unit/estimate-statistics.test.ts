@@ -11,6 +11,7 @@ import {
   sandwich,
   twoSided,
 } from "../../ts/estimate/statistics.js";
+import { now, value } from "./coroutines.js";
 import { Dual, differentiated } from "./dual.js";
 import { differences, REGRESSIONS } from "./nist.js";
 
@@ -80,12 +81,13 @@ test.each(REGRESSIONS)("the standard errors of $name are those of NIST", (regres
   const problem = {
     evaluate(b: Float64Array) {
       const { values, jacobian } = at(b);
-      return { cost: 0.5 * values.reduce((sum, r) => sum + r * r, 0), residuals: values, jacobian: () => jacobian };
+      const cost = 0.5 * values.reduce((sum, r) => sum + r * r, 0);
+      return value({ cost, residuals: values, jacobian: () => value(jacobian) });
     },
   };
   const tolerances = { maxIterations: 500, costTolerance: 1e-12, stepTolerance: 1e-10, gradientTolerance: 1e-10 };
   const bounds = { lower: new Float64Array(n).fill(-NORMAL), upper: new Float64Array(n).fill(NORMAL) };
-  const found = minimize(problem, Float64Array.from(estimates), { ...bounds, ...tolerances });
+  const found = now(minimize(problem, Float64Array.from(estimates), { ...bounds, ...tolerances }));
   const { inverse, confounded, ineffective, conditionNumber } = knownFrom(found?.jacobian ?? new Float64Array(), n);
   expect([confounded, ineffective]).toEqual([[], []]);
   expect(conditionNumber).toBeGreaterThan(1);

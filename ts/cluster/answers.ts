@@ -38,8 +38,13 @@ function outputsOf({ counts, times }: EnsembleProblem, { from, to }: Cut): { tim
   return { times: own, rows: own };
 }
 
-/** The result of a shard. */
-export function readResult<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut, given: unknown): EnsembleResult<D> {
+/** The result of a shard, with so many numbers for each output and each event. */
+export function readResult<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  cut: Cut,
+  given: unknown,
+  [width, eventWidth]: readonly [output: number, event: number] = [problem.state, problem.state],
+): EnsembleResult<D> {
   const { dtype, state, mask, dense, steps } = problem;
   const batch = cut.to - cut.from;
   const result = (isObject(given) ? given : {}) as EnsembleResult<D>;
@@ -50,7 +55,7 @@ export function readResult<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cu
   for (const failed of failures) {
     check(mask && isTrajectory(failed?.trajectory) && isObject(failed.failure), "failures", failed);
   }
-  numbers("y", result.y, dtype, outputsOf(problem, cut).rows * state, failures.length === 0);
+  numbers("y", result.y, dtype, outputsOf(problem, cut).rows * width, failures.length === 0);
   numbers("trajectories", result.trajectories, "float64", TRAJECTORY_NUMBERS * batch, false);
   check(events instanceof Float64Array && events.length % EVENT_NUMBERS === 0, "events", events);
   let before = 0;
@@ -60,7 +65,9 @@ export function readResult<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cu
     check(Number.isInteger(event) && event >= 0 && event < problem.changes.events.length, "an event", event);
     before = trajectory;
   }
-  numbers("events' states", result.eventStates, dtype, (events.length / EVENT_NUMBERS) * state, failures.length === 0);
+  // The time of an event that only touches zero has no derivative.
+  const areFinite = failures.length === 0 && eventWidth === state;
+  numbers("events' states", result.eventStates, dtype, (events.length / EVENT_NUMBERS) * eventWidth, areFinite);
   check(Array.isArray(paths) && paths.length === (dense || steps ? batch : 0), "paths", paths);
   for (const path of paths) {
     check(path?.t instanceof Float64Array, "a path", path);

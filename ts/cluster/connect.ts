@@ -16,10 +16,18 @@ import { disposable } from "../engine/disposable.js";
 import { type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 // Types that this entry shares with the default one are those of that one.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
-import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
+import {
+  alongOfPart,
+  type Cut,
+  cotangentsOfPart,
+  joinGradients,
+  joinResults,
+  LEAST_PART,
+} from "../parallel/ensembles.js";
 import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
-import { registerPool } from "../parallel/pool.js";
+import { registerPool } from "../parallel/pool-rule.js";
 import type { IndependentPoolVjp } from "../parallel/pool-types.js";
+import { type Along, alongWidths } from "../solve/along.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -29,8 +37,10 @@ import {
   readProblem,
 } from "../solve/ensemble.js";
 import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf } from "../solve/independent.js";
+import { type IndependentSolutionJvp, jvpOf } from "../solve/jvp.js";
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
+import { readAlongProblem, type Tangents } from "../solve/tangents.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
 import { Coordinator, type Task } from "./coordinator.js";
@@ -40,7 +50,7 @@ import { ANY } from "./names.js";
 import { pack, unpack } from "./pack.js";
 import { fingerprintOf } from "./probe.js";
 import type { Stored } from "./server-side.js";
-import { LEAST_MS, leavesPerShard, PER_THREAD, shardsOf } from "./shards.js";
+import { LEAST_MS, PER_THREAD, shardsOf, unitsPerShard } from "./shards.js";
 import { Window } from "./window.js";
 import type { ShardAnswer, ShardTask } from "./work.js";
 
@@ -132,7 +142,8 @@ interface Running<D extends Dtype> {
   readonly job: SplitJob;
   /** The shards so far; where the speed is not known they are cut one after the other. */
   readonly cuts: Cut[];
-  readonly leaf: number;
+  /** Shards are of so many trajectories or a multiple of it: where there is a gradient, a leaf. */
+  readonly unit: number;
   /** The number of the field's parameters. */
   readonly parameters: number;
   /** What all shards refer to. */
@@ -170,7 +181,7 @@ class ClusterPool implements Cluster {
   readonly #coordinator: Coordinator;
   readonly #window: Window;
   readonly #models = new Map<string, Stored>();
-  /** Milliseconds that a leaf takes, by kinds of work. */
+  /** Milliseconds that a unit of trajectories takes, by kinds of work. */
   readonly #speeds = new Map<string, number>();
   #solves = 0;
   #closed = false;
@@ -234,28 +245,30 @@ class ClusterPool implements Cluster {
 
   declare [Symbol.dispose]: () => void;
 
-  /** Reads a batch, cuts it, and puts into the store what all shards share. */
-  #begin<D extends Dtype>(given: Field<D>, y0: ArrayOf<D>, times: Lists, options: OdeintOptions): Running<D> {
-    if (options.batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
-    if (options.partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
+  /** Cuts a batch, and puts into the store what all shards share. */
+  #begin<D extends Dtype>(
+    given: Field<D>,
+    problem: EnsembleProblem<D>,
+    { keep, directions = 0 }: { keep: boolean; directions?: number },
+  ): Running<D> {
     const field = wasmField(given);
-    const problem = readProblem(given, y0, times, options);
-    checkLists(problem);
     const job = splitJob(field as unknown as WasmField<Dtype>, problem as unknown as EnsembleProblem);
     const { leaf, parametersLength } = field.use().rust;
+    const unit = keep ? leaf : LEAST_PART;
     const model = pack(job.model);
-    const kind = new TextDecoder("latin1").decode(model);
-    const leaves = Math.ceil(problem.batch / leaf);
+    const key = new TextDecoder("latin1").decode(model);
+    const kind = `${unit} ${directions} ${key}`;
+    const units = Math.ceil(problem.batch / unit);
     // For the solve, and for its transpose.
-    const step = this.#coordinator.keep(pack(job.step), 2 * Math.min(leaves, PER_THREAD * Math.max(1, this.workers)));
+    const step = this.#coordinator.keep(pack(job.step), 2 * Math.min(units, PER_THREAD * Math.max(1, this.workers)));
     return {
       field,
       problem,
       job,
       cuts: [],
-      leaf,
+      unit,
       parameters: parametersLength,
-      values: [this.#model(kind, model), step],
+      values: [this.#model(key, model), step],
       kind,
       wasKnown: this.#speeds.has(kind),
       name: String(++this.#solves),
@@ -265,18 +278,18 @@ class ClusterPool implements Cluster {
   }
 
   /**
-   * Cuts the next shards: all that is left, where it is known how long a leaf takes; else one that is larger than those before, until one
+   * Cuts the next shards: all that is left, where it is known how long a unit takes; else one that is larger than those before, until one
    * takes long enough to tell.
    */
-  #cut<D extends Dtype>({ cuts, problem, leaf, parameters, kind, wasKnown }: Running<D>): readonly Cut[] {
+  #cut<D extends Dtype>({ cuts, problem, unit, parameters, kind, wasKnown }: Running<D>): readonly Cut[] {
     const { batch, dtype } = problem;
     const { from: first, to: from } = cuts.at(-1) ?? { from: 0, to: 0 };
     const ms = this.#speeds.get(kind);
-    const isKnown = ms !== undefined && (wasKnown || (ms * (from - first)) / leaf >= LEAST_MS);
+    const isKnown = ms !== undefined && (wasKnown || (ms * (from - first)) / unit >= LEAST_MS);
     const bytes = parameters * constructors[dtype].BYTES_PER_ELEMENT;
     const next = isKnown
-      ? shardsOf({ from, to: batch }, leaf, leavesPerShard(Math.ceil(batch / leaf), this.workers, bytes, ms))
-      : [{ from, to: Math.min(batch, Math.max(leaf, GROWTH * from)) }];
+      ? shardsOf({ from, to: batch }, unit, unitsPerShard(Math.ceil(batch / unit), this.workers, bytes, ms))
+      : [{ from, to: Math.min(batch, Math.max(unit, GROWTH * from)) }];
     cuts.push(...next);
     return next;
   }
@@ -305,7 +318,7 @@ class ClusterPool implements Cluster {
     task: () => Omit<ShardTask, "part">,
     read: (result: unknown) => T,
   ): Promise<T> {
-    const { job, cuts, values, owners, leaf } = running;
+    const { job, cuts, values, owners, unit } = running;
     const cut = cuts[index] as Cut;
     return this.#window.run(async () => {
       const own = task();
@@ -318,17 +331,17 @@ class ClusterPool implements Cluster {
         read: (bytes) => {
           const { ms, result } = unpack(bytes) as ShardAnswer;
           const value = read(result);
-          if (own.kind === "solve") this.#measured(running, ms / Math.ceil((cut.to - cut.from) / leaf));
+          if (own.kind !== "pull") this.#measured(running, ms / Math.ceil((cut.to - cut.from) / unit));
           return value;
         },
       };
       const { value, worker } = await this.#coordinator.submit(whole);
-      if (own.kind === "solve") owners[index] = worker;
+      if (own.kind !== "pull") owners[index] = worker;
       return value;
     });
   }
 
-  /** Remembers how long a leaf takes; what a worker says of itself may be wrong. */
+  /** Remembers how long a unit takes; what a worker says of itself may be wrong. */
   #measured({ kind, wasKnown }: Pick<Running<Dtype>, "kind" | "wasKnown">, ms: number): void {
     if (!(ms > 0 && ms < 1e7)) return;
     // The first measurements include what is done once.
@@ -344,31 +357,51 @@ class ClusterPool implements Cluster {
     options: OdeintOptions,
     keep: boolean,
   ): Promise<Solved<D>> {
-    const running = this.#begin(field, y0, times, options);
-    const { cuts, problem, name, owners } = running;
-    const { progress } = options;
-    const results: EnsembleResult<D>[] = [];
-    let done = 0;
-    const solved = async (cut: Cut, index: number) => {
-      const task = () => ({ kind: "solve", solve: `${name}.${index}`, keep }) as const;
-      const result = await this.#shard(running, index, task, (result) => readResult(problem, cut, result));
-      done += cut.to - cut.from;
-      if (progress) outside(() => progress(done / problem.batch));
-      return result;
-    };
+    checkApart(options);
+    const problem = readProblem(field, y0, times, options);
+    checkLists(problem);
+    const running = this.#begin(field, problem, { keep });
+    const { cuts, name } = running;
     try {
-      while ((cuts.at(-1)?.to ?? 0) < problem.batch) {
-        const before = cuts.length;
-        const next = this.#cut(running);
-        results.push(...(await all(next.map((cut, i) => solved(cut, before + i)))));
-      }
-      const joined = joinResults(problem, cuts, results);
-      const stats = { ...joined.stats, workers: new Set(owners).size };
-      return { running, results, solution: solutionOf(problem, { ...joined, stats }) };
+      const task = (index: number) => ({ kind: "solve", solve: `${name}.${index}`, keep }) as const;
+      const results = await this.#shards(running, options.progress, task, (cut, result) =>
+        readResult(problem, cut, result),
+      );
+      const result = withWorkers(joinResults(problem, cuts, results), running);
+      return { running, results, solution: solutionOf(problem, result) };
     } catch (error) {
       running.forget();
       throw error;
     }
+  }
+
+  /** Has all shards of a batch solved. */
+  async #shards<D extends Dtype>(
+    running: Running<D>,
+    progress: OdeintOptions["progress"],
+    task: (index: number, cut: Cut) => Omit<ShardTask, "part">,
+    read: (cut: Cut, result: unknown) => EnsembleResult<D>,
+  ): Promise<EnsembleResult<D>[]> {
+    const { cuts, problem } = running;
+    const results: EnsembleResult<D>[] = [];
+    let done = 0;
+    const solved = async (cut: Cut, index: number) => {
+      const result = await this.#shard(
+        running,
+        index,
+        () => task(index, cut),
+        (result) => read(cut, result),
+      );
+      done += cut.to - cut.from;
+      if (progress) outside(() => progress(done / problem.batch));
+      return result;
+    };
+    while ((cuts.at(-1)?.to ?? 0) < problem.batch) {
+      const before = cuts.length;
+      const next = this.#cut(running);
+      results.push(...(await all(next.map((cut, i) => solved(cut, before + i)))));
+    }
+    return results;
   }
 
   /** The transpose of a solve; the workers keep it longer if they are to. */
@@ -378,7 +411,7 @@ class ClusterPool implements Cluster {
     events: EventCotangents<D> | undefined,
     keep: boolean,
   ): Promise<IndependentGradient<D>> {
-    const { problem, cuts, name, field, leaf, parameters } = running;
+    const { problem, cuts, name, field, unit: leaf, parameters } = running;
     const { whole, ranges } = readCotangents(problem, results, cotangent, events);
     const used = new Set<string>();
     const parts = cuts.map((cut, index): Promise<EnsembleGradient<D>> => {
@@ -427,6 +460,33 @@ class ClusterPool implements Cluster {
     );
   }
 
+  async jvp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    tangents: Tangents<D>,
+    options: OdeintOptions = {},
+  ): Promise<IndependentSolutionJvp<D>> {
+    const read = readOptions(options);
+    checkApart(read);
+    const whole = readAlongProblem(field, y0, times, tangents, read, "jvp");
+    const { problem, directions } = whole;
+    const running = this.#begin(field, problem, { keep: false, directions });
+    const widths = alongWidths(problem, directions);
+    try {
+      const task = (index: number, cut: Cut): Omit<ShardTask, "part"> => {
+        const along = alongOfPart(whole, cut) as Along;
+        return { kind: "along", solve: `${running.name}.${index}`, keep: false, directions, along };
+      };
+      const read = (cut: Cut, result: unknown) => readResult(problem, cut, result, widths);
+      const results = await this.#shards(running, options.progress, task, read);
+      return jvpOf(problem, directions, withWorkers(joinResults(problem, running.cuts, results, widths[0]), running));
+    } finally {
+      running.forget();
+      this.#tidy();
+    }
+  }
+
   async valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -470,6 +530,17 @@ class ClusterPool implements Cluster {
     }
     for (const next of ahead) yield await next;
   }
+}
+
+/** Refuses what a cluster cannot do. */
+function checkApart({ batching, partial }: OdeintOptions): void {
+  if (batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
+  if (partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
+}
+
+/** A result with the number of workers that had a part in it. */
+function withWorkers<D extends Dtype>(result: EnsembleResult<D>, { owners }: Running<D>): EnsembleResult<D> {
+  return { ...result, stats: { ...result.stats, workers: new Set(owners).size } };
 }
 
 /** All results, or the error of the first that failed, when the others have ended too. */

@@ -7,6 +7,7 @@ import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { product, wantedBy } from "../files/arrays.js";
 import { type Cut, partOf, stateOfPart } from "../parallel/ensembles.js";
 import type { EnsembleJob } from "../parallel/protocol.js";
+import type { Along, AlongProblem } from "../solve/along.js";
 import type { EnsembleProblem } from "../solve/ensemble.js";
 
 type Problem = Partial<EnsembleProblem>;
@@ -118,11 +119,47 @@ export function readJob(parts: readonly unknown[], mostBytes: number): Omit<Ense
   expect(norm === null || isObject(norm), "norm", "a program", norm);
   expect(isObject(options), "options", "an object", options);
   checkChanges(changes, batch);
-  const outputs = (counts === null ? batch : 1) * times.length * state * Numbers.BYTES_PER_ELEMENT;
+  const outputs = outputBytes(problem);
   expect(outputs <= mostBytes, "times", `outputs of at most ${mostBytes} bytes`, `${outputs} bytes`);
   // How many threads it computes on is up to the worker.
   const { threads: _, ...settings } = options;
   return { recipe, parameters, state: fieldState, firstSample, problem: { ...problem, options: settings } };
+}
+
+/** The bytes of the states at the output times. */
+function outputBytes({ dtype, batch, state, times, counts }: EnsembleProblem): number {
+  return (counts === null ? batch : 1) * times.length * state * constructors[dtype].BYTES_PER_ELEMENT;
+}
+
+/** The directions of a job, checked likewise. */
+export function readDirections(
+  { problem, parameters }: Omit<EnsembleJob, "keep">,
+  directions: unknown,
+  given: unknown,
+  mostBytes: number,
+): AlongProblem {
+  expect(isCount(directions, 1, 2 ** 31), "directions", "a count", directions);
+  const count = directions as number;
+  const bytes = outputBytes(problem) * (1 + count);
+  expect(bytes <= mostBytes, "directions", `outputs of at most ${mostBytes} bytes`, `${bytes} bytes`);
+  const { dtype, y0, times } = problem;
+  const {
+    y0: starts,
+    parameters: of,
+    arguments: args,
+    times: rates,
+  } = (isObject(given) ? given : {}) as Partial<Along>;
+  const lists = [
+    ["y0", starts, dtype, y0.length],
+    ["parameters", of, dtype, parameters.length],
+    ["arguments", args, dtype, problem.arguments?.length ?? 0],
+    ["times", rates, "float64", times.length],
+  ] as const;
+  for (const [name, numbers, type, width] of lists) {
+    const right = numbers === undefined || (numbers instanceof constructors[type] && numbers.length === count * width);
+    expect(right, `along.${name}`, `${count * width} numbers of ${type}`, numbers);
+  }
+  return { problem, directions: count, along: { y0: starts, parameters: of, arguments: args, times: rates } };
 }
 
 function checkState(state: unknown): asserts state is FieldState {
@@ -170,7 +207,6 @@ export class FieldCache {
     expect(field.stateSize === problem.state, "state", `${field.stateSize} features`, problem.state);
     expect(field.outputSize === problem.state, "recipe", "a vector field", recipe.kind);
     expect(field.argumentSize === own, "arguments", `${field.argumentSize} numbers a trajectory`, own);
-    expect((problem.part as number) % field.use().rust.leaf === 0, "part", "the beginning of a leaf", problem.part);
     field.parameters = parameters;
     field.restore(state, firstSample);
     return field;

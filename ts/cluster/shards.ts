@@ -1,4 +1,5 @@
-// How a batch is cut: into runs of leaves whose sums are subtrees of the batch's own, so that no bit depends on where it is cut.
+// How a batch is cut: for a gradient into runs of leaves whose sums are subtrees of the batch's own, so that no bit depends on where it
+// is cut.
 
 import type { Cut } from "../parallel/ensembles.js";
 
@@ -12,19 +13,19 @@ const LEAST_MS_PER_BYTE = 30e-6;
 
 const powerBelow = (number: number) => 2 ** Math.floor(Math.log2(Math.max(1, number)));
 
-/** How many leaves a shard should have, a power of two: for a gradient of so many bytes, and so many milliseconds of a leaf. */
-export function leavesPerShard(leaves: number, threads: number, bytes: number, msPerLeaf: number): number {
-  const share = leaves / Math.max(1, threads);
+/** How many units a shard should have, a power of two: for a gradient of so many bytes, and so many milliseconds of a unit. */
+export function unitsPerShard(units: number, threads: number, bytes: number, msPerUnit: number): number {
+  const share = units / Math.max(1, threads);
   const each = Math.min(
-    Math.max(1, Math.floor((share * msPerLeaf) / (LEAST_MS + LEAST_MS_PER_BYTE * bytes))),
+    Math.max(1, Math.floor((share * msPerUnit) / (LEAST_MS + LEAST_MS_PER_BYTE * bytes))),
     PER_THREAD,
   );
-  return Math.min(powerBelow(share / each), powerBelow(SHARD_MS / msPerLeaf));
+  return Math.min(powerBelow(share / each), powerBelow(SHARD_MS / msPerUnit));
 }
 
-/** A part of a batch in shards of so many leaves, each at a multiple of them but for the first. */
-export function shardsOf({ from, to }: Cut, leaf: number, leaves: number): Cut[] {
-  const size = leaf * leaves;
+/** A part of a batch in shards of so many units, each at a multiple of them but for the first. */
+export function shardsOf({ from, to }: Cut, unit: number, units: number): Cut[] {
+  const size = unit * units;
   const first = Math.floor(from / size);
   return Array.from({ length: Math.ceil(to / size) - first }, (_, i) => ({
     from: Math.max(from, (first + i) * size),

@@ -3,14 +3,15 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
+import { type Along, EnsembleAlong } from "../solve/along.js";
 import { type EnsembleCotangents, EnsembleSolve } from "../solve/ensemble.js";
 import { Forgotten } from "./failures.js";
-import { FieldCache, type JobPart, readJob } from "./job.js";
+import { FieldCache, type JobPart, readDirections, readJob } from "./job.js";
 import { pack, unpack } from "./pack.js";
 
 /** A task, as the body of its message. */
 export interface ShardTask {
-  readonly kind: "solve" | "pull";
+  readonly kind: "solve" | "along" | "pull";
   /** The name of the solve, which is kept under it until it is pulled back. */
   readonly solve: string;
   /** Whether it is to be kept. */
@@ -19,6 +20,9 @@ export interface ShardTask {
   readonly part?: JobPart;
   /** Of a transpose: what the loss gives. */
   readonly cotangents?: EnsembleCotangents;
+  /** Of a solve with derivatives: along how many directions, and which. */
+  readonly directions?: number;
+  readonly along?: Along;
 }
 
 /** However little a worker is to keep, one shard may take so much. */
@@ -32,8 +36,8 @@ export interface ShardAnswer {
 
 function readShardTask(body: Uint8Array): ShardTask {
   const task = unpack(body) as ShardTask;
-  if (!isObject(task) || !["solve", "pull"].includes(task.kind) || typeof task.solve !== "string") {
-    throw refused("OPTION", "task", "solve or pull, with the name of a solve", "something else");
+  if (!isObject(task) || !["solve", "along", "pull"].includes(task.kind) || typeof task.solve !== "string") {
+    throw refused("OPTION", "task", "solve, along or pull, with the name of a solve", "something else");
   }
   if (typeof task.keep !== "boolean") throw refused("OPTION", "task.keep", "true or false", describe(task.keep));
   return task;
@@ -64,16 +68,22 @@ export class Work {
     const start = performance.now();
     const task = readShardTask(body);
     const key = `${session} ${task.solve}`;
-    const result = task.kind === "solve" ? this.#solve(task, key, values) : this.#pull(task, key, values);
+    const does = { solve: this.#solve, along: this.#along, pull: this.#pull }[task.kind];
+    const result = does.call(this, task, key, values);
     return pack({ ms: performance.now() - start, result });
+  }
+
+  /** How many bytes what is asked for may take. */
+  get #mostBytes(): number {
+    return Math.max(this.#memory, LEAST_BYTES);
   }
 
   #made({ part }: ShardTask, values: readonly Uint8Array[], keep: boolean): EnsembleSolve<Dtype> {
     if (!part) throw new Forgotten();
-    const job = readJob([...values.map(unpack), part], Math.max(this.#memory, LEAST_BYTES));
+    const job = readJob([...values.map(unpack), part], this.#mostBytes);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = job.problem.options;
     // What is kept makes no difference to the gradient.
-    const own = { memoryBudget: Math.min(Number(memoryBudget), Math.max(this.#memory, LEAST_BYTES)) };
+    const own = { memoryBudget: Math.min(Number(memoryBudget), this.#mostBytes) };
     const options = { ...job.problem.options, ...(gradient === "auto" && own) };
     return new EnsembleSolve(this.#fields.get(job), { ...job.problem, options }, keep);
   }
@@ -85,6 +95,18 @@ export class Work {
     if (task.keep) this.#keep(key, solve);
     else solve.dispose();
     return result;
+  }
+
+  #along({ part, directions, along }: ShardTask, _: string, values: readonly Uint8Array[]): unknown {
+    if (!part) throw new Forgotten();
+    const job = readJob([...values.map(unpack), part], this.#mostBytes);
+    const whole = readDirections(job, directions, along, this.#mostBytes);
+    const solve = new EnsembleAlong(this.#fields.get(job), whole, { keep: false, caller: "jvp" });
+    try {
+      return solve.result();
+    } finally {
+      solve.dispose();
+    }
   }
 
   #pull(task: ShardTask, key: string, values: readonly Uint8Array[]): unknown {

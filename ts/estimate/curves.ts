@@ -1,6 +1,7 @@
 // Fitted curves, with standard errors.
 import { frozen } from "../checks/frozen.js";
 import { number } from "../checks/rules.js";
+import type { Coroutine } from "./coroutine.js";
 import type { Curve } from "./field-results.js";
 import type { ModelParameter } from "./parameters.js";
 import type { Predictions, Predictor } from "./predictions.js";
@@ -23,13 +24,13 @@ interface Fit {
 }
 
 /** The curves of trajectories; if they have to be whole, undefined where one of them has no standard errors. */
-export function curvesOf(
+export function* curvesOf(
   fit: Fit,
   result: Fitted,
   indices: readonly number[],
   points: number,
   whole: boolean,
-): Curve[] | undefined {
+): Coroutine<Curve[] | undefined> {
   const { data: measured, names: observed, parameters } = fit;
   const groups = indices.map((index) => {
     const own = measured.rows.filter(({ trajectory }) => trajectory === index);
@@ -51,11 +52,11 @@ export function curvesOf(
   const names = result.freeNames.map((name) => parameters.findIndex((parameter) => parameter.name === name));
   const kept = names.flatMap((k, i) => (k >= 0 ? [{ k, i }] : []));
   const values = result.values.subarray(0, parameters.length);
-  const predictions = fit.predictorOf(data).predict(
+  const predictions = yield* fit.predictorOf(data).predict(
     values,
     kept.map(({ k }) => k),
   );
-  const slopes = predictions?.slopes();
+  const slopes = predictions && (yield* predictions.slopes());
   if (whole && !slopes) return undefined;
   const { f } = predictions as Predictions;
   const slopesOf = (row: number) =>

@@ -1,5 +1,6 @@
 // Whether derivatives of predictions agree with differences of them.
 import { uniforms } from "../trace/random.js";
+import type { Coroutine } from "./coroutine.js";
 import type { ModelParameter } from "./parameters.js";
 import type { Predictor } from "./predictions.js";
 
@@ -13,26 +14,26 @@ const [DIFFERENCES, DISAGREEMENT] = [[1e-4, 1e-6] as const, 0.1];
  * Whether slopes agree with central differences along a direction in which all that is estimated moves. With its step sizes held fixed,
  * the derivative of a solution at the limit of stability may grow without bound, while the solution does not.
  */
-export function derivativesAgree(
+export function* derivativesAgree(
   predictor: Predictor,
   parameters: readonly ModelParameter[],
   values: Float64Array,
   rtol: number,
-): boolean {
+): Coroutine<boolean> {
   const free = parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
   if (free.length === 0) return true;
-  const middle = predictor.predict(values, free);
-  const slopes = middle?.slopes();
+  const middle = yield* predictor.predict(values, free);
+  const slopes = middle && (yield* middle.slopes());
   // What cannot be solved is told elsewhere.
   if (!middle || !slopes) return middle === undefined;
   const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
   const level = length(middle.f);
   // A change of a parameter by so much is one of the predictions by as much as they are: less than the value, where that is a date, say.
   const sizes = free.map((_, j) => level / length(middle.f.map((_, i) => slopes[i * free.length + j] as number)));
-  const agrees = (part: number) => {
+  function* agrees(part: number, slopes: Float64Array): Coroutine<boolean | undefined> {
     const step = stepBy(part, values, parameters, free, sizes);
     const at = (side: number) => predictor.predict(values.map((value, k) => value + side * (step[k] as number)));
-    const [above, below] = [at(1), at(-1)];
+    const [above, below] = [yield* at(1), yield* at(-1)];
     // It may not be solvable there, which says nothing of the derivatives here.
     if (!above || !below) return undefined;
     const differences = above.f.map((value, i) => (value - (below.f[i] as number)) / 2);
@@ -40,8 +41,10 @@ export function derivativesAgree(
       free.reduce((sum, k, j) => sum - (slopes[i * free.length + j] as number) * (step[k] as number), difference),
     );
     return length(apart) <= DISAGREEMENT * length(differences) + 10 * rtol * level;
-  };
-  const seen = DIFFERENCES.filter((part, i) => i === 0 || rtol <= 1e-3 * part).map(agrees);
+  }
+  const seen: (boolean | undefined)[] = [];
+  for (const part of DIFFERENCES.filter((part, i) => i === 0 || rtol <= 1e-3 * part))
+    seen.push(yield* agrees(part, slopes));
   return !seen.includes(false) || seen.includes(true);
 }
 

@@ -1,4 +1,5 @@
 // How measurements y scatter around predictions f, and the likelihood of the parameters that follows.
+import type { Coroutine } from "./coroutine.js";
 import type { Evaluation } from "./levenberg-marquardt.js";
 
 /**
@@ -14,7 +15,7 @@ import type { Evaluation } from "./levenberg-marquardt.js";
 export type ErrorModelName = "additive" | "proportional" | "combined" | "lognormal";
 
 /** Measurements with their predictions. */
-interface Predicted {
+export interface Predicted {
   /** y, finite. */
   readonly y: Float64Array;
   /** Positive: variances are divided by them. Default 1. */
@@ -22,7 +23,7 @@ interface Predicted {
   /** f. */
   readonly f: Float64Array;
   /** ∂f/∂p, `[measurements, parameters]`, row-major. */
-  slopes(): Float64Array | undefined;
+  slopes(): Coroutine<Float64Array | undefined>;
 }
 
 /** An error model. */
@@ -67,7 +68,9 @@ function leastSquares(
       const residuals = differences(data).map((r, i) => r * root(weights, i));
       let cost = 0;
       for (const r of residuals) cost += 0.5 * r * r;
-      const jacobian = () => scaled(data.slopes(), f, (value, i) => root(weights, i) * slope(value));
+      function* jacobian() {
+        return scaled(yield* data.slopes(), f, (value, i) => root(weights, i) * slope(value));
+      }
       return { cost, residuals, jacobian };
     },
     logLikelihood({ y, weights }, cost, noise) {
@@ -126,8 +129,8 @@ function likelihood(
         residuals[n + i] = (1 - r * r) * Math.SQRT1_2;
         cost += 0.5 * (r * r + Math.log(variance));
       }
-      const jacobian = () => {
-        const given = slopes();
+      function* jacobian() {
+        const given = yield* slopes();
         if (!given) return undefined;
         const columns = given.length / n;
         const width = columns + names.length;
@@ -145,7 +148,7 @@ function likelihood(
           }
         }
         return rows;
-      };
+      }
       return { cost, residuals, jacobian };
     },
     logLikelihood: ({ y }, cost) => -cost - 0.5 * y.length * Math.log(2 * Math.PI),

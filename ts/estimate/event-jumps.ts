@@ -1,13 +1,14 @@
 // Where the prediction of a measurement jumps, because an event passes it.
+import type { Coroutine } from "./coroutine.js";
 import { columnsOf, svd } from "./linear.js";
 import type { ModelParameter } from "./parameters.js";
 import type { Predictor } from "./predictions.js";
-import type { FitResult } from "./results.js";
+import type { Fitted } from "./results.js";
 import type { Data } from "./trajectories.js";
 import { AT_EVENTS } from "./warnings.js";
 
 /** What was fitted. */
-export interface Fitted {
+export interface FittedData {
   readonly predictor: Predictor;
   readonly data: Data;
   /** Of what was observed. */
@@ -23,21 +24,21 @@ const [FAR_BEYOND, ROUNDING] = [3, 1e-6];
  * A warning where measurements have predictions that jump within a standard error of the estimates: along one of its principal axes
  * they change by far more than their derivatives and the residuals say.
  */
-export function passedByEvent(
-  { predictor, data, names, parameters }: Fitted,
-  { values, covariance, freeNames }: FitResult,
-): string | undefined {
+export function* passedByEvent(
+  { predictor, data, names, parameters }: FittedData,
+  { values, covariance, freeNames }: Fitted,
+): Coroutine<string | undefined> {
   const { y, places, rows, trajectories } = data;
   if (freeNames.length === 0 || !covariance.every(Number.isFinite)) return undefined;
   const own = values.subarray(0, parameters.length);
   const free = freeNames.map((name) => parameters.findIndex((parameter) => parameter.name === name));
   // Those of an error model move no prediction.
   const kept = free.flatMap((k, i) => (k < 0 ? [] : [{ k, i }]));
-  const middle = predictor.predict(
+  const middle = yield* predictor.predict(
     own,
     kept.map(({ k }) => k),
   );
-  const slopes = middle?.slopes();
+  const slopes = middle && (yield* middle.slopes());
   if (!middle || !slopes) return undefined;
   const { f } = middle;
   const errors = names.map((_, o) => {
@@ -48,9 +49,9 @@ export function passedByEvent(
   });
 
   /** By how much predictions change beyond their derivatives, where that is far. */
-  const beyond = (moved: Float64Array): readonly (readonly [number, number])[] => {
+  function* beyond(moved: Float64Array, slopes: Float64Array): Coroutine<readonly (readonly [number, number])[]> {
     const by = kept.map(({ k }) => (moved[k] as number) - (own[k] as number));
-    const there = predictor.predict(moved)?.f ?? new Float64Array();
+    const there = (yield* predictor.predict(moved))?.f ?? new Float64Array();
     return Array.from(there).flatMap((value, i) => {
       const told = by.reduce((sum, change, j) => sum + (slopes[i * by.length + j] as number) * change, 0);
       const apart = value - (f[i] as number) - told;
@@ -58,7 +59,7 @@ export function passedByEvent(
       const most = FAR_BEYOND * Math.max(scatter, Math.abs(told)) + ROUNDING * Math.abs(f[i] as number);
       return Math.abs(apart) > most ? [[i, apart] as const] : [];
     });
-  };
+  }
 
   const { right, singularValues } = svd(columnsOf(covariance, freeNames.length));
   const jumps = new Map<number, number>();
@@ -69,7 +70,7 @@ export function passedByEvent(
         const { lower, upper } = parameters[k] as ModelParameter;
         moved[k] = Math.min(upper, Math.max(lower, (own[k] as number) + size * (direction[i] as number)));
       }
-      for (const [i, jump] of beyond(moved)) jumps.set(i, jump);
+      for (const [i, jump] of yield* beyond(moved, slopes)) jumps.set(i, jump);
     }
   }
   const [largest] = [...jumps].sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));

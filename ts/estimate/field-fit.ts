@@ -5,15 +5,16 @@ import { withMethods } from "../checks/frozen.js";
 import { options, type Read, type Rules, together } from "../checks/rules.js";
 import { type ProgramOptions, programField, type WasmProgram } from "../fields/program.js";
 import { readOptions } from "../solve/options.js";
+import { type Coroutine, inTurn } from "./coroutine.js";
 import { ERROR_MODELS } from "./error-models.js";
 import { FieldModel } from "./field-model.js";
 import { type FieldFitOptions, fieldFitRules, solverRules } from "./field-options.js";
-import type { FieldFitResult } from "./field-results.js";
-import type { FitResult } from "./results.js";
+import type { AsyncFieldFitResult, FieldFitResult } from "./field-results.js";
+import type { ProfileOptions } from "./results.js";
 import { fitRules } from "./settings.js";
 
-/** Fits a field. */
-export function fitField(given: FieldFitOptions): FieldFitResult {
+/** Fits a field; in a pool, profiles are promises. */
+export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | AsyncFieldFitResult> {
   const solving = solverRules();
   const all = options(given, together(together(fieldFitRules, fitRules), solving));
   // A fit has no use for what a solution may have besides.
@@ -21,7 +22,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   if (solver.onFailure === "mask") {
     throw refused("OPTION", "onFailure", "throw: a fit needs a prediction for every measurement", "mask");
   }
-  const { field, data, observe, error, loss, lossScale, ...read } = present(
+  const { field, data, observe, error, loss, lossScale, pool, ...read } = present(
     all,
     together(fieldFitRules, fitRules),
   ) as Read<typeof fieldFitRules & typeof fitRules>;
@@ -29,6 +30,10 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
     throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
   }
+  if (pool && solver.batching === "together") {
+    throw refused("OPTION", "batching", "independent, with a pool", "together");
+  }
+  const own = pool ? { ...solver, batching: "independent" as const } : solver;
   const original: WasmProgram<Dtype> = field;
   original.use();
   const made = original.recipe?.options as ProgramOptions;
@@ -40,18 +45,19 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
       "float64",
       made.equations,
     ) as WasmProgram<"float64">;
-  const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
-  const model = new FieldModel(twin, own);
-  return model.using(() => {
-    const fitted = model.fit(settings);
+  const wanted = { data, observe, error, loss, lossScale, solver: own, parameters, initial, individual, pool };
+  const model = new FieldModel(twin, wanted);
+  const inOrder = inTurn(pool !== undefined);
+  return yield* model.using(function* () {
+    const fitted = yield* model.fit(settings);
     const { varianceOf: _, profile: profileOf, ...result } = fitted;
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
-    const told = model.told(fitted);
-    const profile: FitResult["profile"] = (name, options) => model.profiling(() => profileOf(name, options));
-    const { curves, ...numbers } = told;
-    return withMethods({ ...result, ...numbers }, { profile, curves });
+    const { curves, ...numbers } = yield* model.told(fitted);
+    const profile = (name: string, options?: ProfileOptions) =>
+      inOrder(() => model.profiling(() => profileOf(name, options)));
+    return withMethods({ ...result, ...numbers }, { profile, curves }) as FieldFitResult | AsyncFieldFitResult;
   });
 }
 

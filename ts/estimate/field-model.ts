@@ -5,9 +5,11 @@ import { frozen } from "../checks/frozen.js";
 import { fallback, options } from "../checks/rules.js";
 import type { Recipe } from "../fields/field.js";
 import type { ProgramOptions, WasmProgram } from "../fields/program.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { checkLists, isLists, type Jump, type Lists, readChanges } from "../solve/changes.js";
 import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, type SolveOptions } from "../solve/options.js";
+import { type Coroutine, run } from "./coroutine.js";
 import { curvesOf, pointsRule } from "./curves.js";
 import { derivativesAgree } from "./derivative-check.js";
 import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
@@ -54,6 +56,8 @@ interface Given extends Wanted {
   readonly loss: LossName;
   readonly lossScale: number;
   readonly solver: SolveOptions;
+  /** Who solves, if not this thread. */
+  readonly pool?: Pool | undefined;
 }
 
 /** A field in use, with what is observed of it. */
@@ -90,7 +94,6 @@ const largestOf = (given: SolveOptions["rtol"]) =>
 
 /** A field, its measurements and an error model, as what is fitted. */
 export class FieldModel {
-  readonly observed: FitModel;
   readonly #made: () => WasmProgram<"float64">;
   readonly #given: Given;
   #used: Used | undefined;
@@ -132,7 +135,6 @@ export class FieldModel {
       this.#solver = { ...given.solver, atol: given.solver.atol ?? atolFor(this.#data), ...own };
       this.#solver.method ??= methodFor(mostTimes, this.#tolerance().rtol);
       this.#checkPositive();
-      this.observed = this.#observed();
     } catch (error) {
       this.close();
       throw error;
@@ -140,23 +142,24 @@ export class FieldModel {
   }
 
   /** What is fitted. */
-  #observed(): FitModel {
+  *#observed(): Coroutine<FitModel> {
     const { error, loss, lossScale } = this.#given;
     const { y, weights } = this.#data;
     const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
     let failureCode: ErrorCode | undefined;
     const stuck = () => stuckOf(String(this.#solver.method), this.#isInterpolated());
-    const predict = (values: Float64Array) => {
+    const fitted = () => this.#fitted();
+    function* predict(values: Float64Array): Coroutine<Predictions | string> {
       failureCode = undefined;
-      const predictor = this.#fitted();
-      const predictions = predictor.predict(values, free);
+      const predictor = fitted();
+      const predictions = yield* predictor.predict(values, free);
       if (!predictions) {
         failureCode = predictor.failure?.code;
         return `the solve fails: ${predictor.failure?.message}`;
       }
       const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
       return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
-    };
+    }
     const own = {
       parameters: this.#parameters,
       y,
@@ -170,7 +173,7 @@ export class FieldModel {
       tolerance: this.#tolerance(),
     };
     return {
-      ...observationModel(own),
+      ...(yield* observationModel(own)),
       withoutDerivative: WITHOUT_DERIVATIVE,
       switches: choosesIn((this.#used as Used).field),
       get failureCode() {
@@ -186,9 +189,10 @@ export class FieldModel {
    * Fits. Where the derivatives of the solution turn out to be useless, or the fit gets stuck, as may happen with stiff equations, it
    * tries shorter steps that end at the measurements, as far as the choice of that was left to us.
    */
-  fit(settings: ReadSettings): Fitted {
-    const first = this.#tried(settings);
-    if (first.isSound && first.result.reason !== "stuck") return this.#withWarnings(first.result);
+  *fit(settings: ReadSettings): Coroutine<Fitted> {
+    const observed = yield* this.#observed();
+    const first = yield* this.#tried(observed, settings);
+    if (first.isSound && first.result.reason !== "stuck") return yield* this.#withWarnings(first.result);
     const before = this.#solver;
     const method = this.#given.solver.method ?? DEFAULT_METHOD;
     const solver = this.#isInterpolated({ ...before, method })
@@ -198,14 +202,14 @@ export class FieldModel {
     let { result } = first;
     if (isOther) {
       this.#useSolver(solver);
-      const second = this.#tried(settings);
+      const second = yield* this.#tried(observed, settings);
       if (second.isSound && !(first.isSound && second.result.reason === "stuck"))
-        return this.#withWarnings(second.result);
+        return yield* this.#withWarnings(second.result);
       result = second.result;
     }
     if (first.isSound) {
       this.#useSolver(before);
-      return this.#withWarnings(first.result);
+      return yield* this.#withWarnings(first.result);
     }
     const message = uselessDerivatives(
       String(this.#solver.method),
@@ -218,12 +222,13 @@ export class FieldModel {
   }
 
   /** Fits by what solver there is. */
-  #tried(settings: ReadSettings) {
-    const result = fitModel(this.observed, settings);
-    return { result, isSound: result.reason === "callback" || this.#hasUsefulDerivatives(result.values) };
+  *#tried(observed: FitModel, settings: ReadSettings) {
+    const result = yield* fitModel(observed, settings);
+    const isSound = result.reason === "callback" || (yield* this.#hasUsefulDerivatives(result.values));
+    return { result, isSound };
   }
 
-  #hasUsefulDerivatives(values: Float64Array): boolean {
+  #hasUsefulDerivatives(values: Float64Array): Coroutine<boolean> {
     const own = values.subarray(0, this.#places.length);
     return derivativesAgree(this.#fitted(), this.#parameters, own, largestOf(this.#solver.rtol));
   }
@@ -238,12 +243,15 @@ export class FieldModel {
   }
 
   /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */
-  #withWarnings(result: Fitted): Fitted {
+  *#withWarnings(result: Fitted): Coroutine<Fitted> {
     if (result.reason === "callback") return result;
     const predictor = this.#fitted();
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
     const isPassed = this.#changesAtEvents && result.converged;
-    const warnings = [isPassed ? passedByEvent(given, result) : undefined, aboutFirstMeasurements(given, result)];
+    const warnings = [
+      isPassed ? yield* passedByEvent(given, result) : undefined,
+      yield* aboutFirstMeasurements(given, result),
+    ];
     return { ...result, warnings: [...result.warnings, ...warnings.filter((warning) => warning !== undefined)] };
   }
 
@@ -284,13 +292,13 @@ export class FieldModel {
   }
 
   /** Runs with the field, and closes it. */
-  using<R>(body: () => R): R {
+  *using<R>(body: () => Coroutine<R>): Coroutine<R> {
     // Whoever opened it closes it: what the user gives may call for curves in the middle of a profile.
     const isOpen = this.#used !== undefined && this.#users > 0;
     if (!this.#used) this.#open();
     this.#users++;
     try {
-      return body();
+      return yield* body();
     } finally {
       this.#users--;
       if (!isOpen) this.close();
@@ -301,18 +309,18 @@ export class FieldModel {
    * Runs a profile. Far from the estimates equations may become as stiff as they like, and every solve takes as long as it may; what takes
    * so much longer than at the estimates counts as what cannot be solved.
    */
-  profiling<R>(body: () => R): R {
+  profiling<R>(body: () => Coroutine<R>): Coroutine<R> {
     const { maxSteps = Number.POSITIVE_INFINITY, ...solver } = this.#solver;
     const own = { ...solver, maxSteps: Math.min(maxSteps, Math.max(FEW_STEPS, LONGER * this.#steps)) };
     return this.using(() => this.#solvingBy(own, body));
   }
 
   /** Runs with these options of solves. */
-  #solvingBy<R>(solver: SolveOptions, body: () => R): R {
+  *#solvingBy<R>(solver: SolveOptions, body: () => Coroutine<R>): Coroutine<R> {
     const before = this.#solver;
     this.#useSolver(solver);
     try {
-      return body();
+      return yield* body();
     } finally {
       this.#useSolver(before);
     }
@@ -321,13 +329,13 @@ export class FieldModel {
   /** Of what is fitted. */
   #fitted(): Predictor {
     const used = this.#used as Used;
-    used.predictor ??= this.#predictor(this.#data);
+    used.predictor ??= this.#predictor(this.#data, this.#given.pool);
     return used.predictor;
   }
 
-  #predictor(data: Data): Predictor {
+  #predictor(data: Data, pool?: Pool): Predictor {
     const used = this.#used as Used;
-    return new Predictor(used.field, data, used.observation, this.#places, this.#solver);
+    return new Predictor(used.field, data, used.observation, this.#places, this.#solver, pool);
   }
 
   #checkPositive(): void {
@@ -350,12 +358,12 @@ export class FieldModel {
   }
 
   /** What a result tells of measurements and curves. */
-  told(given: Fitted) {
+  *told(given: Fitted) {
     // Copies, which nobody changes.
     const result = { ...given, values: given.values.slice() };
     const values = result.values.subarray(0, this.#places.length);
     const predictor = this.#fitted();
-    const { f } = predictor.predict(values) as Predictions;
+    const { f } = (yield* predictor.predict(values)) as Predictions;
     this.#steps = predictor.steps;
     const measurements = this.#data.places.map(({ row, observed }, i) => {
       const { trajectory, t } = this.#data.rows[row] as Data["rows"][number];
@@ -365,19 +373,27 @@ export class FieldModel {
     });
     const curves = (given: CurveOptions = {}) => {
       const { points } = options(given, { points: fallback(pointsRule, 100) });
-      const all = this.#data.trajectories.map((_, index) => index);
-      return this.using(() => {
-        // Those that take their own steps are solved and differentiated together; where one cannot be, each is alone.
-        const fit = {
-          data: this.#data,
-          names: this.#names,
-          parameters: this.#parameters,
-          predictorOf: (data: Data) => this.#predictor(data),
-        };
-        const together = isIndependent(this.#solver, undefined) ? curvesOf(fit, result, all, points, true) : undefined;
-        return together ?? all.flatMap((index) => curvesOf(fit, result, [index], points, false) as Curve[]);
-      });
+      // They are few, and solved on this thread.
+      return run(this.using(() => this.#curves(result, points))) as Curve[];
     };
     return { observed: this.#names, method: this.#solver.method as Method, measurements, curves };
+  }
+
+  *#curves(result: Fitted, points: number): Coroutine<Curve[]> {
+    const fit = {
+      data: this.#data,
+      names: this.#names,
+      parameters: this.#parameters,
+      predictorOf: (data: Data) => this.#predictor(data),
+    };
+    const all = this.#data.trajectories.map((_, index) => index);
+    // Those that take their own steps are solved and differentiated together; where one cannot be, each is alone.
+    const together = isIndependent(this.#solver, undefined)
+      ? yield* curvesOf(fit, result, all, points, true)
+      : undefined;
+    if (together) return together;
+    const curves: Curve[] = [];
+    for (const index of all) curves.push(...((yield* curvesOf(fit, result, [index], points, false)) as Curve[]));
+    return curves;
   }
 }

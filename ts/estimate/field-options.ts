@@ -3,6 +3,8 @@ import type { Dtype } from "../checks/arrays.js";
 import { anything, fallback, finitePositive, flag, oneOf, record, required, rule } from "../checks/rules.js";
 import type { FieldNames } from "../fields/field.js";
 import { type ProgramField, WasmProgram } from "../fields/program.js";
+import { poolRule } from "../parallel/pool-rule.js";
+import type { Pool } from "../parallel/pool-types.js";
 import type { Jump } from "../solve/changes.js";
 import { type SolveOptions, solveRules } from "../solve/options.js";
 import { ERRORS, type ErrorModelName } from "./error-models.js";
@@ -22,8 +24,12 @@ export interface InitialOptions extends Partial<ParameterOptions> {
  * What to fit to measurements, and how. The default `rtol` is 1e-10, the default `atol` 1e-12, times the largest initial value if that is
  * below 1. The default `method` is `dopri8`, or `dopri5` for more than rtol^(−1/5) times: 100 with the default `rtol`.
  */
-export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
-  extends FitSettings,
+export interface FieldFitOptions<
+  D extends Dtype = Dtype,
+  A extends string = string,
+  N extends FieldNames = FieldNames,
+  P extends Pool | undefined = Pool | undefined,
+> extends FitSettings,
     Omit<SolveOptions<A, N>, "arguments" | "onFailure"> {
   /**
    * The model, from `equations` or `vectorField`. The fit runs in float64, and sets the model's parameters to the estimates unless
@@ -71,6 +77,12 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
   loss?: LossName | undefined;
   /** Residuals larger than this are down-weighted by a robust loss (SciPy's `f_scale`); default 1. */
   lossScale?: number | undefined;
+  /**
+   * A pool or a cluster that solves the trajectories, for data of many of them; the fit then returns a promise. Each takes its own steps,
+   * as with `batching: "independent"`. Solves run on the calling thread all the same where derivatives come from the transpose: with
+   * `method: "leapfrog"`, or with more than twice as many parameters as measurements. Default: this thread.
+   */
+  pool?: P;
 }
 
 /** What names parameters to be estimated: an array, a network or a layer of it, or single numbers, where the field's type knows them. */
@@ -97,6 +109,7 @@ export const fieldFitRules = {
   error: fallback(oneOf(ERRORS), "additive"),
   loss: fallback(oneOf(LOSSES), "linear"),
   lossScale: fallback(finitePositive, 1),
+  pool: poolRule,
 };
 
 /** Those of a solve without arguments, which the data have. */

@@ -1,7 +1,7 @@
 // What the fit of a field gives.
 import type { FieldNames } from "../fields/field.js";
 import type { Method } from "../solve/options.js";
-import type { FitResult } from "./results.js";
+import type { AsyncFitResult, FitResult } from "./results.js";
 
 /** A measurement with its prediction. */
 export interface Residual {
@@ -59,8 +59,8 @@ export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["p
   ? string
   : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
 
-/** The result of the fit of a field. */
-export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {
+/** What the fit of a field tells of measurements, beside its estimates. */
+export interface FittedMeasurements {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
   /** The method that the solves used, such as `dopri8`. */
@@ -70,3 +70,9 @@ export interface FieldFitResult<Name extends string = string> extends FitResult<
   /** The fitted curve of each trajectory from its `t0` to its last measurement, with standard errors. */
   curves(options?: CurveOptions): readonly Curve[];
 }
+
+/** The result of the fit of a field. */
+export interface FieldFitResult<Name extends string = string> extends FitResult<Name>, FittedMeasurements {}
+
+/** The result of the fit of a field in a pool: as `FieldFitResult`, with profiles as promises. */
+export interface AsyncFieldFitResult<Name extends string = string> extends AsyncFitResult<Name>, FittedMeasurements {}

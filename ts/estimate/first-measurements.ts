@@ -1,6 +1,7 @@
 // Measurements at the time of y0, which no estimate changes: where they contradict y0, its time was probably left out.
-import type { Fitted } from "./event-jumps.js";
-import type { FitResult } from "./results.js";
+import type { Coroutine } from "./coroutine.js";
+import type { FittedData } from "./event-jumps.js";
+import type { Fitted } from "./results.js";
 
 /** Residuals at the first time are taken for no errors of measurement if they exceed the others, and rounding, by this factor. */
 const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
@@ -9,10 +10,10 @@ const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
  * A warning where measurements at first times, which are those of y0 as none was given, depend on no estimate, and are far from y0, or y0
  * itself.
  */
-export function aboutFirstMeasurements(
-  { predictor, data, names, parameters }: Fitted,
-  { values, residuals, freeNames }: FitResult,
-): string | undefined {
+export function* aboutFirstMeasurements(
+  { predictor, data, names, parameters }: FittedData,
+  { values, residuals, freeNames }: Fitted,
+): Coroutine<string | undefined> {
   const { y, places, rows, groups, trajectories, weights } = data;
   const rowOf = (i: number) => rows[places[i]?.row as number] as (typeof rows)[number];
   const isFirst = (i: number) => {
@@ -31,7 +32,8 @@ export function aboutFirstMeasurements(
   const free = freeNames
     .map((name) => parameters.findIndex((parameter) => parameter.name === name))
     .filter((k) => k >= 0);
-  const slopes = predictor.predict(values.subarray(0, parameters.length), free)?.slopes();
+  const predictions = yield* predictor.predict(values.subarray(0, parameters.length), free);
+  const slopes = predictions && (yield* predictions.slopes());
   if (!slopes) return undefined;
   const fixed = first.filter((i) => free.every((_, j) => slopes[i * free.length + j] === 0));
   if (!far(fixed)) {

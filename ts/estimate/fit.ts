@@ -2,6 +2,7 @@
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { listOf } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
+import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import type { Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
@@ -18,7 +19,7 @@ import { isDeviation } from "./warnings.js";
  *
  * @throws `NON_FINITE` where nothing can be computed at its start, or the code of a solve that fails there; as the model does.
  */
-export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): Fitted<Name> {
+export function* fitModel<Name extends string>(model: FitModel, settings: ReadSettings): Coroutine<Fitted<Name>> {
   const names = new Set<string>();
   for (const { name } of model.parameters) {
     if (names.has(name))
@@ -36,14 +37,14 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
     const { onIteration } = settings;
     const report =
       onIteration && ((now: Progress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
-    const found = minimumFrom(scaled, start, report);
+    const found = yield* minimumFrom(scaled, start, report);
     ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.
     if (!found && k === 0) throw unusable(model, scaled.failure);
     if (found && !(best && improbability(best, scaled) <= improbability(found, scaled))) best = found;
     if (found?.reason === "callback") break;
   }
-  const minimum = withVanished(scaled, best as NoisyMinimum);
+  const minimum = yield* withVanished(scaled, best as NoisyMinimum);
   scaled.noise = minimum.noise;
   const starts = ends.map(({ found, start, failure }): StartResult => {
     const [values, cost] = [
@@ -64,7 +65,7 @@ const NEGLIGIBLE = 1e-6;
  * A minimum beside which the likelihood no longer depends on a deviation of its error model, with that deviation at its bound: the way
  * there is flat, and a fit may end before. What is not at its bound has a standard error, which says nothing there.
  */
-function withVanished(scaled: Scaled, minimum: NoisyMinimum): NoisyMinimum {
+function* withVanished(scaled: Scaled, minimum: NoisyMinimum): Coroutine<NoisyMinimum> {
   const { model, estimated, lower, upper, settings } = scaled;
   if (model.kind !== "likelihood" || minimum.reason === "callback") return minimum;
   const { x, evaluation, iterations, evaluations, jacobians } = minimum;
@@ -73,11 +74,12 @@ function withVanished(scaled: Scaled, minimum: NoisyMinimum): NoisyMinimum {
   for (const [i, { name }] of estimated.entries()) {
     if (!isDeviation(name) || x[i] === lower[i]) continue;
     const moved = start.map((value, k) => (k === i ? (lower[i] as number) : value));
-    if ((scaled.evaluate(moved)?.cost ?? Number.POSITIVE_INFINITY) <= most) start[i] = lower[i] as number;
+    if (((yield* scaled.evaluate(moved))?.cost ?? Number.POSITIVE_INFINITY) <= most) start[i] = lower[i] as number;
   }
   if (start.every((value, i) => value === x[i])) return minimum;
   const fixed = upper.map((bound, i) => (start[i] === x[i] ? bound : (start[i] as number)));
-  const found = scaled.minimize(start, lower, fixed, undefined, Math.max(1, settings.maxIterations - iterations));
+  const left = Math.max(1, settings.maxIterations - iterations);
+  const found = yield* scaled.minimize(start, lower, fixed, undefined, left);
   if (!found || found.evaluation.cost > most) return minimum;
   return {
     ...found,

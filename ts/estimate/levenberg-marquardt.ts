@@ -6,6 +6,7 @@
 // fraction of what the projected gradient does within the region, so that the method converges for every cost that the model is
 // to first order right about (Conn, Gould and Toint, SIAM J. Numer. Anal. 25, 1988; Lin and Moré, SIAM J. Optim. 9, 1999).
 import { firstNotFinite } from "../checks/arrays.js";
+import type { Coroutine } from "./coroutine.js";
 import { dot } from "./linear.js";
 import {
   cosineOf,
@@ -111,11 +112,11 @@ const STRAIGHT = 10;
  *
  * @returns Undefined where the start or its Jacobian cannot be computed.
  */
-export function minimize<E extends Evaluation>(
+export function* minimize<E extends Evaluation>(
   problem: Problem<E>,
   start: Float64Array,
   options: MinimizeOptions<E>,
-): Minimum<E> | undefined {
+): Coroutine<Minimum<E> | undefined> {
   const {
     maxIterations,
     costTolerance,
@@ -127,20 +128,20 @@ export function minimize<E extends Evaluation>(
     onIteration,
   } = options;
   let [evaluations, jacobians, iterations] = [0, 0, 0];
-  const evaluate = (x: Float64Array) => {
+  function* evaluate(x: Float64Array): Coroutine<E | undefined> {
     evaluations++;
-    const evaluation = problem.evaluate(x);
+    const evaluation = yield* problem.evaluate(x);
     if (!evaluation || !Number.isFinite(evaluation.cost)) return undefined;
     return firstNotFinite(evaluation.residuals) < 0 ? evaluation : undefined;
-  };
-  const linearize = (x: Float64Array, evaluation: E) => {
+  }
+  function linearize(x: Float64Array, evaluation: E) {
     jacobians++;
     return pointAt(x, evaluation);
-  };
+  }
 
   const first = moved(start, new Float64Array(start.length), options);
-  const evaluation = evaluate(first);
-  const begin = evaluation && linearize(first, evaluation);
+  const evaluation = yield* evaluate(first);
+  const begin = evaluation && (yield* linearize(first, evaluation));
   if (!begin) return undefined;
   let point = begin;
   let scaling = scale ? scale.map((size) => 1 / size) : begin.lengths.map((length) => length || 1);
@@ -159,7 +160,7 @@ export function minimize<E extends Evaluation>(
     else if (linear.offset ** 2 <= costTolerance) reason = "cost";
     else if (point.residual <= residualError) reason = "residuals";
     if (reason !== "iterations" || iterations === maxIterations) break;
-    const found = successfulStep(linear, cosine);
+    const found: { next: Point<E>; isSmall: boolean } | Reason = yield* successfulStep(linear, cosine);
     if (typeof found === "string") {
       reason = found;
       break;
@@ -177,23 +178,23 @@ export function minimize<E extends Evaluation>(
     // Far closer than the errors of the residuals, there is nothing to find.
     const unseen = 0.1 * residualTolerance;
     const isLast = (step: Float64Array, x: Float64Array, size: number) => size <= unseen || isSmall(step, x);
-    point = polished(point, scaling, options, { evaluate, linearize, isSmall: isLast });
+    point = yield* polished(point, scaling, options, { evaluate, linearize, isSmall: isLast });
   }
   const { x, evaluation: last, jacobian } = point;
   return { x, evaluation: last, jacobian, reason, iterations, evaluations, jacobians };
 
   /** Shrinks the region until a step succeeds; or why none does. */
-  function successfulStep(linear: Linear, cosine: number): { next: Point<E>; isSmall: boolean } | Reason {
+  function* successfulStep(linear: Linear, cosine: number): Coroutine<{ next: Point<E>; isSmall: boolean } | Reason> {
     for (;;) {
       const trial = trialStep(point, linear, radius, options);
       const { step } = trial;
       const [small, length] = [isSmall(step, point.x), scaledNorm(step, scaling)];
       const [slope, predicted] = [dot(point.gradient, step), -model(point, step)];
-      const x = moved(point.x, iterations < STRAIGHT ? step : bend(linear, trial), options);
-      const evaluation = predicted > 0 ? evaluate(x) : undefined;
+      const x = moved(point.x, iterations < STRAIGHT ? step : yield* bend(linear, trial), options);
+      const evaluation = predicted > 0 ? yield* evaluate(x) : undefined;
       const fall = evaluation ? point.evaluation.cost - evaluation.cost : Number.NaN;
       const ratio = fall / predicted;
-      const next = evaluation && ratio >= ACCEPTED ? linearize(x, evaluation) : undefined;
+      const next = evaluation && ratio >= ACCEPTED ? yield* linearize(x, evaluation) : undefined;
       if (iterations === 0) radius = Math.min(radius, length);
       if (next) {
         if (ratio < 0.25) radius = 0.5 * Math.min(radius, length);
@@ -223,9 +224,9 @@ export function minimize<E extends Evaluation>(
   }
 
   /** A step along the valley that it is in. */
-  function bend(linear: Linear, trial: Trial): Float64Array {
+  function* bend(linear: Linear, trial: Trial): Coroutine<Float64Array> {
     if (!trial.damped || trial.bounded) return trial.step;
-    const ahead = evaluate(moved(point.x, aheadOf(trial.step), options));
+    const ahead = yield* evaluate(moved(point.x, aheadOf(trial.step), options));
     return ahead ? bent(point, linear, trial, ahead.residuals) : trial.step;
   }
 }

@@ -1,5 +1,6 @@
 // A problem at some values, as it is linearised there.
 import { firstNotFinite } from "../checks/arrays.js";
+import type { Coroutine } from "./coroutine.js";
 import { dot, EPSILON, norm, svd, times } from "./linear.js";
 import type { Bounds, Evaluation } from "./problem.js";
 import {
@@ -34,8 +35,8 @@ export interface Point<E extends Evaluation = Evaluation> {
 }
 
 /** Undefined where the Jacobian cannot be computed. */
-export function pointAt<E extends Evaluation>(x: Float64Array, evaluation: E): Point<E> | undefined {
-  const jacobian = evaluation.jacobian();
+export function* pointAt<E extends Evaluation>(x: Float64Array, evaluation: E): Coroutine<Point<E> | undefined> {
+  const jacobian = yield* evaluation.jacobian();
   if (!jacobian || firstNotFinite(jacobian) >= 0) return undefined;
   const { residuals } = evaluation;
   const own = rowsOf(jacobian, x.length);

@@ -1,12 +1,13 @@
 // A model to be fitted, as every fit sees it: models differ in how the residuals at some values come about.
 import type { ErrorCode } from "../checks/errors.js";
+import type { Coroutine } from "./coroutine.js";
 import type { Evaluation } from "./levenberg-marquardt.js";
 import type { ModelParameter } from "./parameters.js";
 
 /** Working residuals at some values of the parameters, and what they were made of. */
 export interface ModelEvaluation extends Evaluation {
   /** `[residuals, estimated parameters]`: derivatives with respect to those that are not fixed, and not on the scale of a transform. */
-  jacobian(): Float64Array | undefined;
+  jacobian(): Coroutine<Float64Array | undefined>;
   /** One for each datum, as a plot of them shows. */
   readonly differences: Float64Array;
   /** The sum of their squares, each times its weight. */
@@ -46,7 +47,7 @@ export interface FitModel {
    */
   readonly kind: "leastSquares" | "robust" | "likelihood";
   /** At the values of all parameters; a text says why nothing can be computed there. */
-  evaluate(values: Float64Array): ModelEvaluation | string;
+  evaluate(values: Float64Array): Coroutine<ModelEvaluation | string>;
   /** The code of the error that the last evaluation failed by, if it was one. */
   readonly failureCode?: ErrorCode | undefined;
   /** How exact Jacobians are: singular values below this part of the largest are noise. Default 1e-10. */

@@ -1,4 +1,5 @@
 // The noise beside which priors count, where it is estimated along with the parameters.
+import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import { isConverged, type Minimum, type Progress } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
@@ -24,18 +25,18 @@ export interface NoisyMinimum extends Minimum<ModelEvaluation> {
  * parameters at their minimum beside it: the maximum of the marginal likelihood (MacKay, Neural Computation 4, 1992; REML where the model
  * is linear). That is a fixed point, which secants find on the scale of logarithms.
  */
-export function minimumFrom(
+export function* minimumFrom(
   scaled: Scaled,
   start: Float64Array,
   onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
-): NoisyMinimum | undefined {
+): Coroutine<NoisyMinimum | undefined> {
   const { model, lower, upper, settings } = scaled;
   scaled.noise = (settings.noise ?? 1) ** 2;
   const isKnown = scaled.known.length === 0 || model.kind === "likelihood" || settings.noise !== undefined;
-  const first = isKnown ? undefined : scaled.evaluate(start);
+  const first = isKnown ? undefined : yield* scaled.evaluate(start);
   let [evaluations, iterations, jacobians] = [first ? 1 : 0, 0, 0];
   scaled.evaluations += evaluations;
-  const from = (x: Float64Array) => {
+  function* from(x: Float64Array) {
     const before = { evaluations, iterations };
     const report =
       onIteration &&
@@ -45,21 +46,21 @@ export function minimumFrom(
           iteration: before.iterations + now.iteration,
           evaluations: before.evaluations + now.evaluations,
         }));
-    const found = scaled.minimize(x, lower, upper, report, settings.maxIterations - iterations);
+    const found = yield* scaled.minimize(x, lower, upper, report, settings.maxIterations - iterations);
     evaluations += found?.evaluations ?? 0;
     iterations += found?.iterations ?? 0;
     jacobians += found?.jacobians ?? 0;
     return found;
-  };
+  }
   if (!first) {
-    const found = from(start);
+    const found = yield* from(start);
     return found && { ...found, noise: scaled.noise };
   }
 
   const data = first.differences.length;
   jacobians++;
   scaled.jacobians++;
-  const least = leastNoise(scaled, start, first);
+  const least = yield* leastNoise(scaled, start, first);
   let [logarithm, before]: [number, { logarithm: number; change: number } | undefined] = [
     Math.log(Math.max(varianceOf(first, data), least)),
     undefined,
@@ -67,7 +68,7 @@ export function minimumFrom(
   let found: NoisyMinimum | undefined;
   for (let fit = 0; fit < FITS; fit++) {
     scaled.noise = Math.exp(logarithm);
-    const next = from(found?.x ?? start);
+    const next: Minimum<ModelEvaluation> | undefined = yield* from(found?.x ?? start);
     if (!next) break;
     found = { ...next, noise: scaled.noise };
     if (!isConverged(next.reason)) break;
@@ -87,9 +88,9 @@ export function minimumFrom(
 }
 
 /** The least variance of the noise. */
-function leastNoise(scaled: Scaled, x: Float64Array, evaluation: ModelEvaluation): number {
+function* leastNoise(scaled: Scaled, x: Float64Array, evaluation: ModelEvaluation): Coroutine<number> {
   const { residuals, differences } = evaluation;
-  const jacobian = evaluation.jacobian() ?? new Float64Array();
+  const jacobian = (yield* evaluation.jacobian()) ?? new Float64Array();
   const first = residuals.length - scaled.known.length;
   const lengths = lengthsOf(rowsOf(jacobian.subarray(0, first * x.length), x.length), x.length);
   // What a change by its prior's standard deviation does, or by the value itself: the one may be wide, the other a date, say.

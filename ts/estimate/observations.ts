@@ -1,5 +1,6 @@
 // The model of a fit by measurements, predictions and an error model.
-import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
+import type { Coroutine } from "./coroutine.js";
+import { ERROR_MODELS, type ErrorModelName, type Predicted } from "./error-models.js";
 import { gathered } from "./linear.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -10,7 +11,7 @@ interface Prediction {
   /** f, one for each measurement, missing ones too. */
   readonly f: Float64Array;
   /** ∂f/∂p, `[measurements, estimated parameters]`, row-major: with respect to those that are not fixed. */
-  slopes(): Float64Array | undefined;
+  slopes(): Coroutine<Float64Array | undefined>;
 }
 
 /** Measurements, and how they are predicted. */
@@ -28,7 +29,7 @@ export interface Observations {
   /** In the units of the differences; default 1. */
   readonly lossScale?: number;
   /** At the values of `parameters`; a text says why nothing can be predicted there. */
-  predict(values: Float64Array): Prediction | string;
+  predict(values: Float64Array): Coroutine<Prediction | string>;
   /** How exact predictions are, relative to the measurements; default 0. */
   readonly predictionError?: number;
   /** The tolerance of predictions, relative to the measurements and beside that; default 0. */
@@ -50,7 +51,7 @@ export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
  * A model to fit. Standard deviations that the error model estimates follow the parameters, as `error.a` and `error.b`, each on the
  * scale of its logarithm.
  */
-export function observationModel(observations: Observations): FitModel {
+export function* observationModel(observations: Observations): Coroutine<FitModel> {
   const { parameters, weights, loss = "linear", lossScale = 1, jacobianError, predictionError = 0 } = observations;
   const { rtol, atol } = observations.tolerance ?? { rtol: 0, atol: 0 };
   const { quantities } = observations;
@@ -60,18 +61,18 @@ export function observationModel(observations: Observations): FitModel {
   const y = pick(observations.y);
   const own = weights && pick(weights);
   const structural = parameters.filter(({ fixed }) => !fixed).length;
-  const predict = (values: Float64Array) => {
-    const prediction = observations.predict(values.subarray(0, parameters.length));
+  function* predict(values: Float64Array): Coroutine<Predicted | string> {
+    const prediction = yield* observations.predict(values.subarray(0, parameters.length));
     if (typeof prediction === "string") return prediction;
-    const slopes = () => {
-      const all = prediction.slopes();
+    function* slopes() {
+      const all = yield* (prediction as Prediction).slopes();
       return all && pickRows(all, structural, present);
-    };
+    }
     return { y, f: pick(prediction.f), weights: own, slopes };
-  };
+  }
 
-  const evaluate = (values: Float64Array): ModelEvaluation | string => {
-    const data = predict(values);
+  function* evaluate(values: Float64Array): Coroutine<ModelEvaluation | string> {
+    const data = yield* predict(values);
     if (typeof data === "string") return data;
     const tail = values.subarray(parameters.length);
     const plain = model.evaluate(data, tail.map(Math.log));
@@ -80,24 +81,24 @@ export function observationModel(observations: Observations): FitModel {
     const { jacobian, ...working } = robust(plain, loss, lossScale);
     let squares = 0;
     for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
-    const natural = () => {
-      const slopes = jacobian();
+    function* natural() {
+      const slopes = yield* jacobian();
       if (tail.length === 0) return slopes;
       // By the values themselves, as everything is, and not by their logarithms.
       const width = structural + tail.length;
       return slopes?.map((slope, k) =>
         k % width < structural ? slope : slope / (tail[(k % width) - structural] as number),
       );
-    };
+    }
     const { cost } = working;
     const logLikelihood = (noise?: number) => {
       return loss === "linear" ? model.logLikelihood(data, cost, noise) : Number.NaN;
     };
     return { ...working, jacobian: natural, differences, squares, logLikelihood };
-  };
+  }
   const kind = model.names.length > 0 ? "likelihood" : loss === "linear" ? "leastSquares" : "robust";
   return {
-    parameters: [...parameters, ...tailOf()],
+    parameters: [...parameters, ...(yield* tailOf())],
     kind,
     evaluate,
     // Of a likelihood, residuals are in units of deviations that are estimated.
@@ -122,9 +123,9 @@ export function observationModel(observations: Observations): FitModel {
   }
 
   /** Where the error model's own parameters start: from the residuals there. */
-  function tailOf(): ModelParameter[] {
+  function* tailOf(): Coroutine<ModelParameter[]> {
     if (model.names.length === 0) return [];
-    const data = predict(Float64Array.from(parameters, ({ start }) => start));
+    const data = yield* predict(Float64Array.from(parameters, ({ start }) => start));
     // If nothing can be predicted there, the fit says so.
     const logs = typeof data === "string" ? [] : model.start(data);
     const roots = y.map((_, i) => Math.sqrt(own?.[i] ?? 1));

@@ -1,4 +1,5 @@
 // The last digits. What has converged is close enough for statistics, and a few steps from all the digits that there are.
+import type { Coroutine } from "./coroutine.js";
 import { axpy, svd, times } from "./linear.js";
 import { freeOf, gaussNewton, linearized, moved, type Point } from "./linearized.js";
 import type { Bounds, Evaluation } from "./problem.js";
@@ -8,19 +9,19 @@ const [STEPS, MIXED] = [10, 6];
 
 /** What computes points. */
 export interface PointsOf<E extends Evaluation> {
-  evaluate(x: Float64Array): E | undefined;
-  linearize(x: Float64Array, evaluation: E): Point<E> | undefined;
+  evaluate(x: Float64Array): Coroutine<E | undefined>;
+  linearize(x: Float64Array, evaluation: E): Coroutine<Point<E> | undefined>;
   /** Whether a step no longer matters that changes the residuals, as a vector, by this length. */
   isSmall(step: Float64Array, x: Float64Array, size: number): boolean;
 }
 
 /** Gauss–Newton steps from a minimum, as long as each brings it closer. */
-export function polished<E extends Evaluation>(
+export function* polished<E extends Evaluation>(
   minimum: Point<E>,
   scaling: Float64Array,
   bounds: Bounds,
   of: PointsOf<E>,
-): Point<E> {
+): Coroutine<Point<E>> {
   let point = minimum;
   for (let i = 0, history: Mixed[] = []; i < STEPS; i++) {
     const linear = linearized(point, freeOf(point, bounds), scaling);
@@ -37,11 +38,11 @@ export function polished<E extends Evaluation>(
     const mixed = mixedStep(history).map((s, j) => s / (scaling[j] as number));
     const x = moved(old, mixed, bounds);
     if (!x.every((value, j) => value === (old[j] as number) + (mixed[j] as number))) break;
-    const evaluation = of.evaluate(x);
+    const evaluation = yield* of.evaluate(x);
     // A rise of the cost may be rounding, or what the curvature does to so small a step: the gradient tells.
     const rise = linear.size ** 2 + 1e-10 * (Math.abs(point.evaluation.cost) + point.residual ** 2);
     if (!evaluation || evaluation.cost > point.evaluation.cost + rise) break;
-    const next = of.linearize(x, evaluation);
+    const next: Point<E> | undefined = yield* of.linearize(x, evaluation);
     if (!next || !(linearized(next, freeOf(next, bounds), scaling).size < linear.size)) break;
     point = next;
   }

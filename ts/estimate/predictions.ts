@@ -1,14 +1,16 @@
 // Predictions of measurements by solves, and their derivatives with respect to what is estimated.
 import { isFailedSolve, type SymplecticAdjointError } from "../checks/errors.js";
 import type { WasmProgram } from "../fields/program.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { isLists, type Jump, type Lists } from "../solve/changes.js";
 import { vjp } from "../solve/gradient.js";
 import { type IndependentSolution, isIndependent } from "../solve/independent.js";
-import type { SolutionJvp } from "../solve/jvp.js";
+import { jvpFor, type SolutionJvp } from "../solve/jvp.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { Solution } from "../solve/results.js";
-import { type Columns, jvpOfColumns } from "../solve/sensitivities.js";
+import { type Columns, tangentsOfColumns } from "../solve/sensitivities.js";
+import { awaited, type Coroutine } from "./coroutine.js";
 import { gathered } from "./linear.js";
 import type { Observation, Points } from "./observe.js";
 import { type Data, separated } from "./trajectories.js";
@@ -26,7 +28,7 @@ export interface Predictions {
   /** Of the measurements, in their order. */
   readonly f: Float64Array;
   /** ∂f/∂values for those with the indices asked for, `[measurements, indices]`; undefined where it cannot be computed. */
-  slopes(): Float64Array | undefined;
+  slopes(): Coroutine<Float64Array | undefined>;
 }
 
 /** What all trajectories start from. */
@@ -68,6 +70,8 @@ interface Solved {
   readonly f: Float64Array;
   /** Of each batch, its derivatives along the columns, if they were computed at once. */
   readonly tangents: readonly SolutionJvp<"float64">[] | undefined;
+  /** Where a fit ends, they are asked for again. */
+  slopes?: Float64Array | undefined;
 }
 
 /** Predicts measurements, for values that belong to these places. */
@@ -89,6 +93,8 @@ export class Predictor {
   /** Whether derivatives are the transpose's. */
   readonly #reverse: boolean;
   private data: Data;
+  /** Who solves, if not this thread. */
+  readonly #pool: Pool | undefined;
 
   constructor(
     readonly field: WasmProgram<"float64">,
@@ -96,6 +102,7 @@ export class Predictor {
     readonly observation: Observation,
     readonly places: readonly Place[],
     readonly options: SolveOptions,
+    pool?: Pool,
   ) {
     this.#apart = isIndependent(options, data.groups[0]?.times);
     const several = data.groups.some(({ members }) => members.length > 1);
@@ -104,6 +111,8 @@ export class Predictor {
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
     this.#reverse = options.method === "leapfrog" || forward > 2 * data.places.length;
+    // The transpose is of one trajectory after the other, which a pool cannot share.
+    this.#pool = this.#reverse ? undefined : pool;
   }
 
   /** Whether all trajectories, each with its own times, are solved in one call. */
@@ -141,52 +150,60 @@ export class Predictor {
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
-  predict(values: Float64Array, indices: readonly number[] = []): Predictions | undefined {
+  *predict(values: Float64Array, indices: readonly number[] = []): Coroutine<Predictions | undefined> {
     if (this.#latest && isOf(this.#latest, values, indices)) {
       this.steps = this.#latest.steps;
       return this.#latest.predictions;
     }
-    const predictions = this.#predicted(values, indices);
+    const predictions = yield* this.#predicted(values, indices);
     if (predictions && indices.length > 0) {
       this.#latest = { values: values.slice(), indices, predictions, steps: this.steps };
     }
     return predictions;
   }
 
-  #predicted(values: Float64Array, indices: readonly number[]): Predictions | undefined {
+  *#predicted(values: Float64Array, indices: readonly number[]): Coroutine<Predictions | undefined> {
     const places = indices.map((k) => this.places[k] as Place);
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
     const together = this.#slopesExpected && forward > 0 && !this.#reverse;
     this.#slopesExpected = false;
     // Where derivatives fail, the solution may be there all the same.
-    const attempt = () =>
-      (together ? this.#tried(() => this.#solve(values, columns)) : undefined) ??
-      this.#tried(() => this.#solve(values));
-    let solved = attempt();
+    const attempt = () => this.#attempt(values, together ? columns : undefined);
+    let solved = yield* attempt();
     if (!solved && this.data.groups.some(({ members }) => members.length > 1)) {
       // Perhaps one cannot be solved as far as another was measured.
       this.data = separated(this.data);
-      solved = attempt();
+      solved = yield* attempt();
     }
     if (!solved) return undefined;
-    let known: Float64Array | undefined;
-    const slopes = () => {
-      this.#slopesExpected = true;
-      if (forward === 0) return new Float64Array();
-      this.field.parameters = solved.at.parameters;
-      // Where a fit ends, they are asked for again.
-      known ??= this.#tried(() => {
-        return this.#reverse ? this.#backward(solved, places) : this.#forward(solved, places, columns);
-      });
-      return known;
-    };
-    return { f: solved.f, slopes };
+    const own = solved;
+    return { f: own.f, slopes: () => this.#slopes(own, places, columns) };
   }
 
-  #tried<R>(body: () => R): R | undefined {
+  /** Solves, at best along columns too: where derivatives fail, the solution may be there all the same. */
+  *#attempt(values: Float64Array, columns: Columns | undefined): Coroutine<Solved | undefined> {
+    const both = columns && (yield* this.#tried(() => this.#solve(values, columns)));
+    return both ?? (yield* this.#tried(() => this.#solve(values)));
+  }
+
+  *#slopes(solved: Solved, places: readonly Place[], columns: Columns): Coroutine<Float64Array | undefined> {
+    this.#slopesExpected = true;
+    if (places.length === 0) return new Float64Array();
+    this.field.parameters = solved.at.parameters;
+    solved.slopes ??= yield* this.#tried(() => this.#jacobian(solved, places, columns));
+    return solved.slopes;
+  }
+
+  *#jacobian(solved: Solved, places: readonly Place[], columns: Columns): Coroutine<Float64Array> {
+    if (this.#reverse) return this.#backward(solved, places);
+    const tangents = solved.tangents ?? (yield* this.#tangents(solved.layout, solved.at, columns));
+    return this.#forward(solved, tangents, places, columns);
+  }
+
+  *#tried<R>(body: () => Coroutine<R>): Coroutine<R | undefined> {
     try {
-      return body();
+      return yield* body();
     } catch (error) {
       if (!isFailedSolve(error)) throw error;
       this.failure = error;
@@ -235,7 +252,7 @@ export class Predictor {
   }
 
   /** Solves; along columns, with derivatives. */
-  #solve(values: Float64Array, columns?: Columns): Solved {
+  *#solve(values: Float64Array, columns?: Columns): Coroutine<Solved> {
     const { field, observation } = this;
     const layout = this.#layout;
     const { data, batches } = layout;
@@ -247,12 +264,8 @@ export class Predictor {
     const args = Object.fromEntries(
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
-    const tangents = columns && this.#tangents(layout, at, columns);
-    const solved = batches.map((batch, index) => {
-      if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution;
-      const { start, settings } = this.#together(batch, at);
-      return odeint(field, start, batch.times, settings);
-    });
+    const tangents = columns && (yield* this.#tangents(layout, at, columns));
+    const solved = tangents?.map(({ solution }) => solution) ?? (yield* this.#solutions(layout, at));
     this.steps = solved.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
     for (const [index, { y }] of solved.entries()) putRows(batches[index] as RowsOfBatch, stateSize, y, 0, states);
     for (const [name, width] of Object.entries(argumentWidths)) {
@@ -267,19 +280,43 @@ export class Predictor {
     return { layout, at, points, f, tangents };
   }
 
-  /** The solution of each batch with its derivatives. */
-  #tangents({ batches }: Layout, at: Starts, columns: Columns): SolutionJvp<"float64">[] {
-    return batches.map((batch) => {
+  /** The solution of each batch. */
+  *#solutions({ batches }: Layout, at: Starts): Coroutine<Solution<"float64">[]> {
+    const solutions: Solution<"float64">[] = [];
+    for (const batch of batches) {
       const { start, settings } = this.#together(batch, at);
-      return jvpOfColumns(this.field, start, batch.times, columns, settings);
-    });
+      const solved = this.#pool
+        ? this.#pool.odeint(this.field, start, batch.times, settings)
+        : odeint(this.field, start, batch.times, settings);
+      solutions.push(yield* awaited<Solution<"float64">>(solved));
+    }
+    return solutions;
+  }
+
+  /** The solution of each batch with its derivatives. */
+  *#tangents({ batches }: Layout, at: Starts, columns: Columns): Coroutine<SolutionJvp<"float64">[]> {
+    const { field } = this;
+    const solutions: SolutionJvp<"float64">[] = [];
+    for (const batch of batches) {
+      const { start, settings } = this.#together(batch, at);
+      const tangents = tangentsOfColumns(field, start, columns);
+      const solved = this.#pool
+        ? this.#pool.jvp(field, start, batch.times, tangents, settings)
+        : jvpFor("leastSquares", field, start, batch.times, tangents, settings);
+      solutions.push(yield* awaited<SolutionJvp<"float64">>(solved));
+    }
+    return solutions;
   }
 
   /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
-  #forward({ layout, at, points, tangents }: Solved, places: readonly Place[], columns: Columns): Float64Array {
+  #forward(
+    { layout, at, points }: Solved,
+    moved: readonly SolutionJvp<"float64">[],
+    places: readonly Place[],
+    columns: Columns,
+  ): Float64Array {
     const { field, observation } = this;
     const { stateSize, argumentWidths } = field;
-    const moved = tangents ?? this.#tangents(layout, at, columns);
     const jacobian = new Float64Array(layout.measured.length * places.length);
     const still = () =>
       Object.fromEntries(

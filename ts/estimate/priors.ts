@@ -78,8 +78,8 @@ export function withPriors<E extends RobustEvaluation>(
   const root = Math.sqrt(noise);
   const deviations = known.map(({ prior, value }) => deviationOf(prior, value));
   const penalty = deviations.reduce((sum, deviation) => sum + 0.5 * deviation ** 2, 0);
-  const jacobian = () => {
-    const own = evaluation.jacobian();
+  function* jacobian() {
+    const own = yield* evaluation.jacobian();
     if (!own) return undefined;
     const columns = own.length / residuals.length;
     const all = new Float64Array(own.length + known.length * columns);
@@ -87,7 +87,7 @@ export function withPriors<E extends RobustEvaluation>(
     for (const [k, { prior, index, value }] of known.entries())
       all[own.length + k * columns + index] = root * deviationSlopeOf(prior, value);
     return all;
-  };
+  }
   return {
     ...evaluation,
     cost: evaluation.cost + noise * penalty,

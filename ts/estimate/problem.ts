@@ -1,4 +1,5 @@
 // What is minimised, and within which bounds.
+import type { Coroutine } from "./coroutine.js";
 
 /** A cost at some values, with residuals r and their Jacobian J such that the gradient is Jᵀ r and the curvature about Jᵀ J. */
 export interface Evaluation {
@@ -7,13 +8,13 @@ export interface Evaluation {
   /** r, which need not be the differences from the data: of a robust loss, say, they are weighted. */
   readonly residuals: Float64Array;
   /** J, `[residuals, variables]`, row-major; undefined where it cannot be computed. */
-  jacobian(): Float64Array | undefined;
+  jacobian(): Coroutine<Float64Array | undefined>;
 }
 
 /** What is minimised. */
 export interface Problem<E extends Evaluation = Evaluation> {
   /** Undefined where nothing can be computed: a solve fails, or a number is not finite. */
-  evaluate(x: Float64Array): E | undefined;
+  evaluate(x: Float64Array): Coroutine<E | undefined>;
 }
 
 /** The values that variables may have. */

@@ -1,4 +1,5 @@
 // Profiles of a cost: how much it rises where one variable is fixed and the others are fitted again.
+import { awaited, type Coroutine } from "./coroutine.js";
 
 /** A point of a profile. */
 interface ProfilePoint {
@@ -22,7 +23,7 @@ export interface ProfileProblem {
   /** Where else to look for the others, once the interval seems to end. */
   readonly elsewhere: readonly Float64Array[];
   /** A minimum near `start` with the variable where it is there; undefined where that cannot be computed. */
-  minimize(start: Float64Array, maxIterations: number): ProfilePoint | undefined;
+  minimize(start: Float64Array, maxIterations: number): Coroutine<ProfilePoint | undefined>;
 }
 
 /** So many values, about, lie between the minimum and the end of the interval. */
@@ -41,12 +42,12 @@ const [LONG, BRIEF] = [60, 30];
 const [FAILURES, GAPS, TRIALS] = [8, 3, 60];
 
 /** Points of the profile, ascending, with where it crosses the limit. */
-export function profileOf(problem: ProfileProblem) {
+export function* profileOf(problem: ProfileProblem) {
   const { minimum, index } = problem;
-  const first = half(problem, -1);
-  const up = half(problem, 1, first);
+  const first = yield* half(problem, -1);
+  const up = yield* half(problem, 1, first);
   // What was found on the other side may be of another minimum.
-  const down = first.isLeast(thirdsOf(up)) ? first : half(problem, -1, up);
+  const down = (yield* first.isLeast(thirdsOf(up))) ? first : yield* half(problem, -1, up);
   const points = [...down.points, minimum, ...up.points].sort(
     (a, b) => (a.x[index] as number) - (b.x[index] as number),
   );
@@ -59,14 +60,14 @@ interface Half {
   readonly points: readonly ProfilePoint[];
   readonly end: number | undefined;
   /** Whether no fit from one of these has a lower cost where it ends. */
-  isLeast(starts: readonly Float64Array[]): boolean;
+  isLeast(starts: readonly Float64Array[]): Coroutine<boolean>;
 }
 
 /** Some points of one side: in the midst of it, and the last. */
 const thirdsOf = ({ points }: Half) =>
   [1, 2, 3].flatMap((part) => points[Math.ceil((part * points.length) / 3) - 1]?.x ?? []);
 
-function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
+function* half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Coroutine<Half> {
   const { minimum, index, limit, width, maxPoints } = problem;
   const bound = direction < 0 ? problem.lower : problem.upper;
   const of = ({ x }: ProfilePoint) => x[index] as number;
@@ -86,8 +87,11 @@ function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
   };
 
   /** A point, or one of a lower cost at the same value that a start leads to. */
-  const leastAt = (point: ProfilePoint, starts: readonly Float64Array[]) =>
-    starts.map((start) => at(of(point), start, BRIEF)).reduce(lower, point) as ProfilePoint;
+  function* leastAt(point: ProfilePoint, starts: readonly Float64Array[]): Coroutine<ProfilePoint> {
+    let least = point;
+    for (const start of starts) least = lower(least, yield* at(of(point), start, BRIEF)) as ProfilePoint;
+    return least;
+  }
 
   const elsewhere = [...problem.elsewhere, ...(other ? thirdsOf(other) : [])];
   const points: ProfilePoint[] = [];
@@ -99,19 +103,20 @@ function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
     const isBound = direction * (target - bound) >= 0;
     const value = isBound ? bound : target;
     if (value === of(from) || !Number.isFinite(value)) break;
-    let point = at(value, ahead(value, from, before));
+    let point: ProfilePoint | undefined = yield* at(value, ahead(value, from, before));
     // The line may lead to a minimum that is not the least.
     if (before && !(point && height(point) < Math.min(1, height(from) + JUMP / STEPS)))
-      point = lower(point, at(value, from.x));
+      point = lower(point, yield* at(value, from.x));
     if (!point) {
       failures++;
       step /= 4;
       continue;
     }
     if (height(point) >= 1 - PRECISION) {
-      const end = Math.abs(height(point) - 1) <= PRECISION ? point : crossing(from, before, point);
+      const end: ProfilePoint | undefined =
+        Math.abs(height(point) - 1) <= PRECISION ? point : yield* crossing(from, before, point);
       if (!end) break;
-      const best = leastAt(end, elsewhere);
+      const best = yield* leastAt(end, elsewhere);
       points.push(best);
       if (height(best) < 1 - SAME) {
         // It goes on from the lower minimum.
@@ -120,8 +125,14 @@ function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
         continue;
       }
       // What is beyond, by the minimum that the end is of.
-      if (end !== point) points.push(lower(point, at(value, end.x)) as ProfilePoint);
-      return { points, end: of(end), isLeast: (starts) => height(leastAt(end, starts)) >= 1 - SAME };
+      if (end !== point) points.push(lower(point, yield* at(value, end.x)) as ProfilePoint);
+      return {
+        points,
+        end: of(end),
+        *isLeast(starts) {
+          return height(yield* leastAt(end, starts)) >= 1 - SAME;
+        },
+      };
     }
     points.push(point);
     const rise = height(point) - height(from);
@@ -131,18 +142,22 @@ function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
     step *= Math.max(0.3, Math.min(3, 1 / STEPS / Math.max(Math.abs(rise), 1e-9)));
     [last, before] = [point, from];
   }
-  return { points, end: undefined, isLeast: () => true };
+  return {
+    points,
+    end: undefined,
+    isLeast: () => awaited(true),
+  };
 
   /**
    * The point at the limit between one below and one above it, by the false position of Illinois (Dowell and Jarratt 1971). Those two
    * may be of different minima: until they are of one, each value is reached from both. Undefined where the cost jumps over the limit,
    * or what is between cannot be computed.
    */
-  function crossing(
+  function* crossing(
     below: ProfilePoint,
     before: ProfilePoint | undefined,
     above: ProfilePoint,
-  ): ProfilePoint | undefined {
+  ): Coroutine<ProfilePoint | undefined> {
     let [low, high, previous] = [below, above, before];
     let [lowExcess, highExcess, side, failed] = [height(below) - 1, height(above) - 1, 0, 0];
     /** Whether the least cost between them is reached from below, and whether that above is of the same minimum. */
@@ -154,8 +169,8 @@ function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
       const isSmooth = failed === 0 && (i === 0 || (isOne && i % 3 < 2));
       const value = isSmooth ? (a * highExcess - b * lowExcess) / (highExcess - lowExcess) : middle;
       if (!(Math.abs(b - a) > CLOSE * Math.abs(middle) && (value - a) * (b - value) > 0)) return undefined;
-      const first = at(value, ahead(value, low, previous));
-      const second = isLow ? undefined : at(value, high.x);
+      const first: ProfilePoint | undefined = yield* at(value, ahead(value, low, previous));
+      const second: ProfilePoint | undefined = isLow ? undefined : yield* at(value, high.x);
       const isFirst = first !== undefined && !(second && height(second) < height(first) - SAME);
       const point = isFirst ? first : second;
       if (!point) {

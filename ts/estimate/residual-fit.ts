@@ -17,11 +17,12 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { isPromise } from "../trace/value.js";
+import { awaited, type Coroutine, inTurn } from "./coroutine.js";
 import { logDensity } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
-import type { FitResult } from "./results.js";
+import type { AsyncFitResult, FitResult, ProfileOptions } from "./results.js";
 import { LOSSES, type LossName, robust } from "./robust.js";
 import { type FitSettings, fitRules } from "./settings.js";
 
@@ -33,20 +34,23 @@ export type Residuals =
       residuals: ArrayLike<number>;
       /**
        * The derivatives of the residuals with respect to all parameters in their order, `[residuals, parameters]`, row-major; or a
-       * function that computes them.
+       * function that computes them. The function may return a promise if that of the residuals does.
        */
-      jacobian: ArrayLike<number> | (() => ArrayLike<number>);
+      jacobian: ArrayLike<number> | (() => ArrayLike<number> | PromiseLike<ArrayLike<number>>);
     };
 
 /** Options of `leastSquares` for residuals that you compute: the residuals, their parameters, and how to fit these. */
-export interface ResidualFitOptions<Name extends string = string> extends FitSettings<Name> {
+export interface ResidualFitOptions<
+  Name extends string = string,
+  R extends Residuals | PromiseLike<Residuals> = Residuals,
+> extends FitSettings<Name> {
   /**
    * Returns the residuals for the given parameters, by name: prediction minus measurement, say, each divided by its standard deviation if
    * these differ. If they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes a shorter
    * step. If it returns no Jacobian, central differences approximate one, with two more calls for each parameter. They need float64, so a
-   * Float32Array throws.
+   * Float32Array throws. It may return a promise, as of a solve in a pool; the fit then returns one too.
    */
-  residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
+  residuals: (parameters: Readonly<Record<Name, number>>) => R;
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed, prior }`. */
   parameters: Readonly<Record<Name, number | ParameterOptions>>;
   /** How much a residual counts; default `linear`, its square. The others give outliers less influence. */
@@ -55,8 +59,11 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
   lossScale?: number | undefined;
 }
 
+/** What computes residuals, now or later. */
+type ResidualsOf = ResidualFitOptions<string, Residuals | PromiseLike<Residuals>>["residuals"];
+
 const rules = together(fitRules, {
-  residuals: required(callable<ResidualFitOptions["residuals"]>("a function of the parameters")),
+  residuals: required(callable<ResidualsOf>("a function of the parameters")),
   parameters: required(record<unknown>()),
   loss: fallback(oneOf(LOSSES), "linear"),
   lossScale: fallback(finitePositive, 1),
@@ -71,12 +78,16 @@ const rules = together(fitRules, {
  *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
  *   you unchanged, except a failed solve.
  */
-export function fitResiduals<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name> {
+export function* fitResiduals<Name extends string>(
+  options: ResidualFitOptions<Name, Residuals | PromiseLike<Residuals>>,
+): Coroutine<FitResult<Name> | AsyncFitResult<Name>> {
   const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);
   const parameters = readParameters(given);
   const model = residualModel(residuals, parameters, loss, lossScale);
-  const { varianceOf: _, profile, ...result } = fitModel<Name>(model, settings);
-  return withMethods(result, { profile });
+  const { varianceOf: _, profile: profileOf, ...result } = yield* fitModel<Name>(model, settings);
+  const inOrder = inTurn(model.isAsync);
+  const profile = (name: string, options?: ProfileOptions) => inOrder(() => profileOf(name, options));
+  return withMethods(result, { profile }) as FitResult<Name> | AsyncFitResult<Name>;
 }
 
 /** How exact central differences are, beside the residuals. */
@@ -86,10 +97,17 @@ const STEP = Math.cbrt(2 ** -52);
 
 const RESULT = "an array of numbers, or { residuals, jacobian }";
 
-/** The error of residuals that come later, of which nobody hears then. */
+/** The error of a Jacobian that comes later than its residuals, of which nobody hears then. */
 function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
   Promise.resolve(promise).catch(() => {});
-  return refused("CALLBACK", "residuals' result", `${RESULT}, at once`, "a Promise: is it an async function?");
+  const expected = "numbers at once, as residuals are returned at once";
+  return refused("CALLBACK", "residuals' jacobian", expected, "a Promise: is it an async function?");
+}
+
+/** Residuals, with what was returned beside them. */
+interface Computed {
+  readonly numbers: Float64Array;
+  readonly jacobian: unknown;
 }
 
 /** A Jacobian that is computed when it is needed. */
@@ -97,23 +115,25 @@ const jacobianRule = inCallback(callable());
 
 /** The model of a function of residuals. */
 function residualModel(
-  residuals: ResidualFitOptions["residuals"],
+  residuals: ResidualsOf,
   parameters: readonly ModelParameter[],
   loss: LossName,
   lossScale: number,
-): FitModel {
+): FitModel & { readonly isAsync: boolean } {
   const estimated = parameters.flatMap(({ fixed }, i) => (fixed ? [] : [i]));
   let count: number | undefined;
   let hasJacobian = true;
+  let isAsync = false;
   let failureCode: ErrorCode | undefined;
 
   /** Residuals, and their Jacobian with respect to all parameters if it came with them; a text where they cannot be computed. */
-  const compute = (values: Float64Array) => {
+  function* compute(values: Float64Array): Coroutine<Computed | string> {
     const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
     failureCode = undefined;
     try {
-      const returned = outside(() => residuals(named));
-      if (isPromise(returned)) throw unawaited(returned);
+      const given = outside(() => residuals(named));
+      isAsync ||= isPromise(given);
+      const returned = yield* awaited(given);
       const isRecord = isObject(returned) && !("length" in returned);
       const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
@@ -135,13 +155,15 @@ function residualModel(
       failureCode = error.code;
       return error.message;
     }
-  };
+  }
 
   /** The given Jacobian, with respect to the parameters that are estimated. */
-  const select = (jacobian: unknown, rows: number): Float64Array | undefined => {
+  function* select(jacobian: unknown, rows: number): Coroutine<Float64Array | undefined> {
     try {
       if (typeof jacobian === "function") argument("residuals' jacobian", jacobian, jacobianRule);
-      const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
+      const returned = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
+      if (isPromise(returned) && !isAsync) throw unawaited(returned);
+      const given = yield* awaited(returned);
       const all = numbersOf("residuals' jacobian", given);
       const width = parameters.length;
       checkLength("residuals' jacobian", all, rows * width, `[${rows}, ${width}]`);
@@ -153,10 +175,10 @@ function residualModel(
       if (isFailedSolve(error)) return undefined;
       throw error;
     }
-  };
+  }
 
   /** Central differences; from one side at a bound, or where the other side cannot be computed. */
-  const differences = (values: Float64Array, center: Float64Array): Float64Array | undefined => {
+  function* differences(values: Float64Array, center: Float64Array): Coroutine<Float64Array | undefined> {
     const jacobian = new Float64Array(center.length * estimated.length);
     for (const [k, j] of estimated.entries()) {
       const { lower, upper, scale, start } = parameters[j] as ModelParameter;
@@ -165,20 +187,21 @@ function residualModel(
       const size = scale ?? Math.max(Math.abs(value), 1e-4 * Math.abs(start) || (value === 0 ? 1 : 0));
       // Between bounds there has to be room for two steps to one side.
       const h = Math.min(STEP * size, 0.5 * Math.max(value - lower, upper - value));
-      const at = (by: number) => {
+      function* at(by: number) {
         const moved = values.slice();
         moved[j] = value + by;
         if (!((moved[j] as number) >= lower && (moved[j] as number) <= upper)) return undefined;
-        const computed = compute(moved);
+        const computed = yield* compute(moved);
         return typeof computed === "string" ? undefined : computed.numbers;
-      };
-      const [below, above] = [at(-h), at(h)];
-      const slopes = below && above ? central(below, above, h) : oneSided(center, at, above ? h : -h, above ?? below);
+      }
+      const [below, above] = [yield* at(-h), yield* at(h)];
+      const slopes =
+        below && above ? central(below, above, h) : yield* oneSided(center, at, above ? h : -h, above ?? below);
       if (!slopes) return undefined;
       for (const [i, slope] of slopes.entries()) jacobian[i * estimated.length + k] = slope;
     }
     return jacobian;
-  };
+  }
 
   return {
     parameters,
@@ -189,8 +212,11 @@ function residualModel(
     get jacobianError() {
       return hasJacobian ? 1e-10 : DIFFERENCES_ERROR;
     },
-    evaluate(values): ModelEvaluation | string {
-      const computed = compute(values);
+    get isAsync() {
+      return isAsync;
+    },
+    *evaluate(values): Coroutine<ModelEvaluation | string> {
+      const computed = yield* compute(values);
       if (typeof computed === "string") return computed;
       const { numbers, jacobian } = computed;
       hasJacobian = jacobian !== undefined;
@@ -213,13 +239,13 @@ function central(below: Float64Array, above: Float64Array, h: number): Float64Ar
 }
 
 /** Differences of the same order from one side; undefined where that cannot be computed either. */
-function oneSided(
+function* oneSided(
   center: Float64Array,
-  at: (by: number) => Float64Array | undefined,
+  at: (by: number) => Coroutine<Float64Array | undefined>,
   h: number,
   near: Float64Array | undefined,
-): Float64Array | undefined {
-  const far = near && at(2 * h);
+): Coroutine<Float64Array | undefined> {
+  const far = near && (yield* at(2 * h));
   if (!(near && far)) return undefined;
   return far.map((value, i) => (4 * (near[i] as number) - value - 3 * (center[i] as number)) / (2 * h));
 }

@@ -1,4 +1,5 @@
 // The result of a fit.
+import type { Coroutine } from "./coroutine.js";
 import type { Reason } from "./levenberg-marquardt.js";
 import type { Prior } from "./priors.js";
 
@@ -178,8 +179,22 @@ export interface FitResult<Name extends string = string> {
   profile<S extends string>(name: string extends S ? S : Name, options?: ProfileOptions): Profile;
 }
 
-/** A result with what its curves need. */
-export interface Fitted<Name extends string = string> extends FitResult<Name> {
+/** The result of a fit that had to wait for promises, as one in a pool has: as `FitResult`, with profiles as promises. */
+export interface AsyncFitResult<Name extends string = string> extends Omit<FitResult<Name>, "profile"> {
+  /**
+   * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the model is
+   * linear, as those of `parameters` do. In a fit of differential equations, a solve that takes more than 2,000 steps and more than 50
+   * times as many as at the estimates counts as failed: far from the estimates, equations may become stiff. Several profiles of a fit run
+   * one after the other.
+   *
+   * @throws `OPTION` for an unknown name, or that of a fixed parameter; otherwise as the fit.
+   */
+  profile<S extends string>(name: string extends S ? S : Name, options?: ProfileOptions): Promise<Profile>;
+}
+
+/** A result with what its profiles and curves need. */
+export interface Fitted<Name extends string = string> extends Omit<FitResult<Name>, "profile"> {
+  profile(name: string, options?: ProfileOptions): Coroutine<Profile>;
   /** See `Inference`. */
   varianceOf(slopes: Float64Array): number;
 }

@@ -81,10 +81,10 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Robust
     slopes += exact;
     weights += first;
   }
-  const jacobian = () => {
-    const rows = plain.jacobian();
+  function* jacobian() {
+    const rows = yield* plain.jacobian();
     const columns = (rows?.length ?? 0) / n;
     return rows?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
-  };
+  }
   return { cost, residuals, jacobian, curvature, sizes, dispersion: squares / Math.max(slopes, LEAST_SLOPE * weights) };
 }

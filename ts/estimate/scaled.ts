@@ -1,5 +1,6 @@
 // A model on the scales of its parameters.
 import { firstNotFinite } from "../checks/arrays.js";
+import type { Coroutine } from "./coroutine.js";
 import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -84,29 +85,32 @@ export class Scaled {
     });
   }
 
-  evaluate(x: Float64Array): ModelEvaluation | undefined {
+  *evaluate(x: Float64Array): Coroutine<ModelEvaluation | undefined> {
     this.settings.signal?.throwIfAborted();
     const values = this.valuesAt(x);
-    const evaluation = values.every(Number.isFinite) ? this.#evaluate(x, values) : "a parameter is not finite";
+    const evaluation = values.every(Number.isFinite) ? yield* this.#evaluate(x, values) : "a parameter is not finite";
     if (typeof evaluation === "string") {
       this.failure = evaluation;
       return undefined;
     }
     if (!Number.isFinite(evaluation.cost)) this.failure = "the cost is not finite";
     const slopes = x.map((value, i) => this.slope(i, value));
-    const jacobian = () => {
-      const natural = evaluation.jacobian();
-      if (!natural || firstNotFinite(natural) >= 0) this.failure = NO_JACOBIAN;
+    const fail = (failure: string) => {
+      this.failure = failure;
+    };
+    function* jacobian() {
+      const natural = yield* (evaluation as ModelEvaluation).jacobian();
+      if (!natural || firstNotFinite(natural) >= 0) fail(NO_JACOBIAN);
       const own = natural?.slice();
       for (let from = 0; own && from < own.length; from += slopes.length)
         for (let j = 0; j < slopes.length; j++) own[from + j] = (own[from + j] as number) * (slopes[j] as number);
       return own;
-    };
+    }
     return { ...evaluation, jacobian };
   }
 
-  #evaluate(x: Float64Array, values: Float64Array): ModelEvaluation | string {
-    const evaluation = this.model.evaluate(values);
+  *#evaluate(x: Float64Array, values: Float64Array): Coroutine<ModelEvaluation | string> {
+    const evaluation = yield* this.model.evaluate(values);
     if (typeof evaluation === "string" || this.known.length === 0) return evaluation;
     const known = this.known.map((index) => {
       const { name, prior } = this.estimated[index] as ModelParameter;
@@ -116,15 +120,15 @@ export class Scaled {
   }
 
   /** Minimises within bounds, in so many iterations at most, and no more than the settings allow. */
-  minimize(
+  *minimize(
     x: Float64Array,
     lower: Float64Array,
     upper: Float64Array,
     onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
     most = Number.POSITIVE_INFINITY,
-  ): Minimum<ModelEvaluation> | undefined {
+  ): Coroutine<Minimum<ModelEvaluation> | undefined> {
     const { maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;
-    const found = minimize(this, x, {
+    const found = yield* minimize(this, x, {
       lower,
       upper,
       scale: this.#scales,

@@ -1,6 +1,7 @@
 // From a minimum to what a fit tells.
 import { frozen } from "../checks/frozen.js";
 import { argument, choiceOf, count, fallback, oneOf, options as readOptions, required } from "../checks/rules.js";
+import type { Coroutine } from "./coroutine.js";
 import { type Inference, inferenceFrom, priorOf } from "./inference.js";
 import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
@@ -39,13 +40,13 @@ export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inferenc
 const ELSEWHERE = 5;
 const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 
-function profile(
+function* profile(
   scaled: Scaled,
   { x, evaluation: { cost } }: Minimum<ModelEvaluation>,
   { free, internal, inverse, variance, unit: noise, reach }: Inference,
   name: string,
   given: ProfileOptions,
-): Profile {
+): Coroutine<Profile> {
   const { level = scaled.settings.level, maxPoints } = readOptions(given, profileRules);
   const { model, estimated, lower, upper } = scaled;
   const names = estimated.map((parameter) => parameter.name);
@@ -64,7 +65,7 @@ function profile(
   const around = scaled.ranges.map((range, i) => ({ ...range, start: x[i] as number }));
   const fixedAt = (bounds: Float64Array, start: Float64Array) =>
     bounds.map((bound, i) => (i === index ? (start[i] as number) : bound));
-  const { points, interval } = profileOf({
+  const { points, interval } = yield* profileOf({
     minimum: { x, cost },
     index,
     lower: least,
@@ -74,8 +75,8 @@ function profile(
     maxPoints,
     // From the estimates themselves, and from around them.
     elsewhere: estimated.length > 1 ? startsOf(around, ELSEWHERE, scaled.settings.seed) : [],
-    minimize(start, iterations) {
-      const found = scaled.minimize(start, fixedAt(lower, start), fixedAt(upper, start), undefined, iterations);
+    *minimize(start, iterations) {
+      const found = yield* scaled.minimize(start, fixedAt(lower, start), fixedAt(upper, start), undefined, iterations);
       return found && { x: found.x, cost: found.evaluation.cost };
     },
   });

@@ -3,6 +3,7 @@
 import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import type { FieldState } from "../fields/field.js";
+import type { AlongProblem } from "../solve/along.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -14,17 +15,20 @@ import {
 } from "../solve/ensemble.js";
 import { addBytes } from "./shards.js";
 
-/** A run of trajectories that begins at a leaf. */
+/** A run of trajectories. */
 export interface Cut {
   readonly from: number;
   readonly to: number;
 }
 
-/** Cuts a batch into as many parts of whole leaves, at most. */
-export function cutBatch(batch: number, leaf: number, most: number): Cut[] {
-  const leaves = Math.ceil(batch / leaf);
-  const parts = Math.min(most, leaves);
-  const at = (part: number) => Math.min(batch, Math.floor((part * leaves) / parts) * leaf);
+/** Where there is no gradient, parts need not begin at leaves, but are of so many trajectories at least: fewer fill no registers. */
+export const LEAST_PART = 16;
+
+/** Cuts a batch into as many parts of whole leaves, or other units, at most. */
+export function cutBatch(batch: number, unit: number, most: number): Cut[] {
+  const units = Math.ceil(batch / unit);
+  const parts = Math.min(most, units);
+  const at = (part: number) => Math.min(batch, Math.floor((part * units) / parts) * unit);
   return Array.from({ length: parts }, (_, part) => ({ from: at(part), to: at(part + 1) }));
 }
 
@@ -77,6 +81,33 @@ export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): 
   };
 }
 
+/** The same directions for a run of trajectories. */
+export function alongOfPart<D extends Dtype>(
+  { problem, directions, along }: AlongProblem<D>,
+  cut: Cut,
+): AlongProblem<D>["along"] {
+  const { batch, times, counts } = problem;
+  const rows = (all: ArrayOf<D> | undefined) => {
+    if (all === undefined) return undefined;
+    const width = all.length / (directions * batch);
+    return ofEach(all, directions, cut.from * width, cut.to * width);
+  };
+  const [begin, end] = rangeOf(counts, times.length, cut);
+  return {
+    y0: rows(along.y0),
+    parameters: along.parameters,
+    arguments: rows(along.arguments),
+    times: along.times && ofEach<"float64">(along.times, directions, begin, end),
+  };
+}
+
+/** The numbers from `begin` to `end` of each of so many rows. */
+function ofEach<D extends Dtype>(all: ArrayOf<D>, rows: number, begin: number, end: number): ArrayOf<D> {
+  const width = all.length / rows;
+  const own = Array.from({ length: rows }, (_, row) => all.subarray(row * width + begin, row * width + end));
+  return concat(all instanceof Float32Array ? "float32" : "float64", own as Float64Array[]) as ArrayOf<D>;
+}
+
 /** The same cotangents for a run of trajectories, whose events begin and end at these. */
 export function cotangentsOfPart<D extends Dtype>(
   problem: EnsembleProblem<D>,
@@ -123,22 +154,23 @@ function columns<D extends Dtype>(
   return own;
 }
 
-/** Puts the results of parts together, in the order of their trajectories. */
+/** Puts the results of parts together, in the order of their trajectories; each output has `width` numbers. */
 export function joinResults<D extends Dtype>(
   problem: EnsembleProblem<D>,
   cuts: readonly Cut[],
   results: readonly EnsembleResult<D>[],
+  width = problem.state,
 ): EnsembleResult<D> {
-  const { dtype, batch, state, counts, times } = problem;
+  const { dtype, batch, counts, times } = problem;
   const starts = cuts.map((cut) => cut.from);
   const first = (index: number) => starts[index] as number;
   let y: ArrayOf<D>;
   if (counts === null) {
-    y = zeros(dtype, times.length * batch * state);
+    y = zeros(dtype, times.length * batch * width);
     for (const [index, part] of results.entries()) {
       const row = part.y.length / times.length;
       for (let k = 0; k < times.length; k++) {
-        y.set(part.y.subarray(k * row, (k + 1) * row) as never, (k * batch + first(index)) * state);
+        y.set(part.y.subarray(k * row, (k + 1) * row) as never, (k * batch + first(index)) * width);
       }
     }
   } else y = joined(dtype, results, (part) => part.y);

@@ -4,8 +4,10 @@ import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
 import type { Lists } from "../solve/changes.js";
 import type { IndependentLoss, IndependentValueAndGradient } from "../solve/gradient.js";
 import type { EventCotangents, IndependentGradient, IndependentSolution } from "../solve/independent.js";
-import type { GradientOptions, Independent } from "../solve/options.js";
+import type { IndependentSolutionJvp } from "../solve/jvp.js";
+import type { GradientOptions, Independent, OdeintOptions } from "../solve/options.js";
 import type { Gradient, LossAndCotangent, Solution, ValueAndGradient } from "../solve/results.js";
+import type { Tangents } from "../solve/tangents.js";
 
 /** Options of `parallel`: how many workers, and where their source is. */
 export interface ParallelOptions {
@@ -109,6 +111,28 @@ export interface Pool {
     times: Lists,
     options?: GradientOptions<A, N>,
   ): Promise<PoolVjp<D, A>>;
+  /**
+   * Computes derivatives along directions as the function `jvp` does, of trajectories that take their own steps (`batching:
+   * "independent"`) or fixed ones; steps that all trajectories choose together throw `OPTION`.
+   */
+  jvp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    tangents: Tangents<D, A>,
+    options: OdeintOptions<A, N> & Independent<A, N>,
+  ): Promise<IndependentSolutionJvp<D>>;
+  /**
+   * Computes derivatives along directions as the function `jvp` does, of trajectories that take their own steps (`batching:
+   * "independent"`) or fixed ones; steps that all trajectories choose together throw `OPTION`.
+   */
+  jvp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    tangents: Tangents<D, A>,
+    options?: OdeintOptions<A, N>,
+  ): Promise<IndependentSolutionJvp<D>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.

@@ -18,6 +18,7 @@ import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
+import { type Along, type AlongProblem, alongWidths } from "../solve/along.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -35,6 +36,7 @@ import {
   isIndependent,
   solutionOf,
 } from "../solve/independent.js";
+import { type IndependentSolutionJvp, jvpOf } from "../solve/jvp.js";
 import {
   type GradientOptions,
   isAdaptive,
@@ -44,10 +46,22 @@ import {
 } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
 import type { Gradient, Solution } from "../solve/results.js";
+import { readAlongProblem, type Tangents } from "../solve/tangents.js";
 import { abort, allocateSums } from "./all-reduce.js";
-import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
+import {
+  alongOfPart,
+  type Cut,
+  cotangentsOfPart,
+  cutBatch,
+  joinGradients,
+  joinResults,
+  LEAST_PART,
+  partOf,
+  stateOfPart,
+} from "./ensembles.js";
 import { causeOf, PartError, summed, workerDied } from "./failures.js";
 import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
+import { registerPool } from "./pool-rule.js";
 import type { IndependentPoolVjp, ParallelOptions, Pool } from "./pool-types.js";
 import type { Answers, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
@@ -115,6 +129,7 @@ class WorkerPool implements Pool {
     disposable(WorkerPool.prototype, WorkerPool.prototype.close);
     this.#url = url;
     fix(this, ["shared"]);
+    registerPool(this);
     Object.preventExtensions(this);
   }
 
@@ -264,7 +279,27 @@ class WorkerPool implements Pool {
     for (const [index, solve] of ids.entries()) this.#ask(index, { kind: "release", solve }).catch(() => {});
   }
 
-  /** Solves trajectories of their own: each worker as many leaves. */
+  /** Has trajectories of their own done, by each worker as many leaves. */
+  async #share<D extends Dtype>(
+    own: WasmField<D>,
+    { problem, progress }: { problem: EnsembleProblem<D>; progress: OdeintOptions["progress"] },
+    cuts: readonly Cut[],
+    request: (cut: Cut, problem: EnsembleProblem) => EnsembleRequest,
+    ids: readonly number[] = cuts.map(() => ++this.#ids),
+  ): Promise<EnsembleResult<D>[]> {
+    const recipe = recipeOf(own);
+    const parameters = own.copyParameters() as ArrayOf<Dtype>;
+    const states = cuts.map((cut) => stateOfPart(own.state, problem.batch, cut));
+    const asked = cuts.map((cut, index) => {
+      const part = (cuts.length > 1 ? partOf(problem, cut) : copyOf(problem)) as EnsembleProblem;
+      const common = { recipe, state: states[index] as FieldState, firstSample: cut.from, parameters, problem: part };
+      const whole = { ...common, ...request(cut, part) };
+      return this.#ask(index, whole, [part.y0.buffer as ArrayBuffer], undefined, ids[index]);
+    });
+    return (await this.#all(counted(asked, progress))) as EnsembleResult<D>[];
+  }
+
+  /** Solves trajectories of their own. */
   async #solveEnsemble<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -273,34 +308,20 @@ class WorkerPool implements Pool {
     keep: boolean,
   ): Promise<KeptEnsemble<D>> {
     const own = wasmField(field);
-    const recipe = recipeOf(field);
     checkAbsent({ partial: options.partial }, " in a pool");
     const whole = readProblem(field, y0, times, options);
     // By the indices of the whole batch, which a worker does not know.
     checkFinite("y0", whole.y0);
     checkLists(whole);
     const { leaf } = own.use().rust;
-    const cuts = cutBatch(whole.batch, leaf, this.workers);
+    const cuts = cutBatch(whole.batch, keep ? leaf : LEAST_PART, this.workers);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = options;
     const budget = gradient === "auto" ? { memoryBudget: Math.floor(memoryBudget / cuts.length) } : {};
     const problem = { ...whole, options: { ...whole.options, ...budget } };
-    const parameters = own.copyParameters() as ArrayOf<Dtype>;
-    const states = cuts.map((cut) => stateOfPart(own.state, whole.batch, cut));
     const ids = cuts.map(() => ++this.#ids);
-    const asked = cuts.map((cut, index) => {
-      const job = {
-        recipe,
-        state: states[index] as FieldState,
-        firstSample: cut.from,
-        parameters,
-        problem: (cuts.length > 1 ? partOf(problem, cut) : copyOf(problem)) as EnsembleProblem,
-        keep,
-      };
-      const transfer = [job.problem.y0.buffer as ArrayBuffer];
-      return this.#ask(index, { kind: "ensemble", ...job }, transfer, undefined, ids[index]);
-    });
     try {
-      const results = (await this.#all(counted(asked, options.progress))) as EnsembleResult<D>[];
+      const job = { problem, progress: options.progress };
+      const results = await this.#share(own, job, cuts, () => ({ kind: "ensemble", keep }), ids);
       const [only] = results as [EnsembleResult<D>];
       const joined = cuts.length > 1 ? joinResults(problem, cuts, results) : only;
       const result = { ...joined, stats: { ...joined.stats, workers: cuts.length } };
@@ -309,6 +330,22 @@ class WorkerPool implements Pool {
       if (keep) this.#release(ids);
       throw summed(error, cuts.length);
     }
+  }
+
+  /** Solves trajectories of their own along directions. */
+  async #solveAlong<D extends Dtype>(
+    field: Field<D>,
+    whole: AlongProblem<D>,
+    progress: OdeintOptions["progress"],
+  ): Promise<IndependentSolutionJvp<D>> {
+    const own = wasmField(field);
+    const { problem, directions } = whole;
+    const cuts = cutBatch(problem.batch, LEAST_PART, this.workers);
+    const results = await this.#share(own, { problem, progress }, cuts, (cut) => {
+      return { kind: "along", directions, along: alongOfPart(whole, cut) as Along };
+    });
+    const result = joinResults(problem, cuts, results, alongWidths(problem, directions)[0]);
+    return jvpOf(problem, directions, { ...result, stats: { ...result.stats, workers: cuts.length } });
   }
 
   /** The transpose of such a solve. */
@@ -377,6 +414,19 @@ class WorkerPool implements Pool {
     return together as IndependentPoolVjp<D>;
   }
 
+  async jvp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    tangents: Tangents<D>,
+    options: OdeintOptions = {},
+  ): Promise<IndependentSolutionJvp<D>> {
+    const pool = WorkerPool.#own(this);
+    const read = readOptions(options);
+    checkApart(read, times);
+    return pool.#solveAlong(field, readAlongProblem(field, y0, times, tangents, read, "jvp"), read.progress);
+  }
+
   async valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -396,6 +446,18 @@ class WorkerPool implements Pool {
   }
 }
 
+/** What is asked of a worker beside the problem. */
+type EnsembleRequest =
+  | { readonly kind: "ensemble"; readonly keep: boolean }
+  | ({ readonly kind: "along" } & Pick<AlongProblem, "directions" | "along">);
+
+/** Refuses steps that all trajectories take together, by an error that is all theirs. */
+function checkApart(options: OdeintOptions, times: Lists): void {
+  if (isIndependent(options, times) || !isAdaptive(options)) return;
+  const expected = "independent, or fixed steps: derivatives along directions are not shared otherwise";
+  throw refused("OPTION", "batching", expected, options.batching ?? "together, by default");
+}
+
 /** A copy whose states may be handed over. */
 function copyOf<D extends Dtype>(problem: EnsembleProblem<D>): EnsembleProblem<D> {
   return { ...problem, y0: problem.y0.slice() as ArrayOf<D> };
@@ -411,19 +473,5 @@ function counted<T>(asked: readonly Promise<T>[], progress: ((fraction: number) 
     return value;
   });
 }
-
-/** Pools that are made elsewhere in this package. */
-const others = /* @__PURE__ */ new WeakSet<Pool>();
-
-/** Has a pool taken for one of this package. */
-export function registerPool(pool: Pool): void {
-  others.add(pool);
-}
-
-/** A pool of this package: its solves are exact, and its errors typed. */
-export const poolRule = rule<Pool>(
-  "a pool, from parallel or connect",
-  (value) => WorkerPool.is(value) || others.has(value as Pool),
-);
 
 const OWN = required(rule<WorkerPool>("a pool, from parallel", (value) => WorkerPool.is(value)));

@@ -7,10 +7,23 @@ import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
-import { type EnsembleProblem, EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
+import {
+  type EnsembleProblem,
+  type EnsembleResult,
+  EVENT_NUMBERS,
+  readProblem,
+  TRAJECTORY_NUMBERS,
+} from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
+
+/** A solve with directions along which it is differentiated, checked. */
+export interface AlongProblem<D extends Dtype = Dtype> {
+  readonly problem: EnsembleProblem<D>;
+  readonly directions: number;
+  readonly along: Along<D>;
+}
 
 /** Directions, flat, as the crate takes them. */
 export interface Along<D extends Dtype = Dtype> {
@@ -61,6 +74,51 @@ export function ratesOf(problem: EnsembleProblem, directions: number, given: Flo
   return flat;
 }
 
+/** How many numbers a result has for each output, and for each event: the state, its derivatives, and those of the event's time. */
+export function alongWidths({ state }: EnsembleProblem, directions: number): readonly [output: number, event: number] {
+  const width = state * (1 + directions);
+  return [width, width + directions];
+}
+
+/** A solution and its derivatives; those of `y` are `[directions, times, batch, state]`, padded as the solution is. */
+export interface SolvedAlong<D extends Dtype> {
+  readonly solution: IndependentSolution<D>;
+  readonly tangents: ArrayOf<D>;
+  readonly eventTangents: EventTangents<D>;
+}
+
+/** What a result says. */
+export function solvedAlong<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  directions: number,
+  result: EnsembleResult<D>,
+): SolvedAlong<D> {
+  const { dtype, state } = problem;
+  const [width, eventWidth] = alongWidths(problem, directions);
+  const columns = (all: ArrayOf<D>, width: number, first: number, count = state): ArrayOf<D> => {
+    const rows = all.length / width;
+    const own = zeros(dtype, rows * count);
+    for (let row = 0; row < rows; row++) {
+      own.set(all.subarray(row * width + first, row * width + first + count) as never, row * count);
+    }
+    return own;
+  };
+  const events = result.events.length / EVENT_NUMBERS;
+  const y = columns(result.y, width, 0);
+  const solution = solutionOf(problem, { ...result, y, eventStates: columns(result.eventStates, eventWidth, 0) });
+  const rows = rowsOf(problem);
+  const tangents = zeros(dtype, directions * solution.y.length);
+  const eventTangents = { t: new Float64Array(directions * events), y: zeros(dtype, directions * events * state) };
+  for (let k = 0; k < directions; k++) {
+    const first = (1 + k) * state;
+    const { y } = padded(problem, rows, columns(result.y, width, first));
+    tangents.set(y as never, k * y.length);
+    eventTangents.y.set(columns(result.eventStates, eventWidth, first) as never, k * events * state);
+    eventTangents.t.set(columns(result.eventStates, eventWidth, width + k, 1), k * events);
+  }
+  return { solution, tangents, eventTangents: frozen(eventTangents) };
+}
+
 /** A solve with its derivatives in the engine's memory. */
 export class EnsembleAlong<D extends Dtype> {
   readonly #engine: Instance;
@@ -73,17 +131,15 @@ export class EnsembleAlong<D extends Dtype> {
   /** `keep` is for products with second derivatives, along one direction. */
   constructor(
     field: Field<D>,
-    problem: EnsembleProblem<D>,
-    directions: number,
-    along: Along<D>,
+    { problem, directions, along }: AlongProblem<D>,
     { keep, progress, caller }: { keep: boolean; progress?: OdeintOptions["progress"]; caller: string },
   ) {
     const { engine, rust } = useField(field);
     refuseReentry(engine, caller);
-    const { counts, maxEvents, batch, options, norm, changes } = problem;
+    const { counts, maxEvents, batch, options, norm, changes, part } = problem;
     const { jumps, events } = changes;
-    const none = { steps: false, dense: false, mask: false, part: null };
-    const plan = JSON.stringify({ counts, maxEvents, norm, jumps, events, ...none });
+    const none = { steps: false, dense: false, mask: false };
+    const plan = JSON.stringify({ counts, maxEvents, norm, jumps, events, part, ...none });
     const [y0, times, numbers] = [problem.y0, problem.times, changes.numbers].map((array) => engine.steady(array));
     const solve = () =>
       rust.ensembleAlong(y0, batch, times, plan, numbers, directions, along as never, options, problem.arguments, keep);
@@ -96,45 +152,21 @@ export class EnsembleAlong<D extends Dtype> {
     this.#ensemble = watched(engine, progress, solve, (ensemble) => release(engine, ensemble));
   }
 
-  /** The solution and its derivatives, those of `y` `[directions, times, batch, state]`, padded as the solution is. */
-  result(): { solution: IndependentSolution<D>; tangents: ArrayOf<D>; eventTangents: EventTangents<D> } {
+  /** The solution and its derivatives, of which each state is followed by its derivatives along all directions. */
+  result(): EnsembleResult<D> {
     this.#engine.needStack();
-    const [engine, ensemble, problem] = [this.#engine, this.#ensemble, this.#problem];
-    const { dtype, batch, state } = problem;
-    const directions = this.#directions;
-    const columns = (all: ArrayOf<D>, width: number, first: number, count = state): ArrayOf<D> => {
-      const rows = all.length / width;
-      const own = zeros(dtype, rows * count);
-      for (let row = 0; row < rows; row++) {
-        own.set(all.subarray(row * width + first, row * width + first + count) as never, row * count);
-      }
-      return own;
-    };
-    const all = engine.read(dtype, ensemble.y, ensemble.yLength);
-    const width = state * (1 + directions);
-    // Behind a state with its derivatives stand those of the event's time.
-    const [events, eventWidth] = [ensemble.eventsLength / EVENT_NUMBERS, width + directions];
-    const eventStates = engine.read(dtype, ensemble.eventStates, events * eventWidth);
-    const solution = solutionOf(problem, {
-      y: columns(all, width, 0),
+    const [engine, ensemble, { dtype, batch }] = [this.#engine, this.#ensemble, this.#problem];
+    const [, eventWidth] = alongWidths(this.#problem, this.#directions);
+    const events = engine.read("float64", ensemble.events, ensemble.eventsLength);
+    return {
+      y: engine.read(dtype, ensemble.y, ensemble.yLength),
       trajectories: engine.read("float64", ensemble.trajectories, TRAJECTORY_NUMBERS * batch),
-      events: engine.read("float64", ensemble.events, EVENT_NUMBERS * events),
-      eventStates: columns(eventStates, eventWidth, 0),
+      events,
+      eventStates: engine.read(dtype, ensemble.eventStates, (events.length / EVENT_NUMBERS) * eventWidth),
       failures: [],
       paths: [],
       stats: solveStats(ensemble),
-    });
-    const rows = rowsOf(problem);
-    const tangents = zeros(dtype, directions * solution.y.length);
-    const eventTangents = { t: new Float64Array(directions * events), y: zeros(dtype, directions * events * state) };
-    for (let k = 0; k < directions; k++) {
-      const first = (1 + k) * state;
-      const { y } = padded(problem, rows, columns(all, width, first));
-      tangents.set(y as never, k * y.length);
-      eventTangents.y.set(columns(eventStates, eventWidth, first) as never, k * events * state);
-      eventTangents.t.set(columns(eventStates, eventWidth, width + k, 1), k * events);
-    }
-    return { solution, tangents, eventTangents: frozen(eventTangents) };
+    };
   }
 
   /** The product of a loss's second derivatives with the direction, from its cotangent and curvature, padded as the solution is. */

@@ -7,6 +7,7 @@ import { anything, argument, callable, inCallback, options } from "../checks/rul
 import { outside } from "../checks/user-code.js";
 import { call, release, watched } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
+import { solvedAlong } from "./along.js";
 import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
@@ -209,9 +210,12 @@ function independentProduct<D extends Dtype>(
   direction: Omit<Tangents<D>, "directions" | "times">,
   settings: OdeintOptions,
 ): HessianVectorProduct<D, IndependentSolution<D>> {
-  const { solved } = solveAlong(field, y0, times, direction, settings, { keep: true, caller: "hessianVectorProduct" });
+  const { problem, directions, solved } = solveAlong(field, y0, times, direction, settings, {
+    keep: true,
+    caller: "hessianVectorProduct",
+  });
   try {
-    const { solution, tangents: tangent } = solved.result();
+    const { solution, tangents: tangent } = solvedAlong(problem, directions, solved.result());
     const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent, times);
     return frozen({ value, solution, tangent, ...solved.pullback(cotangent, curvature) });
   } finally {

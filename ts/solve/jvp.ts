@@ -3,8 +3,9 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { release, watched } from "../engine/call.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
-import type { EventTangents } from "./along.js";
+import { type EventTangents, solvedAlong } from "./along.js";
 import type { Lists } from "./changes.js";
+import type { EnsembleProblem, EnsembleResult } from "./ensemble.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
 import { forCrate, type Independent, type OdeintOptions, readOptions, withoutIndependent } from "./options.js";
 import type { Solution } from "./results.js";
@@ -95,6 +96,16 @@ export function jvp<D extends Dtype>(
   return jvpFor("jvp", field, y0, times, tangents, given);
 }
 
+/** What a result says, as it is handed out. */
+export function jvpOf<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  directions: number,
+  result: EnsembleResult<D>,
+): IndependentSolutionJvp<D> {
+  const { solution, tangents, eventTangents: events } = solvedAlong(problem, directions, result);
+  return frozen({ solution, tangents, shape: [directions, ...solution.shape] as const, events });
+}
+
 /** As `jvp`, called by some function. */
 export function jvpFor<D extends Dtype>(
   caller: string,
@@ -106,16 +117,9 @@ export function jvpFor<D extends Dtype>(
 ): SolutionJvp<D> {
   const read = readOptions(given);
   if (isIndependent(read, times)) {
-    const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
+    const { problem, directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
     try {
-      const { solution, tangents: moved, eventTangents: events } = solved.result();
-      const result: IndependentSolutionJvp<D> = {
-        solution,
-        tangents: moved,
-        shape: [directions, ...solution.shape] as const,
-        events,
-      };
-      return frozen(result);
+      return jvpOf(problem, directions, solved.result());
     } finally {
       solved.dispose();
     }

@@ -13,7 +13,7 @@ import {
 } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import type { IndependentSolution } from "./independent.js";
-import { jvpFor, type SolutionJvp } from "./jvp.js";
+import { jvpFor } from "./jvp.js";
 import type { Independent, OdeintOptions } from "./options.js";
 import type { Solution } from "./results.js";
 import type { Tangents } from "./tangents.js";
@@ -54,14 +54,8 @@ export interface Columns {
   readonly arguments: readonly (readonly [name: string, index: number])[];
 }
 
-/** The derivatives along unit vectors: parameters, then initial states, then arguments, in the order given. */
-export function jvpOfColumns<D extends Dtype>(
-  field: Field<D>,
-  y0: ArrayOf<D>,
-  times: Lists,
-  columns: Columns,
-  settings: OdeintOptions,
-): SolutionJvp<D> {
+/** Unit vectors as directions: parameters, then initial states, then arguments, in the order given. */
+export function tangentsOfColumns<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, columns: Columns): Tangents<D> {
   const { dtype, stateSize } = field;
   const own = wasmField(field);
   const batch = batchOf("y0", arrayOf("y0", y0, dtype), stateSize);
@@ -83,13 +77,12 @@ export function jvpOfColumns<D extends Dtype>(
     for (let i = 0; i < batch; i++) (args[name] as Float64Array)[(direction * batch + i) * width + index] = 1;
     direction++;
   }
-  const tangents: Tangents<D> = {
+  return {
     directions,
     ...(columns.parameters.length > 0 && { parameters }),
     ...(columns.y0.length > 0 && { y0: starts }),
     ...(columns.arguments.length > 0 && { arguments: args as ArgumentArrays }),
   };
-  return jvpFor("sensitivities", field, y0, times, tangents, settings);
 }
 
 const RESPECTS = ["y0", "parameters", "arguments"] as const;
@@ -164,7 +157,8 @@ export function sensitivities<D extends Dtype>(
   const none = columns.parameters.length + columns.y0.length + columns.arguments.length === 0;
   if (none)
     throw refused("OPTION", "respectTo", "y0, or parameters or arguments if the field has any", JSON.stringify(wanted));
-  const { solution, tangents, shape } = jvpOfColumns(field, y0, times, columns, rest);
+  const along = tangentsOfColumns(field, y0, columns);
+  const { solution, tangents, shape } = jvpFor("sensitivities", field, y0, times, along, rest);
   const [directions, outputs, batch] = shape;
   const rows = outputs * batch * stateSize;
   let direction = 0;

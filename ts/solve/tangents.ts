@@ -3,7 +3,7 @@ import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from
 import { anything, checkAbsent, fallback, options, size } from "../checks/rules.js";
 import { refuseReentry } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, wasmField } from "../fields/field.js";
-import { EnsembleAlong, ratesOf, readAlong } from "./along.js";
+import { type AlongProblem, EnsembleAlong, ratesOf, readAlong } from "./along.js";
 import type { Lists } from "./changes.js";
 import type { OdeintOptions } from "./options.js";
 
@@ -100,6 +100,20 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
   return { directions, along, rates };
 }
 
+/** Trajectories of their own and the directions along which they move, checked. */
+export function readAlongProblem<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  given: unknown,
+  settings: OdeintOptions,
+  caller: string,
+): AlongProblem<D> {
+  const problem = readAlong(field, y0, times, settings, caller);
+  const { directions, along, rates } = readTangents(field, given, problem.batch);
+  return { problem, directions, along: { ...along, times: rates && ratesOf(problem, directions, rates) } };
+}
+
 /** A solve of trajectories of their own along directions. */
 export function solveAlong<D extends Dtype>(
   field: Field<D>,
@@ -109,12 +123,11 @@ export function solveAlong<D extends Dtype>(
   settings: OdeintOptions,
   { keep, caller }: { keep: boolean; caller: string },
 ) {
-  const problem = readAlong(field, y0, times, settings, caller);
-  const { directions, along, rates } = readTangents(field, given, problem.batch);
+  const whole = readAlongProblem(field, y0, times, given, settings, caller);
+  const { problem, directions } = whole;
   if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
-  const moved = { ...along, times: rates && ratesOf(problem, directions, rates) };
-  const solved = new EnsembleAlong(field, problem, directions, moved, solve);
+  const solved = new EnsembleAlong(field, whole, solve);
   return { problem, directions, solved };
 }

@@ -20,7 +20,7 @@ import {
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
 import { wasmField } from "../fields/field.js";
-import { poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool-rule.js";
 import type { Pool } from "../parallel/pool-types.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";

@@ -16,7 +16,7 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, type FieldNames, fieldRule, useField } from "../fields/field.js";
-import { poolRule } from "../parallel/pool.js";
+import { poolRule } from "../parallel/pool-rule.js";
 import type { Pool } from "../parallel/pool-types.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";

@@ -76,9 +76,6 @@ impl<T: Real> Problem<T> {
         }
         times.each().try_for_each(check_times)?;
         let leaf = field.leaf();
-        if let Some(first) = extras.part.filter(|first| first % leaf != 0) {
-            return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
-        }
         let inputs = field.inputs(batch, ledger)?;
         let parameters = field.parameters();
         let widths = widths::<T>(leaf.min(batch));
@@ -121,6 +118,14 @@ impl<T: Real> Problem<T> {
     pub fn leaves(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let (batch, leaf) = (self.batch, self.leaf);
         (0..batch).step_by(leaf).map(move |first| first..(first + leaf).min(batch))
+    }
+
+    /// Whether it may have a gradient: sums over trajectories are of whole leaves.
+    pub fn check_part(&self) -> Result<()> {
+        match self.extras.part.filter(|first| first % self.leaf != 0) {
+            Some(first) => Err(Error::option("part", format!("a multiple of {} trajectories", self.leaf), first)),
+            None => Ok(()),
+        }
     }
 
     /// An error of a trajectory, which names it where there are several.

@@ -96,6 +96,7 @@ fn continuous<T: Real>(
         return Err(Error::option("gradient", expected, "adjoint"));
     }
     let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
+    problem.check_part()?;
     let solution = solve(&problem, &mut tools, None)?.0;
     let workers = tools.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
     Ok(Vjp { solution, problem, mode: Mode::Continuous(workers) })
@@ -109,6 +110,7 @@ impl<T: Real> Vjp<T> {
 
     /// Solves a problem, and retains what an exact gradient needs.
     pub(super) fn record(problem: Problem<T>, mut tools: Vec<Tools<T>>, method: &GradientMethod) -> Result<Self> {
+        problem.check_part()?;
         let (keeps, step_tapes, budget) = match method {
             GradientMethod::Aca | GradientMethod::Backprop => (true, true, None),
             GradientMethod::Baseline => (false, true, None),

@@ -267,8 +267,13 @@ fn a_part_of_a_batch_has_the_bits_of_the_whole_and_counts_as_it_does() {
     };
     let whole = along(0..batch, &options, None).unwrap();
     let part = along(leaf..batch, &options, Some(leaf)).unwrap();
+    let within = along(3..6, &options, Some(3)).unwrap();
     for (of_whole, of_part) in whole.y.chunks_exact(6 * batch).zip(part.y.chunks_exact(6 * 3)) {
         assert_eq!(bits(of_whole[6 * leaf..].iter().copied()), bits(of_part.iter().copied()));
+    }
+    // Without sums over trajectories, a part may begin anywhere.
+    for (of_whole, of_part) in whole.y.chunks_exact(6 * batch).zip(within.y.chunks_exact(6 * 3)) {
+        assert_eq!(bits(of_whole[6 * 3..6 * 6].iter().copied()), bits(of_part.iter().copied()));
     }
     let short = Options { max_steps: 2, ..options };
     let failed = along(leaf..batch, &short, Some(leaf)).map(|_| ());

@@ -1,0 +1,50 @@
+// A fit is written once, for solves that return at once and for those that have to be awaited, such as those of a pool: as a coroutine.
+import { isPromise } from "../trace/value.js";
+
+/** What is computed, with a pause wherever a promise has to be awaited. */
+export type Coroutine<T> = Generator<PromiseLike<unknown>, T, unknown>;
+
+/** The value of a promise; anything else is there already. */
+export function* awaited<T>(value: T | PromiseLike<T>): Coroutine<T> {
+  return isPromise(value) ? ((yield value) as T) : (value as T);
+}
+
+/** Runs a coroutine: to its end, if nothing has to be awaited; otherwise the rest runs later, and this returns a promise. */
+export function run<T>(coroutine: Coroutine<T>): T | Promise<T> {
+  const { done, value } = coroutine.next();
+  return done ? value : resumed(coroutine, value);
+}
+
+async function resumed<T>(coroutine: Coroutine<T>, first: PromiseLike<unknown>): Promise<T> {
+  let pending = first;
+  for (;;) {
+    const resume = await Promise.resolve(pending).then(
+      (value) => () => coroutine.next(value),
+      (error) => () => coroutine.throw(error),
+    );
+    const { done, value } = resume();
+    if (done) return value;
+    pending = value;
+  }
+}
+
+/**
+ * What runs coroutines that share state, one after the other: at once, or, where they have to wait, each when the one before has ended,
+ * as promises.
+ */
+export function inTurn(isAsync: boolean): <T>(start: () => Coroutine<T>) => T | Promise<T> {
+  if (!isAsync) return (start) => run(start());
+  let last: Promise<unknown> = Promise.resolve();
+  return (start) => {
+    const next = last.then(() => run(start()));
+    last = next.catch(() => {});
+    return next;
+  };
+}
+
+/** What a function gives that waits for promises only where what it is given returns them. */
+export type Outcome<Given, Now, Later> = 0 extends 1 & Given
+  ? Now
+  : Given extends PromiseLike<unknown>
+    ? Promise<Later>
+    : Now;
