@@ -97,7 +97,12 @@ test("what needs the transpose is solved here", async () => {
     dtype: "float64",
     slope: ({ state, parameters }) => parameters.net(state),
   });
-  const given = { field, data: { times: [0, 1, 2], y: [1, 0.7, 0.4] }, maxIterations: 3, updateField: false } as const;
+  const given = {
+    field,
+    data: { t0: 0, times: [1, 2], y: [0.7, 0.4], y0: [1] },
+    maxIterations: 3,
+    updateField: false,
+  } as const;
   const shared = await leastSquares({ ...given, pool });
   expect(bits(shared.values)).toEqual(bits(leastSquares({ ...given, batching: "independent" }).values));
 });
