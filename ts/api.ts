@@ -9,13 +9,21 @@ export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
 export type { WasmSource } from "./engine/wasm.js";
 export type { ErrorModelName } from "./estimate/error-models.js";
 export type { FieldFitOptions, InitialOptions } from "./estimate/field-options.js";
-export type { Curve, CurveOptions, EstimateName, FieldFitResult, Residual } from "./estimate/field-results.js";
+export type {
+  AsyncFieldFitResult,
+  Curve,
+  CurveOptions,
+  EstimateName,
+  FieldFitResult,
+  Residual,
+} from "./estimate/field-results.js";
 export { leastSquares } from "./estimate/least-squares.js";
 export type { Observe, ObservedInputs } from "./estimate/observe.js";
 export type { ParameterOptions } from "./estimate/parameters.js";
 export type { LognormalPrior, NormalPrior, Prior } from "./estimate/priors.js";
 export type { ResidualFitOptions, Residuals } from "./estimate/residual-fit.js";
 export type {
+  AsyncFitResult,
   Estimate,
   FitReason,
   FitResult,

@@ -347,20 +347,19 @@ const CALLS = [
     return api.vectorField({ state: 2, parameters, slope });
   },
   (own) => own.pick(LAYERS)(own),
-  (own) => {
+  async (own) => {
     const residuals = own.chance(0.5)
       ? ({ a }) => ({ residuals: [a - 1, a], jacobian: own.odd([1, 1], 0.5) })
       : ({ a }) => [own.odd(a), a];
-    return api
-      .leastSquares(
-        ...own.args({
-          residuals,
-          parameters: { a: { start: 2, upper: 9, scale: 1 } },
-          loss: "huber",
-          maxIterations: 3,
-        }),
-      )
-      .profile(...own.args("a", { maxPoints: 3 }));
+    const fit = await api.leastSquares(
+      ...own.args({
+        residuals: own.chance(0.2) ? async (now) => residuals(now) : residuals,
+        parameters: { a: { start: 2, upper: 9, scale: 1 } },
+        loss: "huber",
+        maxIterations: 3,
+      }),
+    );
+    return fit.profile(...own.args("a", { maxPoints: 3 }));
   },
   (own) => {
     const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
@@ -376,6 +375,7 @@ const CALLS = [
         data: own.chance(0.5) ? MEASURED : [MEASURED, MEASURED],
         ...wanted,
         ...(own.chance(0.3) && more),
+        ...(own.chance(0.2) && { pool }),
       }),
     );
   },
@@ -574,6 +574,11 @@ const SLOW = [
   (own) => {
     const field = own.field();
     return pool.odeint(...own.args(field, arrayFor(field, 2), [0, 0.5, 1], own.solver()));
+  },
+  (own) => {
+    const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
+    const settings = { batching: "independent", maxSteps: 50 };
+    return pool.jvp(...own.args(field, f64(1, 2), [0, 0.5], { ...DIRECTION, times: [0, 1], directions: 1 }, settings));
   },
   async (own) => {
     const field = own.field();

@@ -41,10 +41,3 @@ export function inTurn(isAsync: boolean): <T>(start: () => Coroutine<T>) => T | 
     return next;
   };
 }
-
-/** What a function gives that waits for promises only where what it is given returns them. */
-export type Outcome<Given, Now, Later> = 0 extends 1 & Given
-  ? Now
-  : Given extends PromiseLike<unknown>
-    ? Promise<Later>
-    : Now;

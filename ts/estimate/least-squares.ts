@@ -6,7 +6,7 @@ import { outside } from "../checks/user-code.js";
 import type { FieldNames, NamesOfField } from "../fields/field.js";
 import type { ProgramField } from "../fields/program.js";
 import type { Pool } from "../parallel/pool-types.js";
-import { type Outcome, run } from "./coroutine.js";
+import { run } from "./coroutine.js";
 import { fitField } from "./field-fit.js";
 import type { FieldFitOptions } from "./field-options.js";
 import type { AsyncFieldFitResult, EstimateName, FieldFitResult } from "./field-results.js";
@@ -30,7 +30,7 @@ const optionsRule = required(
  */
 export function leastSquares<Name extends string, R extends Residuals | PromiseLike<Residuals> = Residuals>(
   options: ResidualFitOptions<Name, R> & { field?: never; pool?: never },
-): Outcome<R, FitResult<Name>, AsyncFitResult<Name>>;
+): 0 extends 1 & R ? FitResult<Name> : R extends PromiseLike<unknown> ? Promise<AsyncFitResult<Name>> : FitResult<Name>;
 /**
  * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates, their
  * uncertainties, and diagnostics. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are those of the
