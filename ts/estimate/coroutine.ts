@@ -9,6 +9,11 @@ export function* awaited<T>(value: T | PromiseLike<T>): Coroutine<T> {
   return isPromise(value) ? ((yield value) as T) : (value as T);
 }
 
+/** What a function makes of the value of a coroutine. */
+export function* mapped<T, R>(coroutine: Coroutine<T>, of: (value: T) => R): Coroutine<R> {
+  return of(yield* coroutine);
+}
+
 /** Runs a coroutine: to its end, if nothing has to be awaited; otherwise the rest runs later, and this returns a promise. */
 export function run<T>(coroutine: Coroutine<T>): T | Promise<T> {
   const { done, value } = coroutine.next();

@@ -1,5 +1,5 @@
 // How measurements y scatter around predictions f, and the likelihood of the parameters that follows.
-import type { Coroutine } from "./coroutine.js";
+import { type Coroutine, mapped } from "./coroutine.js";
 import type { Evaluation } from "./levenberg-marquardt.js";
 
 /**
@@ -68,10 +68,8 @@ function leastSquares(
       const residuals = differences(data).map((r, i) => r * root(weights, i));
       let cost = 0;
       for (const r of residuals) cost += 0.5 * r * r;
-      function* jacobian() {
-        return scaled(yield* data.slopes(), f, (value, i) => root(weights, i) * slope(value));
-      }
-      return { cost, residuals, jacobian };
+      const factor = (value: number, i: number) => root(weights, i) * slope(value);
+      return { cost, residuals, jacobian: () => mapped(data.slopes(), (slopes) => scaled(slopes, f, factor)) };
     },
     logLikelihood({ y, weights }, cost, noise) {
       let sum = logDensity(y.length, 2 * cost, noise);
@@ -129,8 +127,7 @@ function likelihood(
         residuals[n + i] = (1 - r * r) * Math.SQRT1_2;
         cost += 0.5 * (r * r + Math.log(variance));
       }
-      function* jacobian() {
-        const given = yield* slopes();
+      const weighted = (given: Float64Array | undefined) => {
         if (!given) return undefined;
         const columns = given.length / n;
         const width = columns + names.length;
@@ -148,8 +145,8 @@ function likelihood(
           }
         }
         return rows;
-      }
-      return { cost, residuals, jacobian };
+      };
+      return { cost, residuals, jacobian: () => mapped(slopes(), weighted) };
     },
     logLikelihood: ({ y }, cost) => -cost - 0.5 * y.length * Math.log(2 * Math.PI),
     start({ y, f, weights }) {

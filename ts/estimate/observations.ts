@@ -1,5 +1,5 @@
 // The model of a fit by measurements, predictions and an error model.
-import type { Coroutine } from "./coroutine.js";
+import { type Coroutine, mapped } from "./coroutine.js";
 import { ERROR_MODELS, type ErrorModelName, type Predicted } from "./error-models.js";
 import { gathered } from "./linear.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
@@ -64,10 +64,8 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
   function* predict(values: Float64Array): Coroutine<Predicted | string> {
     const prediction = yield* observations.predict(values.subarray(0, parameters.length));
     if (typeof prediction === "string") return prediction;
-    function* slopes() {
-      const all = yield* (prediction as Prediction).slopes();
-      return all && pickRows(all, structural, present);
-    }
+    const picked = (all: Float64Array | undefined) => all && pickRows(all, structural, present);
+    const slopes = () => mapped(prediction.slopes(), picked);
     return { y, f: pick(prediction.f), weights: own, slopes };
   }
 
@@ -81,20 +79,19 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
     const { jacobian, ...working } = robust(plain, loss, lossScale);
     let squares = 0;
     for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
-    function* natural() {
-      const slopes = yield* jacobian();
+    const natural = (slopes: Float64Array | undefined) => {
       if (tail.length === 0) return slopes;
       // By the values themselves, as everything is, and not by their logarithms.
       const width = structural + tail.length;
       return slopes?.map((slope, k) =>
         k % width < structural ? slope : slope / (tail[(k % width) - structural] as number),
       );
-    }
+    };
     const { cost } = working;
     const logLikelihood = (noise?: number) => {
       return loss === "linear" ? model.logLikelihood(data, cost, noise) : Number.NaN;
     };
-    return { ...working, jacobian: natural, differences, squares, logLikelihood };
+    return { ...working, jacobian: () => mapped(jacobian(), natural), differences, squares, logLikelihood };
   }
   const kind = model.names.length > 0 ? "likelihood" : loss === "linear" ? "leastSquares" : "robust";
   return {

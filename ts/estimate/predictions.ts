@@ -253,21 +253,26 @@ export class Predictor {
 
   /** Solves; along columns, with derivatives. */
   *#solve(values: Float64Array, columns?: Columns): Coroutine<Solved> {
-    const { field, observation } = this;
     const layout = this.#layout;
-    const { data, batches } = layout;
     const at = this.#startsAt(values);
-    field.parameters = at.parameters;
+    this.field.parameters = at.parameters;
+    const tangents = columns && (yield* this.#tangents(layout, at, columns));
+    const solutions = tangents?.map(({ solution }) => solution) ?? (yield* this.#solutions(layout, at));
+    return { ...this.#observed(layout, at, solutions), tangents };
+  }
+
+  /** What is observed of the solutions of all batches. */
+  #observed(layout: Layout, at: Starts, solutions: readonly Solution<"float64">[]): Omit<Solved, "tangents"> {
+    const { field, observation } = this;
+    const { data, batches } = layout;
     const { stateSize, argumentWidths } = field;
     const count = data.rows.length;
     const states = new Float64Array(count * stateSize);
     const args = Object.fromEntries(
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
-    const tangents = columns && (yield* this.#tangents(layout, at, columns));
-    const solved = tangents?.map(({ solution }) => solution) ?? (yield* this.#solutions(layout, at));
-    this.steps = solved.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
-    for (const [index, { y }] of solved.entries()) putRows(batches[index] as RowsOfBatch, stateSize, y, 0, states);
+    this.steps = solutions.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
+    for (const [index, { y }] of solutions.entries()) putRows(batches[index] as RowsOfBatch, stateSize, y, 0, states);
     for (const [name, width] of Object.entries(argumentWidths)) {
       const all = args[name] as Float64Array;
       for (const [row, { trajectory }] of data.rows.entries()) {
@@ -277,7 +282,7 @@ export class Predictor {
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
     const f = gathered(observation.evaluate(points, at.parameters), layout.measured);
-    return { layout, at, points, f, tangents };
+    return { layout, at, points, f };
   }
 
   /** The solution of each batch. */

@@ -1,5 +1,6 @@
 import { finite, finitePositive, object, options as readOptions, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { mapped } from "./coroutine.js";
 import type { RobustEvaluation } from "./robust.js";
 
 /** A normal prior: before the measurements, a parameter is `mean` ± `sd`, on its own scale. */
@@ -78,8 +79,7 @@ export function withPriors<E extends RobustEvaluation>(
   const root = Math.sqrt(noise);
   const deviations = known.map(({ prior, value }) => deviationOf(prior, value));
   const penalty = deviations.reduce((sum, deviation) => sum + 0.5 * deviation ** 2, 0);
-  function* jacobian() {
-    const own = yield* evaluation.jacobian();
+  const extended = (own: Float64Array | undefined) => {
     if (!own) return undefined;
     const columns = own.length / residuals.length;
     const all = new Float64Array(own.length + known.length * columns);
@@ -87,7 +87,7 @@ export function withPriors<E extends RobustEvaluation>(
     for (const [k, { prior, index, value }] of known.entries())
       all[own.length + k * columns + index] = root * deviationSlopeOf(prior, value);
     return all;
-  }
+  };
   return {
     ...evaluation,
     cost: evaluation.cost + noise * penalty,
@@ -102,7 +102,7 @@ export function withPriors<E extends RobustEvaluation>(
         known.map(() => 1),
       ),
     }),
-    jacobian,
+    jacobian: () => mapped(evaluation.jacobian(), extended),
   };
 }
 

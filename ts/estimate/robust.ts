@@ -1,4 +1,5 @@
 // Losses that grow more slowly than squares, so that outliers pull less.
+import { mapped } from "./coroutine.js";
 import type { Evaluation } from "./levenberg-marquardt.js";
 
 /**
@@ -81,10 +82,10 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Robust
     slopes += exact;
     weights += first;
   }
-  function* jacobian() {
-    const rows = yield* plain.jacobian();
+  const scaled = (rows: Float64Array | undefined) => {
     const columns = (rows?.length ?? 0) / n;
     return rows?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
-  }
+  };
+  const jacobian = () => mapped(plain.jacobian(), scaled);
   return { cost, residuals, jacobian, curvature, sizes, dispersion: squares / Math.max(slopes, LEAST_SLOPE * weights) };
 }

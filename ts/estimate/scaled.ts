@@ -1,6 +1,6 @@
 // A model on the scales of its parameters.
 import { firstNotFinite } from "../checks/arrays.js";
-import type { Coroutine } from "./coroutine.js";
+import { type Coroutine, mapped } from "./coroutine.js";
 import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -95,18 +95,14 @@ export class Scaled {
     }
     if (!Number.isFinite(evaluation.cost)) this.failure = "the cost is not finite";
     const slopes = x.map((value, i) => this.slope(i, value));
-    const fail = (failure: string) => {
-      this.failure = failure;
-    };
-    function* jacobian() {
-      const natural = yield* (evaluation as ModelEvaluation).jacobian();
-      if (!natural || firstNotFinite(natural) >= 0) fail(NO_JACOBIAN);
+    const scaled = (natural: Float64Array | undefined) => {
+      if (!natural || firstNotFinite(natural) >= 0) this.failure = NO_JACOBIAN;
       const own = natural?.slice();
       for (let from = 0; own && from < own.length; from += slopes.length)
         for (let j = 0; j < slopes.length; j++) own[from + j] = (own[from + j] as number) * (slopes[j] as number);
       return own;
-    }
-    return { ...evaluation, jacobian };
+    };
+    return { ...evaluation, jacobian: () => mapped(evaluation.jacobian(), scaled) };
   }
 
   *#evaluate(x: Float64Array, values: Float64Array): Coroutine<ModelEvaluation | string> {
