@@ -37,7 +37,7 @@ export {
   type InputArrays,
   type InputShapes,
 } from "./fields/differentiable.js";
-export { driven, type InputOptions } from "./fields/driven.js";
+export { type DrivenOptions, driven } from "./fields/driven.js";
 export type { NumbersOf, ParametersIn, StatesIn } from "./fields/equation-names.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
 export type {
@@ -46,7 +46,7 @@ export type {
   Field,
   FieldNames,
   FieldVjp,
-  Layer,
+  LayerEntries,
   NamesOf,
   NamesOfField,
 } from "./fields/field.js";
@@ -71,7 +71,7 @@ export {
   type VectorFieldOptions,
   vectorField,
 } from "./fields/vector-field.js";
-export { type LoadedField, load, type Model, type SaveOptions, save } from "./files/model.js";
+export { type LoadedField, type LoadedModel, load, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
 export { parallel } from "./parallel/pool.js";
@@ -84,7 +84,7 @@ export type {
   PoolVjp,
 } from "./parallel/pool-types.js";
 export type { EventTangents } from "./solve/along.js";
-export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
+export type { Event, EventInputs, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
 export {
   type IndependentLoss,
   type IndependentValueAndGradient,
@@ -98,8 +98,8 @@ export {
   type LossWithCurvature,
 } from "./solve/hessian-vector-product.js";
 export type {
+  DetectedEvents,
   EventCotangents,
-  Events,
   IndependentGradient,
   IndependentSolution,
   Steps,
@@ -121,10 +121,10 @@ export type {
   Tableau,
 } from "./solve/options.js";
 export type {
-  Bytes,
   Gradient,
   GradientStats,
   LossAndCotangent,
+  PeakBytes,
   Pullback,
   Retention,
   Solution,
@@ -182,7 +182,7 @@ export {
   type MinibatchOptions,
   type MinibatchState,
   minibatches,
-  type Trajectory,
+  type ObservedTrajectory,
 } from "./train/minibatches.js";
 export {
   type AdamOptions,

@@ -27,7 +27,7 @@ export interface Entry {
 }
 
 /** Where the arrays of a layer lie in `field.parameters`. */
-export interface Layer {
+export interface LayerEntries {
   /** The weight matrix, `[out, in]`, row-major; with `time: "concat"`, `[out, 1 + in]` with the column of the time first. */
   readonly weight: Entry;
   /** The bias, `[out]`; undefined if the network has no biases. */
@@ -96,7 +96,7 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   /** Sets all parameters, to a copy of an array of the same length with finite numbers. */
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty if the field is not a network. */
-  readonly layers: readonly Layer[];
+  readonly layers: readonly LayerEntries[];
   /**
    * Evaluates f(t, y) for y `[batch, state]`, row-major, with `parameters` instead of the field's own if given. A field with arguments
    * needs `args`, those of each sample.
@@ -164,7 +164,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     readonly dtype: D,
     readonly stateSize: number,
     readonly outputSize: number,
-    readonly layers: readonly Layer[],
+    readonly layers: readonly LayerEntries[],
     /** None for a field of the user's own functions. */
     readonly recipe?: Recipe,
   ) {

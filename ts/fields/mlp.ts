@@ -5,7 +5,7 @@ import { describe, refused } from "../checks/errors.js";
 import { anything, array, elements, fallback, flag, isRecord, natural, oneOf, options, size } from "../checks/rules.js";
 import { call, needRoom } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { type Field, type Kind, type Layer, WasmField } from "./field.js";
+import { type Field, type Kind, type LayerEntries, WasmField } from "./field.js";
 
 /**
  * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
@@ -72,7 +72,9 @@ function network(given: unknown, where = ""): WasmField<Dtype> {
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
-  return Object.preventExtensions(new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe));
+  return Object.preventExtensions(
+    new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as LayerEntries[], recipe),
+  );
 }
 
 /** For the registry. */

@@ -38,7 +38,7 @@ export interface SaveOptions<D extends Dtype = Dtype> {
 export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | HamiltonianField<D> | CnfField<D>;
 
 /** What a model file holds: the result of `load`. */
-export interface Model<D extends Dtype = Dtype> {
+export interface LoadedModel<D extends Dtype = Dtype> {
   /**
    * A new field; dispose of it when done. Check for what only some kinds of field have before you use it:
    * `if ("entries" in field) field.parameters = { birth: 0.4 }`.
@@ -145,7 +145,7 @@ function arraysOf<D extends Dtype>(field: Field<D>): Map<string, Tensor> {
  *
  * @throws `FILE` for a file that is damaged or holds no such model; nothing is left in memory then.
  */
-export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOptions<D> = {}): Model<D> {
+export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOptions<D> = {}): LoadedModel<D> {
   const read = readOptions(options, loadRules);
   const file = loadTensors(bytes);
   const header = file.metadata.get(KEY);
@@ -156,17 +156,17 @@ export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOp
     model.field.dispose();
     throw refused("FILE", "bytes", `a model in ${read.dtype}`, dtype);
   }
-  return Object.freeze(model) as unknown as Model<D>;
+  return Object.freeze(model) as unknown as LoadedModel<D>;
 }
 
 /** A network saved elsewhere. */
-function networkModel(file: TensorFile, options: LoadOptions): Model {
+function networkModel(file: TensorFile, options: LoadOptions): LoadedModel {
   const { field, rest } = networkFrom(file, options);
   return { field, optimizer: undefined, ...others(file, rest) };
 }
 
 /** A file of `save`. */
-function savedModel(file: TensorFile, text: string, options: LoadOptions): Model {
+function savedModel(file: TensorFile, text: string, options: LoadOptions): LoadedModel {
   const { activation, time, prefix } = options;
   checkAbsent({ activation, time, prefix }, ", since the file has its architecture");
   const header = headerOf(text);

@@ -4,7 +4,7 @@ import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.j
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import type { FieldState } from "../fields/field.js";
-import type { Bytes, Gradient, Solution } from "../solve/results.js";
+import type { Gradient, PeakBytes, Solution } from "../solve/results.js";
 import type { Part } from "./protocol.js";
 
 /** The parts of a batch for so many workers at most: whole panels, which are never divided. */
@@ -66,10 +66,10 @@ function unite<D extends Dtype>(
   return all;
 }
 
-export function addBytes(parts: readonly Bytes[]): Bytes {
+export function addBytes(parts: readonly PeakBytes[]): PeakBytes {
   const sum: Record<string, number> = {};
   for (const part of parts) for (const [name, bytes] of Object.entries(part)) sum[name] = (sum[name] ?? 0) + bytes;
-  return sum as unknown as Bytes;
+  return sum as unknown as PeakBytes;
 }
 
 // Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.

@@ -40,7 +40,7 @@ import {
 import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
-export interface ChangeInputs<A extends string = string, N extends FieldNames = FieldNames> {
+export interface EventInputs<A extends string = string, N extends FieldNames = FieldNames> {
   /** The time of the jump or event. */
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
@@ -80,7 +80,7 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
    * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as `depot =
    * depot + dose`.
    */
-  set: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
+  set: ((inputs: EventInputs<A, N>) => NewState<N["states"]>) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
   amounts?: Readonly<Record<string, Lists>> | undefined;
 }
@@ -88,7 +88,7 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
 /** Something that happens where a function of the trajectory crosses zero. */
 export interface Event<A extends string = string, N extends FieldNames = FieldNames> {
   /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
-  when: ((inputs: ChangeInputs<A, N>) => Value) | string;
+  when: ((inputs: EventInputs<A, N>) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
   direction?: "both" | "rising" | "falling" | undefined;
   /**
@@ -97,7 +97,7 @@ export interface Event<A extends string = string, N extends FieldNames = FieldNa
    */
   terminal?: boolean | number | undefined;
   /** The state after the event, as in `set` of a jump; by default the state does not change. */
-  set?: (((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string) | undefined;
+  set?: (((inputs: EventInputs<A, N>) => NewState<N["states"]>) | string) | undefined;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */
@@ -442,7 +442,7 @@ function traced(
   { state, states, parameters, entries, standIns, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
-  body: (inputs: ChangeInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
+  body: (inputs: EventInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
 ): Program {
   const isNamed = parameters === 0 || Object.keys(entries).length > 0;
   return programOf({ state, parameters, arguments: widths }, (graph) => {
@@ -463,7 +463,7 @@ function traced(
       arguments: Object.keys(own),
       amounts,
     };
-    return concat(body(inputs as unknown as ChangeInputs, elsewhere));
+    return concat(body(inputs as unknown as EventInputs, elsewhere));
   });
 }
 

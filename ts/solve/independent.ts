@@ -39,7 +39,7 @@ export interface TrajectoryStats {
 }
 
 /** The events of a solve, trajectory by trajectory in the order of their times; a number or a row for each. */
-export interface Events<D extends Dtype = Dtype> {
+export interface DetectedEvents<D extends Dtype = Dtype> {
   /** The trajectory of each event, counted from 0. */
   readonly trajectory: Uint32Array;
   /** Which of the option `events` each one is, counted from 0. */
@@ -73,7 +73,7 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
   /** How many steps and evaluations each trajectory took; `stats` has their sums. */
   readonly trajectories: TrajectoryStats;
   /** The events that happened, of the option `events`. */
-  readonly events: Events<D>;
+  readonly events: DetectedEvents<D>;
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
   readonly failures: readonly {
     /** The index of the trajectory, from 0. */
@@ -221,7 +221,7 @@ export function statsOf(numbers: Float64Array): TrajectoryStats {
 }
 
 /** The events, from three numbers each. */
-export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>): Events<D> {
+export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>): DetectedEvents<D> {
   const columns = columnsOf(numbers, EVENT_NUMBERS);
   return {
     trajectory: Uint32Array.from(columns[0] ?? []),

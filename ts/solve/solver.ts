@@ -30,7 +30,7 @@ import {
 } from "../fields/field.js";
 import type { Event } from "./changes.js";
 import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
-import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
+import { type DetectedEvents, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
 /** How a solver takes its steps: the options of `odeint` except those for outputs and whole solves. */
@@ -80,7 +80,7 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
   readonly trajectories: TrajectoryStats;
   /** The events of the last call of `stepTo` or `step`. */
-  readonly events: Events<D>;
+  readonly events: DetectedEvents<D>;
   /** Gives the field other arguments from now on, such as the input of a controller. */
   setArguments(values: ArgumentArrays<A>): void;
   /**
@@ -343,7 +343,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     return frozen(statsOf(engine.read("float64", integrator.trajectories, TRAJECTORY_NUMBERS * this.batch)));
   }
 
-  get events(): Events<D> {
+  get events(): DetectedEvents<D> {
     const { engine, integrator } = OwnSolver.#use(this);
     const numbers = engine.read("float64", integrator.events, integrator.eventsLength);
     const count = numbers.length / EVENT_NUMBERS;

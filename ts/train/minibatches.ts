@@ -33,7 +33,7 @@ import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
 
 /** One observed trajectory. */
-export interface Trajectory {
+export interface ObservedTrajectory {
   /** The times of the observations: two or more, ascending, or all trajectories descending. */
   times: ArrayLike<number>;
   /** The observations, `[times, state]`, row-major; NaN, null or undefined for missing ones. */
@@ -58,7 +58,7 @@ export interface Trajectory {
 /** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
   /** The observed trajectories, with the same number of features, and all ascending or all descending in time. */
-  trajectories: readonly Trajectory[];
+  trajectories: readonly ObservedTrajectory[];
   /**
    * Whether each trajectory of a batch has its own times and steps (`independent`), or all are solved over the times at which any of them
    * was observed, in shared steps (`together`, the default unless there are `jumps`).
@@ -120,7 +120,7 @@ interface Window {
 }
 
 const rules = {
-  trajectories: required(array<Trajectory>("an array of { times, values }", 1)),
+  trajectories: required(array<ObservedTrajectory>("an array of { times, values }", 1)),
   batching: oneOf(["together", "independent"]),
   jumps: array<Jump>("an array of jumps"),
   batch: count,
@@ -238,7 +238,7 @@ interface Observed {
 
 const trajectoryNames = ["times", "values", "weights", "arguments", "y0"];
 
-function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
+function observe(trajectory: ObservedTrajectory, where: string, relative: boolean, dtype: Dtype): Observed {
   argument(where, trajectory, required({ ...object, expected: "{ times, values }" }));
   checkNames(`${where}.`, trajectory, trajectoryNames, DATA_ALIASES, TRAJECTORY_INSTEAD);
   const times = numbersOf(`${where}.times`, trajectory.times, "DTYPE");

@@ -1,11 +1,11 @@
 // Peak memory of one gradient by each method, as bars of their purposes, all on one scale.
-import type { Bytes, GradientMethod } from "symplectic-adjoint/slim";
+import type { GradientMethod, PeakBytes } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
 import { byId, element } from "./dom.js";
 import { bytes, grouped, milliseconds } from "./format.js";
 import type { Problem, Row } from "./messages.js";
 
-type Purpose = Exclude<keyof Bytes, "total">;
+type Purpose = Exclude<keyof PeakBytes, "total">;
 
 /** Purposes that are shown together, from what grows most. */
 const GROUPS: readonly { text: string; purposes: readonly Purpose[]; strength: number }[] = [

@@ -1,5 +1,5 @@
 // What the page and its worker say to each other. `run` counts the models, so that what comes late is recognised.
-import type { Bytes, GradientMethod, Retention, Simd } from "symplectic-adjoint/slim";
+import type { GradientMethod, PeakBytes, Retention, Simd } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
 
 export type Request =
@@ -56,7 +56,7 @@ export interface StepStats {
 /** A gradient by one method, on the problem of all the others. */
 export interface Row {
   readonly method: GradientMethod;
-  readonly bytes?: Bytes;
+  readonly bytes?: PeakBytes;
   readonly milliseconds?: number;
   readonly evaluations?: number;
   readonly vjps?: number;

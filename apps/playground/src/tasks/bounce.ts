@@ -1,6 +1,13 @@
 // A ball that is thrown in gusty wind, and bounces: the throw is learned through the bounces, so that a landing is where it should be.
 // The throw is a jump at the start, so its speeds are parameters; each landing is an event, and the last one ends the flight.
-import { type Events, equations, type Field, odeint, type SolveOptions, valueAndGrad } from "symplectic-adjoint/slim";
+import {
+  type DetectedEvents,
+  equations,
+  type Field,
+  odeint,
+  type SolveOptions,
+  valueAndGrad,
+} from "symplectic-adjoint/slim";
 import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../messages.js";
@@ -151,7 +158,7 @@ interface Landing {
 /** One ball of a solution at the fine times: in between, a path has the landings too. */
 function flightOf(
   y: Float32Array,
-  { t, trajectory, y: states }: Events<"float32">,
+  { t, trajectory, y: states }: DetectedEvents<"float32">,
   ball: number,
   last: number,
 ): Flight {
