@@ -3,7 +3,7 @@ import { adam, type Field, type Gradient, type Optimizer } from "symplectic-adjo
 import type { Config } from "./config.js";
 import type { Picture, StepStats } from "./messages.js";
 import { optionsOf } from "./options.js";
-import type { Batch, ReportEstimation, Task } from "./task.js";
+import type { ReportEstimation, Task, TaskBatch } from "./task.js";
 import { MAKERS } from "./tasks.js";
 
 /** Gradients whose median time is told. */
@@ -34,7 +34,7 @@ export class Learner {
     }
   }
 
-  batch(): Batch {
+  batch(): TaskBatch {
     return this.task.batch(this.steps);
   }
 
