@@ -42,7 +42,6 @@ export type { NumbersOf, ParametersIn, StatesIn } from "./fields/equation-names.
 export { type EquationsOptions, equations } from "./fields/equations.js";
 export type {
   ArgumentArrays,
-  Entry,
   Field,
   FieldNames,
   FieldVjp,
@@ -83,8 +82,8 @@ export type {
   PoolPullback,
   PoolVjp,
 } from "./parallel/pool-types.js";
-export type { EventTangents } from "./solve/along.js";
 export type { Event, EventInputs, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
+export type { EventTangents } from "./solve/ensemble-jvp.js";
 export {
   type IndependentLoss,
   type IndependentValueAndGradient,
@@ -142,6 +141,7 @@ export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
 export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
+export type { Entry } from "./trace/program.js";
 export { type Condition, concat, constant, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export {

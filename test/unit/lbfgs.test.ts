@@ -11,7 +11,7 @@ import {
   valueAndGrad,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { type QuasiNewtonOptions, quasiNewton, type Sloped } from "../../ts/train/quasi-newton.js";
+import { type QuasiNewtonOptions, quasiNewton, type ValueWithGradient } from "../../ts/train/quasi-newton.js";
 import { thrown } from "./helpers.js";
 
 const settings = {
@@ -25,16 +25,16 @@ const settings = {
 };
 
 const minimize = (
-  f: (x: Float64Array) => Sloped | undefined,
+  f: (x: Float64Array) => ValueWithGradient | undefined,
   start: number[],
   changed: Partial<QuasiNewtonOptions> = {},
 ) => {
   const x = Float64Array.from(start);
-  return quasiNewton(x, f(x) as Sloped, { ...settings, evaluate: async (at) => f(at), ...changed });
+  return quasiNewton(x, f(x) as ValueWithGradient, { ...settings, evaluate: async (at) => f(at), ...changed });
 };
 
 /** Rosenbrock's function of pairs. */
-const rosenbrock = (x: Float64Array): Sloped => {
+const rosenbrock = (x: Float64Array): ValueWithGradient => {
   const gradient = new Float64Array(x.length);
   let value = 0;
   for (let i = 0; i < x.length; i += 2) {

@@ -171,7 +171,7 @@ export const DATA_ALIASES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The same for what is no option here: what does it instead. */
-export const INSTEAD: Readonly<Record<string, string>> = {
+export const ALTERNATIVES: Readonly<Record<string, string>> = {
   // torchdiffeq
   options: "they go next to the other options, not in a separate object",
   adjointparams: "gradients are with respect to all parameters of the field",
@@ -234,17 +234,17 @@ export const INSTEAD: Readonly<Record<string, string>> = {
 };
 
 /** The same for the entries of batches. */
-export const BATCH_INSTEAD: Readonly<Record<string, string>> = {
+export const BATCH_ALTERNATIVES: Readonly<Record<string, string>> = {
   values: "minibatches({ trajectories }) makes batches of { times, values }",
 };
 
 /** The same for the entries of trajectories. */
-export const TRAJECTORY_INSTEAD: Readonly<Record<string, string>> = {
+export const TRAJECTORY_ALTERNATIVES: Readonly<Record<string, string>> = {
   jumps: "they go next to trajectories, with a list of times for each of them",
 };
 
 /** What values of options are called elsewhere, in small letters without signs, and what they are called here. */
-export const VALUES: Readonly<Record<string, readonly string[]>> = {
+export const VALUE_ALIASES: Readonly<Record<string, readonly string[]>> = {
   // Methods: of SciPy, MATLAB, R and SciML.
   rk45: ["dopri5"],
   ode45: ["dopri5"],
@@ -285,7 +285,7 @@ export const VALUES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** How the names of implicit methods begin in SciPy, MATLAB, R, diffrax, SciML and torchdiffeq, written as the values above. */
-export const IMPLICIT: readonly string[] =
+export const IMPLICIT_METHODS: readonly string[] =
   "bdf radau lsod vode cvode dasp ode15s ode23s ode23t implicit backwardeuler trapezoid cranknicolson kvaerno kencarp trbdf qndf fbdf ros rodas auto".split(
     " ",
   );

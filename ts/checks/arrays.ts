@@ -30,7 +30,7 @@ export function dtypeOf(value: unknown): Dtype {
 }
 
 /** What to write for an array of that class instead of another one, or of numbers; `ofField` if a field asks for that class. */
-function arrayInstead(name: string, value: unknown, ofField: boolean): string {
+function arrayHint(name: string, value: unknown, ofField: boolean): string {
   if (typeof value === "number") return `; write ${name}.of(${value})`;
   const isDouble = kindOf(value) === "Float64Array" && ofField;
   if (isDouble) return `; write ${name}.from(…), or make the field with dtype: "float64"`;
@@ -41,7 +41,7 @@ function arrayInstead(name: string, value: unknown, ofField: boolean): string {
 }
 
 /** A plain array over the same memory as a typed array of that class; anything else is refused. */
-function plain<A>(
+function plainView<A>(
   argument: string,
   value: unknown,
   TypedArray: new (buffer: ArrayBuffer, offset: number, length: number) => A,
@@ -61,8 +61,8 @@ function plain<A>(
 export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D, reason?: string): ArrayOf<D> {
   const TypedArray = constructors[dtype] as unknown as new (...of: [ArrayBuffer, number, number]) => ArrayOf<D>;
   const expected = `a ${TypedArray.name}${reason ?? `, for a ${dtype} field`}`;
-  return plain(argument, value, TypedArray, expected, (given) =>
-    arrayInstead(TypedArray.name, given, reason === undefined),
+  return plainView(argument, value, TypedArray, expected, (given) =>
+    arrayHint(TypedArray.name, given, reason === undefined),
   );
 }
 
@@ -76,14 +76,14 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 }
 
 /** Where a file was named, or what fetch gives was taken for its bytes. */
-function readInstead(value: unknown): string {
+function bytesHint(value: unknown): string {
   if (typeof value === "string") return "; read the file, and pass what it holds: readFileSync(name) in Node";
   return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */
 export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffer> {
-  return plain(argument, value, Uint8Array, "a Uint8Array", readInstead);
+  return plainView(argument, value, Uint8Array, "a Uint8Array", bytesHint);
 }
 
 /** The shape of a solution, checked. */

@@ -44,17 +44,17 @@ export function checkDistinct(where: string, names: readonly string[]): void {
 }
 
 /** A name in small letters, without signs: spellings of the same name have it in common. */
-export const plainName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+export const normalizedName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
 
 /** The known name that another spelling or an alias stands for; aliases have plain names. */
-export function meantBy(
+export function resolveAlias(
   name: string,
   known: readonly string[],
   aliases: Readonly<Record<string, readonly string[]>>,
 ): string | undefined {
-  const plain = plainName(name);
+  const plain = normalizedName(name);
   const alias = Object.hasOwn(aliases, plain) ? aliases[plain] : undefined;
-  return known.find((one) => plainName(one) === plain) ?? alias?.find((one) => known.includes(one));
+  return known.find((one) => normalizedName(one) === plain) ?? alias?.find((one) => known.includes(one));
 }
 
 /** The known name that differs least from one that is not, if it differs little. */

@@ -11,7 +11,7 @@ import {
   type Optimizer,
   type ProgramField,
 } from "../index.js";
-import { type Description, type Layout, layoutOf, type Settings } from "./model.js";
+import { type Description, layoutOf, type Settings, type StateLayout } from "./model.js";
 import type { Series } from "./table.js";
 import { equationsField, scaledField, scalesOf } from "./text-model.js";
 import { learned, scaledTimes, type Units } from "./units.js";
@@ -94,7 +94,7 @@ export function stateOf(
 /** A batch with all of the state: only what is observed counts. */
 export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | "mask">>(
   batch: B,
-  { clocks, observed, extra, size }: Layout,
+  { clocks, observed, extra, size }: StateLayout,
 ): B {
   if (clocks + extra === 0) return batch;
   const { y0, target } = batch;
@@ -115,7 +115,7 @@ export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | 
 }
 
 /** Batches of `minibatches`, epoch by epoch without end, completed one by one. */
-export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: Layout): Generator<Batch<D>> {
+export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: StateLayout): Generator<Batch<D>> {
   for (;;) for (const batch of data) yield completed(batch, layout);
 }
 

@@ -89,14 +89,14 @@ const BEST = "best.parameters";
  * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
  * before; dimensions that are zero where a trajectory begins, such as rates of infusions.
  */
-export interface Layout {
+export interface StateLayout {
   readonly clocks: number;
   readonly observed: number;
   readonly extra: number;
   readonly size: number;
 }
 
-export function layoutOf({ delays, withTime, period, ...rest }: Settings, columns: number): Layout {
+export function layoutOf({ delays, withTime, period, ...rest }: Settings, columns: number): StateLayout {
   const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
   const observed = columns * (1 + delays);
   const extra = rest.extra + rest.infused.length;

@@ -11,7 +11,7 @@ import { isOverflow, NATIVE, needStack } from "./stack.js";
 declare const VERSION: string;
 
 /** What has come of loading an addon: an engine, or why there is none. */
-export interface Attempt {
+export interface AddonResult {
   readonly instance?: Instance;
   readonly causes: readonly string[];
 }
@@ -30,7 +30,7 @@ type Require = ((name: string) => unknown) & { resolve(name: string): string };
 type Modules = { createRequire(from: string): Require };
 
 /** Loads the addon for this platform, as seen from a module of the package. */
-export function loadNative(from: string): Attempt {
+export function loadNative(from: string): AddonResult {
   const causes: string[] = [];
   try {
     const require = requireFrom(from);
@@ -49,7 +49,7 @@ export function loadNative(from: string): Attempt {
 }
 
 /** Loads the addon of a file. */
-export function openAddon(path: string): Attempt {
+export function openAddon(path: string): AddonResult {
   try {
     return { instance: started(requireFrom(path)(path), path), causes: [] };
   } catch (cause) {
@@ -70,7 +70,7 @@ function requireFrom(path: string): Require {
   return modules.createRequire(path);
 }
 
-interface Process {
+interface PlatformProcess {
   readonly platform: string;
   readonly arch: string;
   readonly report?: { excludeNetwork: boolean | undefined; getReport(): { header?: { glibcVersionRuntime?: string } } };
@@ -78,13 +78,13 @@ interface Process {
 
 /** The name of this platform, as the packages of addons have it. */
 function platformOf(): string {
-  const { process } = globalThis as unknown as { process: Process };
+  const { process } = globalThis as unknown as { process: PlatformProcess };
   const { platform, arch } = process;
   if (platform === "linux") return `linux-${arch}-${isMusl(process) ? "musl" : "gnu"}`;
   return platform === "win32" ? `win32-${arch}-msvc` : `${platform}-${arch}`;
 }
 
-function isMusl(process: Process): boolean {
+function isMusl(process: PlatformProcess): boolean {
   try {
     const files = builtinAtOnce<{ readFileSync(path: string, encoding: string): string }>("node:fs");
     if (files) return files.readFileSync("/usr/bin/ldd", "latin1").includes("musl");
@@ -103,7 +103,7 @@ function isMusl(process: Process): boolean {
   }
 }
 
-interface Threads {
+interface WorkerThreads {
   markAsUntransferable(value: object): void;
 }
 
@@ -116,7 +116,7 @@ function started(exports: unknown, path: string): Instance {
   if (version !== VERSION) throw new Error(`its version is ${version}, but that of the package is ${VERSION}`);
   addon.ensureViews();
   // Node and Bun never move memory of an addon's to another thread; Deno is to be told. (Node 24 would not survive it at its end.)
-  const threads = "Deno" in globalThis ? builtinAtOnce<Threads>("node:worker_threads") : undefined;
+  const threads = "Deno" in globalThis ? builtinAtOnce<WorkerThreads>("node:worker_threads") : undefined;
   const views = new WeakMap<object, Float32Array | Float64Array>();
   return {
     kind: "native",

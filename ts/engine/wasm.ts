@@ -23,7 +23,7 @@ let embedded: ((simd: Simd) => Uint8Array<ArrayBuffer>) | undefined;
 let compiled: Compiled | undefined;
 
 /** Hands over the builds that an entry carries. */
-export function embed(bytesOf: (simd: Simd) => Uint8Array<ArrayBuffer>): void {
+export function setEmbeddedBuilds(bytesOf: (simd: Simd) => Uint8Array<ArrayBuffer>): void {
   embedded = bytesOf;
 }
 
@@ -43,7 +43,7 @@ function supports(simd: Simd): boolean {
 export async function prepareWasm(
   wanted: Simd | undefined,
   source: WasmSource | Promise<WasmSource> | undefined,
-): Promise<Prepared> {
+): Promise<PreparedInstance> {
   const simd = wanted ?? compiled?.simd ?? choose();
   ensureSupport(simd);
   const known = source === undefined && compiled?.simd === simd ? compiled.module : undefined;
@@ -62,7 +62,7 @@ export async function prepareWasm(
 }
 
 /** An instance that becomes the one of later instances too as soon as it is taken. */
-export interface Prepared {
+export interface PreparedInstance {
   take(): Instance;
 }
 

@@ -1,5 +1,6 @@
 // The arrays of a field's parameters by their names, and what those are part of.
-import { type Entry, type Field, type LayerEntries, wasmField } from "./field.js";
+import type { Entry } from "../trace/program.js";
+import { type Field, type LayerEntries, wasmField } from "./field.js";
 import type { ProgramOptions } from "./program.js";
 
 /** The arrays of a layer by the ends of their names in a file. */

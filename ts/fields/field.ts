@@ -16,15 +16,8 @@ import { call, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { fields } from "../engine/live-objects.js";
+import type { Entry } from "../trace/program.js";
 import { totalOf, type Widths } from "./packed.js";
-
-/** Where an array lies in the flat parameters, and in their gradient. */
-export interface Entry {
-  /** The index of the array's first number in the flat parameters. */
-  readonly offset: number;
-  /** The length of each axis of the array, row-major. */
-  readonly shape: readonly number[];
-}
 
 /** Where the arrays of a layer lie in `field.parameters`. */
 export interface LayerEntries {
@@ -140,7 +133,7 @@ const NO_NAMES: readonly string[] = Object.freeze([]);
 const NONE = { numbers: [], arrays: {} };
 
 /** A kind of field, as the registry has it. */
-export interface Kind {
+export interface FieldKind {
   /** The rules of a recipe's options. */
   readonly rules: Rules;
   /** The field of a recipe that follows them. */

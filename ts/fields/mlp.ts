@@ -5,7 +5,7 @@ import { describe, refused } from "../checks/errors.js";
 import { anything, array, elements, fallback, flag, isRecord, natural, oneOf, options, size } from "../checks/rules.js";
 import { call, needRoom } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { type Field, type Kind, type LayerEntries, WasmField } from "./field.js";
+import { type Field, type FieldKind, type LayerEntries, WasmField } from "./field.js";
 
 /**
  * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
@@ -78,7 +78,7 @@ function network(given: unknown, where = ""): WasmField<Dtype> {
 }
 
 /** For the registry. */
-export const mlpKind: Kind = { rules: architecture, make: ({ options }) => network(options) };
+export const mlpKind: FieldKind = { rules: architecture, make: ({ options }) => network(options) };
 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {

@@ -33,15 +33,14 @@ import { call, needRoom } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { readEquations } from "../trace/equations.js";
-import { areSame, type Node, type Program } from "../trace/graph.js";
-import type { StandIns, Traced } from "../trace/program.js";
+import { areSamePrograms, type GraphNode, type Program } from "../trace/graph.js";
+import type { Entry, StandIns, Traced } from "../trace/program.js";
 import {
   type ArgumentArrays,
   argumentsOf,
-  type Entry,
   type Field,
+  type FieldKind,
   type FieldNames,
-  type Kind,
   type Recipe,
   WasmField,
   wasmField,
@@ -345,11 +344,11 @@ const programRules = {
   state: required(size),
   parameters: required(natural),
   arguments: required(natural),
-  nodes: required(array<Node>("an array of nodes", 1)),
+  nodes: required(array<GraphNode>("an array of nodes", 1)),
   result: required(natural),
 };
 /** Flat, so that whatever reads it does not recurse. */
-const nodeRule = rule<Node>(
+const nodeRule = rule<GraphNode>(
   "an array of names and numbers",
   (node) => Array.isArray(node) && node.every((part) => typeof part === "string" || typeof part === "number"),
 );
@@ -428,14 +427,14 @@ export function checkEquations(field: WasmField<Dtype>): void {
   const placed = (all: Readonly<Record<string, Entry>>) =>
     Object.entries(all).map(([name, { offset, shape }]) => `${name} ${offset} ${shape.join()}`);
   const isSame =
-    areSame(read.program, program) &&
+    areSamePrograms(read.program, program) &&
     placed(read.entries).sort().join() === placed(entries).sort().join() &&
     Object.values(sizes).every((width) => width === 1);
   if (!isSame) throw refused("OPTION", "equations", "the text that the program was made from", "another");
 }
 
 /** For the registry. */
-export const programKind: Kind = {
+export const programKind: FieldKind = {
   rules,
   make({ options }: Recipe) {
     const made = readProgram(options);

@@ -22,7 +22,7 @@ import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
 import { collect, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
-import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+import { loadTensors, type OwnedBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What goes into a model file besides the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
@@ -85,7 +85,7 @@ const SQUARES = STATES.adam[1];
  * @throws `OPTION` for a custom field, whose functions no file can hold; `NON_FINITE` for parameters, noise or moments of the
  * optimizer that are not finite, which `load` would reject.
  */
-export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
+export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnedBytes {
   const { state, stateNames } = wasmField(field);
   const { optimizer, metadata, tensors } = readOptions(options, saveRules);
   const recipe = recipeOf(field);

@@ -7,7 +7,7 @@ import { entriesOf, SUFFIXES } from "../fields/entries.js";
 import type { Field } from "../fields/field.js";
 import { type Activation, type MlpOptions, mlp } from "../fields/mlp.js";
 import { recipeOf } from "../fields/registry.js";
-import { collect, joined, KEY, numbersOf, wantedByNetwork } from "./arrays.js";
+import { collect, joined, KEY, numbersOf, requiredByNetwork } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What `load` cannot find in a file that was not written by `save`, and what you expect of the file. */
@@ -48,7 +48,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
   const widths = [inputsOf(first) - columns, ...ordered.map(outputsOf)];
   const architecture = { widths, activation, time, bias: first.arrays.has("bias"), dtype } as const;
   const left = new Map(ordered.flatMap(arraysByPlace));
-  const parameters = collect(wantedByNetwork(architecture), (place) => {
+  const parameters = collect(requiredByNetwork(architecture), (place) => {
     const named = left.get(place);
     left.delete(place);
     return named?.tensor;
@@ -94,7 +94,7 @@ const arraysByPlace = ({ arrays }: NamedLayer, place: number) =>
   [...arrays].map(([suffix, array]): [string, NamedTensor] => [`${2 * place}.${suffix}`, array]);
 
 /** Whether the names of layers differ in one number alone, as those of one list do, and so tell their order. */
-function areList(layers: readonly NamedLayer[]): boolean {
+function areSequential(layers: readonly NamedLayer[]): boolean {
   if (new Set(layers.map(patternOf)).size > 1) return false;
   const numbers = layers.map(({ start }) => start.match(/\d+/g) ?? []);
   const varying = numbers[0]?.filter((_, place) => new Set(numbers.map((own) => own[place])).size > 1) ?? [];
@@ -141,7 +141,7 @@ function layersOf(file: TensorFile, prefix: string | undefined): { layers: Named
 
 /** Layers in the order of a network: that of their numbers, or else the only one in which their shapes fit. */
 function inOrder(layers: readonly NamedLayer[], columns: number): readonly NamedLayer[] {
-  if (areList(layers)) return layers;
+  if (areSequential(layers)) return layers;
   checkParents(layers);
   const found: NamedLayer[][] = [];
   // It ends: names without numbers are few, and two orders are too many.
@@ -201,7 +201,7 @@ export function loadStateDict<D extends Dtype>(
   }
   // With a prefix the network is a part of the model that was saved.
   const own = file.metadata.has(KEY) && prefix === undefined;
-  const layers = own ? [] : fitted(field, layersOf(file, prefix).layers);
+  const layers = own ? [] : matchLayers(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));
   const parts = entries.map(([place, { shape }]) => {
     const { name, tensor } = arrays.get(place) ?? { name: place, tensor: own ? file.tensors.get(place) : undefined };
@@ -214,17 +214,17 @@ export function loadStateDict<D extends Dtype>(
 }
 
 /** Layers of a file in the order of a field's: that of their numbers, or else by their shapes. */
-function fitted(field: Field, layers: readonly NamedLayer[]): readonly NamedLayer[] {
+function matchLayers(field: Field, layers: readonly NamedLayer[]): readonly NamedLayer[] {
   if (layers.length !== field.layers.length) {
     checkParents(layers);
     throw refused("FILE", "bytes", `the ${field.layers.length} layers of the field`, listed(layers));
   }
-  if (areList(layers)) return layers;
+  if (areSequential(layers)) return layers;
   const left = new Set(layers);
   return field.layers.map(({ weight: { shape } }, index) => {
     const fitting = [...left].filter(({ weight }) => weight.shape.join() === shape.join());
     const [layer] = fitting;
-    if (!layer || !areList(fitting)) {
+    if (!layer || !areSequential(fitting)) {
       throw refused("FILE", "bytes", `one layer to be number ${index + 1}, [${shape.join(", ")}]`, listed(layers));
     }
     left.delete(layer);

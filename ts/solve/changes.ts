@@ -22,9 +22,9 @@ import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, definedIn, readAssignments, readCondition } from "../trace/equations.js";
 import { activeGraph, type Program } from "../trace/graph.js";
 import type { TraceableOf } from "../trace/parameters.js";
-import { placed, tracing } from "../trace/place.js";
 import {
   callTraced,
+  type Entry,
   named,
   parameterIn,
   parameterNames,
@@ -37,6 +37,7 @@ import {
   statesIn,
   timeIn,
 } from "../trace/program.js";
+import { traceUserCode, withLocation } from "../trace/source-location.js";
 import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
@@ -179,17 +180,17 @@ export function readChanges(
     const columns = Object.values(amounts);
     for (const time of flat) numbers.push(time);
     for (let i = 0; i < flat.length; i++) for (const column of columns) numbers.push(column[i] as number);
-    const set = setOf(scope, `${where}set`, own, names, ", or a name in amounts");
+    const set = setProgram(scope, `${where}set`, own, names, ", or a name in amounts");
     return { counts, times: flat.length, amounts: flat.length * names.length, set, names };
   });
   const readEvents = elements("events", events ?? [], several, object).map((given, index) => {
     const where = `events[${index}].`;
     const { when, direction, terminal, set } = options(given, eventRules, where);
     return {
-      when: whenOf(scope, `${where}when`, when),
+      when: whenProgram(scope, `${where}when`, when),
       direction,
       terminal: terminal === false ? null : terminal === true ? 1 : terminal,
-      set: set === undefined ? null : setOf(scope, `${where}set`, set, []),
+      set: set === undefined ? null : setProgram(scope, `${where}set`, set, []),
     };
   });
   return { jumps: readJumps, events: readEvents, numbers: Float64Array.from(numbers) };
@@ -253,7 +254,7 @@ export function listsOf(where: string, given: unknown, batch: number) {
 }
 
 /** What is known of the times and jumps of trajectories. */
-interface Timed {
+interface TimesAndJumps {
   readonly batch: number;
   readonly times: Float64Array;
   readonly counts: readonly number[] | null;
@@ -263,8 +264,8 @@ interface Timed {
 }
 
 /** Refuses times and amounts that no solve can have, with the trajectory and the jump whose they are, of which the crate does not tell. */
-export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: Timed): void {
-  const own = eachOf("times", times, counts, batch);
+export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: TimesAndJumps): void {
+  const own = listsByTrajectory("times", times, counts, batch);
   if (counts) for (const { where, list } of own) checkTimes(where, list);
   let at = 0;
   for (const [index, jump] of changes.jumps.entries()) {
@@ -273,16 +274,16 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
     const flat = changes.numbers.subarray(at, at + jump.times);
     const amounts = changes.numbers.subarray(at + jump.times, at + jump.times + jump.amounts);
     at += jump.times + jump.amounts;
-    const lists = eachOf(`${where}.times`, flat, jumpCounts, batch);
+    const lists = listsByTrajectory(`${where}.times`, flat, jumpCounts, batch);
     // Shared lists are alike for all trajectories.
     const several = counts !== null || jumpCounts !== null;
     for (let trajectory = 0; trajectory < (several ? batch : 1); trajectory++) {
-      const { where: name, list } = lists[jumpCounts ? trajectory : 0] as Own;
-      checkJumps(name, list, (own[counts ? trajectory : 0] as Own).list, counts ? nameOf(trajectory) : "times");
+      const { where: name, list } = lists[jumpCounts ? trajectory : 0] as NamedList;
+      checkJumps(name, list, (own[counts ? trajectory : 0] as NamedList).list, counts ? nameOf(trajectory) : "times");
     }
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
-      for (const { where: place, list } of eachOf(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
+      for (const { where: place, list } of listsByTrajectory(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
         checkFinite(place, list);
       }
     }
@@ -290,12 +291,17 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
 }
 
 /** A list of numbers, and what it is called. */
-interface Own {
+interface NamedList {
   readonly where: string;
   readonly list: Float64Array;
 }
 
-function eachOf(where: string, flat: Float64Array, counts: readonly number[] | null, batch: number): Own[] {
+function listsByTrajectory(
+  where: string,
+  flat: Float64Array,
+  counts: readonly number[] | null,
+  batch: number,
+): NamedList[] {
   if (counts === null) return [{ where, list: flat }];
   let end = 0;
   return Array.from({ length: batch }, (_, i) => {
@@ -349,7 +355,7 @@ interface Scope {
   readonly state: number;
   readonly states: readonly string[];
   readonly parameters: number;
-  readonly entries: Readonly<Record<string, { readonly offset: number; readonly shape: readonly number[] }>>;
+  readonly entries: Readonly<Record<string, Entry>>;
   readonly standIns: StandIns | undefined;
   readonly arguments: Readonly<Record<string, number>>;
   readonly equations: string | undefined;
@@ -362,7 +368,7 @@ function scopeOf(field: WasmField<"float32" | "float64">): Scope {
 }
 
 /** The program of a new state. */
-function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
+function setProgram(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
   const widths = { ...scope.arguments, ...Object.fromEntries(amounts.map((name) => [name, 1])) };
   const { states, entries, equations } = scope;
   const known = [...Object.keys(scope.arguments), ...states, ...Object.keys(entries), ...definedIn(equations), "t"];
@@ -382,7 +388,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
 }
 
 /** The program of an event's function. */
-function whenOf(scope: Scope, where: string, given: unknown): Program {
+function whenProgram(scope: Scope, where: string, given: unknown): Program {
   if (typeof given === "string") {
     checkCrossing(where, given);
     return readCondition(where, given, quantities(where, scope, []));
@@ -391,7 +397,7 @@ function whenOf(scope: Scope, where: string, given: unknown): Program {
     const result = callTraced(where, given, inputs, elsewhere);
     if (!Condition.is(result)) return returned(where, result, 1);
     const expected = "the function that crosses zero, h for h.less(0), or a.sub(b) for a.less(b)";
-    throw placed(refused("CALLBACK", `${where}'s result`, expected, "a condition"), activeGraph().unusedAt);
+    throw withLocation(refused("CALLBACK", `${where}'s result`, expected, "a condition"), activeGraph().unusedAt);
   });
 }
 
@@ -418,7 +424,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
   return traced({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
-      tracing(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
+      traceUserCode(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
       1,
     ),
   );

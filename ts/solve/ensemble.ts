@@ -9,7 +9,7 @@ import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import type { Program } from "../trace/graph.js";
 import { type Changes, type Lists, listsOf, readChanges, readNorm } from "./changes.js";
-import type { Path } from "./dense.js";
+import type { TrajectorySteps } from "./dense.js";
 import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
@@ -58,7 +58,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
   /** Trajectories that failed, and why, as the crate tells it. */
   readonly failures: readonly { readonly trajectory: number; readonly failure: unknown }[];
   /** The steps of each trajectory, if they were wanted. */
-  readonly paths: readonly Path<D>[];
+  readonly paths: readonly TrajectorySteps<D>[];
   readonly stats: SolveStats;
 }
 
@@ -193,7 +193,7 @@ export class EnsembleSolve<D extends Dtype> {
     };
   }
 
-  #path(places: ArrayLike<number>): Path<D> {
+  #path(places: ArrayLike<number>): TrajectorySteps<D> {
     const part = <E extends Dtype>(dtype: E, index: number) =>
       this.#engine.read(dtype, places[2 * index] as number, places[2 * index + 1] as number);
     const { dtype } = this.#problem;

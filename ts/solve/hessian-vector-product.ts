@@ -21,7 +21,7 @@ import {
 import { checkLoss, outputsForLoss } from "./outputs.js";
 import type { GradientStats, LossAndCotangent, Solution } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
-import { prepareAlong, solveAlong, type Tangents } from "./tangents.js";
+import { prepareJvp, solveEnsembleJvp, type Tangents } from "./tangents.js";
 
 /** The Hessian of a loss times one direction. */
 export interface HessianVectorProduct<
@@ -137,7 +137,7 @@ export function hessianVectorProduct<D extends Dtype>(
     packed,
     along,
     settings: solver,
-  } = prepareAlong(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
+  } = prepareJvp(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = wasmField(field).parameterCount;
   const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
@@ -209,7 +209,10 @@ function independentProduct<D extends Dtype>(
   direction: Omit<Tangents<D>, "directions" | "times">,
   settings: OdeintOptions,
 ): HessianVectorProduct<D, IndependentSolution<D>> {
-  const { solved } = solveAlong(field, y0, times, direction, settings, { keep: true, caller: "hessianVectorProduct" });
+  const { solved } = solveEnsembleJvp(field, y0, times, direction, settings, {
+    keep: true,
+    caller: "hessianVectorProduct",
+  });
   try {
     const { solution, tangents: tangent } = solved.result();
     const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent, times);

@@ -3,13 +3,13 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { release, watched } from "../engine/call.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
-import type { EventTangents } from "./along.js";
 import type { Lists } from "./changes.js";
+import type { EventTangents } from "./ensemble-jvp.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
 import { forCrate, type Independent, type OdeintOptions, readOptions, withoutIndependent } from "./options.js";
 import type { Solution } from "./results.js";
 import { solveStats } from "./stats.js";
-import { prepareAlong, solveAlong, type Tangents } from "./tangents.js";
+import { prepareJvp, solveEnsembleJvp, type Tangents } from "./tangents.js";
 
 /** A solution with its derivatives along directions. */
 export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
@@ -106,7 +106,7 @@ export function jvpFor<D extends Dtype>(
 ): SolutionJvp<D> {
   const read = readOptions(given);
   if (isIndependent(read, times)) {
-    const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
+    const { directions, solved } = solveEnsembleJvp(field, y0, times, tangents, read, { keep: false, caller });
     try {
       const { solution, tangents: moved, eventTangents: events } = solved.result();
       const result: IndependentSolutionJvp<D> = {
@@ -131,7 +131,7 @@ export function jvpFor<D extends Dtype>(
     along,
     directions,
     settings: solver,
-  } = prepareAlong(field, y0, times as ArrayLike<number>, tangents, settings, caller);
+  } = prepareJvp(field, y0, times as ArrayLike<number>, tangents, settings, caller);
   const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
   const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
   try {

@@ -10,10 +10,10 @@ import {
   OUTPUTS,
   SUMMATIONS,
 } from "../../wasm/constants.js";
-import { IMPLICIT } from "../checks/aliases.js";
+import { IMPLICIT_METHODS } from "../checks/aliases.js";
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
-import { plainName } from "../checks/names.js";
+import { normalizedName } from "../checks/names.js";
 import {
   anything,
   array,
@@ -284,7 +284,8 @@ const tolerance = rule<number | ArrayLike<number>>(
 
 /** What to take instead of a method for stiff problems. */
 function explicitInstead(method: unknown): string | undefined {
-  if (typeof method !== "string" || !IMPLICIT.some((name) => plainName(method).startsWith(name))) return undefined;
+  if (typeof method !== "string" || !IMPLICIT_METHODS.some((name) => normalizedName(method).startsWith(name)))
+    return undefined;
   return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
 }
 

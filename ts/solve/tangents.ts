@@ -3,8 +3,8 @@ import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from
 import { anything, checkAbsent, fallback, options, size } from "../checks/rules.js";
 import { refuseReentry } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, wasmField } from "../fields/field.js";
-import { EnsembleAlong, ratesOf, readAlong } from "./along.js";
 import type { Lists } from "./changes.js";
+import { EnsembleJvp, flatTimeTangents, readJvpProblem } from "./ensemble-jvp.js";
 import type { OdeintOptions } from "./options.js";
 
 /**
@@ -40,7 +40,7 @@ const tangentRules = {
 };
 
 /** A solve's inputs, checked, with directions along which they move. */
-export function prepareAlong<D extends Dtype>(
+export function prepareJvp<D extends Dtype>(
   field: Field<D>,
   y0: unknown,
   times: ArrayLike<number>,
@@ -101,7 +101,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
 }
 
 /** A solve of trajectories of their own along directions. */
-export function solveAlong<D extends Dtype>(
+export function solveEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
@@ -109,12 +109,12 @@ export function solveAlong<D extends Dtype>(
   settings: OdeintOptions,
   { keep, caller }: { keep: boolean; caller: string },
 ) {
-  const problem = readAlong(field, y0, times, settings, caller);
+  const problem = readJvpProblem(field, y0, times, settings, caller);
   const { directions, along, rates } = readTangents(field, given, problem.batch);
   if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
-  const moved = { ...along, times: rates && ratesOf(problem, directions, rates) };
-  const solved = new EnsembleAlong(field, problem, directions, moved, solve);
+  const moved = { ...along, times: rates && flatTimeTangents(problem, directions, rates) };
+  const solved = new EnsembleJvp(field, problem, directions, moved, solve);
   return { problem, directions, solved };
 }

@@ -6,7 +6,7 @@ import { argument, array, elements, finite, isRecord, record, required, rule, te
 import { outside } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
-import { linesOf, placeIn, withoutComment } from "./lines.js";
+import { linesOf, positionIn, withoutComment } from "./lines.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
 import { concat, type Operand, type Value } from "./value.js";
 
@@ -25,7 +25,7 @@ interface Statement {
 }
 
 /** What the names of a text may stand for, beside what it defines. */
-export interface Names {
+export interface ExternalNames {
   readonly parameters: Readonly<Record<string, number>>;
   readonly arguments: readonly string[];
   /** The states in their order; that of their equations where it is undefined. */
@@ -35,7 +35,7 @@ export interface Names {
 const NAME = /^[A-Za-z_]\w*$/;
 
 /** The program of a system of equations. */
-export function readEquations(given: unknown, names: Names): Traced {
+export function readEquations(given: unknown, names: ExternalNames): Traced {
   const source = argument("equations", given, required(text));
   const lines = linesOf(source);
   const values = lines.flatMap((line, index) => initialValueOf(line, index + 1));
@@ -47,14 +47,14 @@ export function readEquations(given: unknown, names: Names): Traced {
   const statements = lines.flatMap((line, index) => (taken.has(index + 1) ? [] : statementOf(line, index + 1)));
   const states = statesOf(statements, values, names);
   const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
-    const features = ones(states);
+    const features = scalars(states);
     const known = new Map<string, Operand>([
       ["t", timeIn(graph)],
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.keys(parameters).map((name, i): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
-    const slopes = define(statements, known);
+    const slopes = evaluateStatements(statements, known);
     return concat(...states.map((name) => slopes.get(name) as Value));
   });
   const entries = Object.keys(parameters).map((name, offset) => [name, { offset, shape: [] }]);
@@ -62,13 +62,13 @@ export function readEquations(given: unknown, names: Names): Traced {
 }
 
 /** Works out statements: definitions become known, and the slopes are given by the names of their states. */
-function define(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
+function evaluateStatements(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
   const slopes = new Map<string, Value>();
   const defined = new Map(statements.map((statement) => [statement.name, statement]));
   for (const statement of statements) {
     const { name, derivative, expression, line, start } = statement;
     const refuse: Refuse = (at, expected, given) => {
-      return refusedAt(...placeIn(line, start, expression, at), expected, given);
+      return refusedAt(...positionIn(line, start, expression, at), expected, given);
     };
     const lookup: Lookup = (used, at) => {
       const value = known.get(used) ?? (defined.has(used) ? undefined : constantOf(used));
@@ -86,7 +86,7 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
 }
 
 /** Names of a number each, in their order. */
-const ones = (names: readonly string[]) => names.map((name) => [name, 1] as const);
+const scalars = (names: readonly string[]) => names.map((name) => [name, 1] as const);
 
 /** What expressions of a field's quantities may name. */
 export interface Quantities {
@@ -123,13 +123,13 @@ export function readObserved(where: string, expressions: readonly string[], name
   const sizes = Object.fromEntries([...names.arguments, TIME].map((name) => [name, 1]));
   const { states, parameterCount } = names;
   const program = programOf({ state: states.length, parameters: parameterCount, arguments: sizes }, (graph) => {
-    const features = ones(states);
+    const features = scalars(states);
     const known = new Map<string, Operand>([
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
-    define(definitionsOf(names), known);
+    evaluateStatements(definitionsOf(names), known);
     const values = expressions.map((expression, index) => {
       const own = `${where}[${index}]`;
       const refuse: Refuse = (at, expected, given) => {
@@ -178,14 +178,14 @@ function checkMeaning(name: string, names: Quantities, refuse: (expected: string
 
 /** The values of names in the program of a text beside a field's equations, those that the equations define included. */
 function namesIn(graph: Graph, names: Quantities): Map<string, Operand> {
-  const features = ones(names.states);
+  const features = scalars(names.states);
   const known = new Map<string, Operand>([
     ["t", timeIn(graph)],
     ...Object.entries(piecesIn(graph, "state", features)),
     ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
-    ...Object.entries(piecesIn(graph, "argument", ones(names.arguments))),
+    ...Object.entries(piecesIn(graph, "argument", scalars(names.arguments))),
   ]);
-  define(definitionsOf(names), known);
+  evaluateStatements(definitionsOf(names), known);
   return known;
 }
 
@@ -197,7 +197,7 @@ const sizesOf = (names: Quantities) => ({
 });
 
 /** An expression of a text that an option has, and where in it. */
-interface Place {
+interface ExpressionPlace {
   readonly where: string;
   readonly line: number;
   readonly start: number;
@@ -207,13 +207,13 @@ interface Place {
 
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
-  { where, line, start, remedy = "" }: Place,
+  { where, line, start, remedy = "" }: ExpressionPlace,
   expression: string,
   known: Map<string, Operand>,
   names: Quantities,
 ): Value {
   const refuse: Refuse = (at, expected, given) => {
-    return refusedIn(where, ...placeIn(line, start, expression, at), expected, given);
+    return refusedIn(where, ...positionIn(line, start, expression, at), expected, given);
   };
   const lookup: Lookup = (used, at) => {
     checkMeaning(used, names, (expected, given) => refuse(at, expected, given));
@@ -279,7 +279,7 @@ export function readAssignments(where: string, source: string, names: Quantities
         evaluateIn({ where, line, start, remedy }, expression, known, names),
       ]),
     );
-    const before = piecesIn(graph, "state", ones(names.states));
+    const before = piecesIn(graph, "state", scalars(names.states));
     return concat(...names.states.map((name) => changed.get(name) ?? (before[name] as Value)));
   });
 }
@@ -350,7 +350,7 @@ function statementOf(whole: string, line: number): Statement[] {
 }
 
 /** The names of the states, in their order; refuses names that mean two things. */
-function statesOf(statements: readonly Statement[], values: readonly InitialValue[], names: Names): string[] {
+function statesOf(statements: readonly Statement[], values: readonly InitialValue[], names: ExternalNames): string[] {
   const inputs = new Map<string, string>([["t", "the time"]]);
   const first = new Map<string, number>();
   for (const { name, line, at } of values) {

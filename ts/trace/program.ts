@@ -3,13 +3,15 @@ import { describe, isArray, refused, type SymplecticAdjointError } from "../chec
 import { unknownName } from "../checks/names.js";
 import { isRecord } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { activeGraph, type Graph, needed, type Program, withGraph } from "./graph.js";
-import { placed, tracing } from "./place.js";
-import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
+import { activeGraph, type Graph, type Program, reachableNodes, withGraph } from "./graph.js";
+import { traceUserCode, withLocation } from "./source-location.js";
+import { concat, describeOperand, isPromise, lift, type Operand, recordNames, Value } from "./value.js";
 
-/** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
-export interface Place {
+/** Where an array lies in the flat parameters, and in their gradient. */
+export interface Entry {
+  /** The index of the array's first number in the flat parameters. */
   readonly offset: number;
+  /** The length of each axis of the array, row-major; none for a single number. */
   readonly shape: readonly number[];
 }
 
@@ -19,7 +21,7 @@ export interface Traced {
   /** The initial parameters, flat. */
   readonly initial: Float64Array;
   /** The parameter arrays by their names. */
-  readonly entries: Readonly<Record<string, Place>>;
+  readonly entries: Readonly<Record<string, Entry>>;
   /** The names of the state's features; none where it has only a number of them. */
   readonly states: readonly string[];
   /** How many numbers each argument has for a trajectory, by name, in their order. */
@@ -32,7 +34,7 @@ export interface Traced {
 export type StandIns = (graph: Graph) => object;
 
 /** The sizes of a program's inputs. */
-interface Sizes {
+interface ProgramSizes {
   readonly state: number;
   readonly parameters: number;
   readonly arguments: Readonly<Record<string, number>>;
@@ -41,15 +43,15 @@ interface Sizes {
 const sumOf = (sizes: Readonly<Record<string, number>>) => Object.values(sizes).reduce((sum, size) => sum + size, 0);
 
 /** The program of what `body` computes in a new graph. */
-export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program {
+export function programOf(sizes: ProgramSizes, body: (graph: Graph) => Value): Program {
   return withGraph((graph) => {
     const value = body(graph);
     if (graph.unused.size > 0) {
       const expected = "a use in where(condition, a, b), which chooses row by row";
       const given = "one without: in an if, it would always count as true";
-      throw placed(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
+      throw withLocation(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
     }
-    const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
+    const nodes = reachableNodes(graph.nodes, Value.indexIn(graph, value) as number);
     const { state, parameters, arguments: all } = sizes;
     return { version: 1, state, parameters, arguments: sumOf(all), nodes, result: nodes.length - 1 };
   });
@@ -83,7 +85,7 @@ export function piecesIn(
 }
 
 /** The value of a parameter array. */
-export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
+export const arrayIn = (graph: Graph, { offset, shape }: Entry): Value =>
   parameterIn(
     graph,
     offset,
@@ -94,7 +96,7 @@ export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
  * What stands for a field's parameters in another function than its own: arrays by their names, nested at their dots. Of a field from a
  * file no more than these are known.
  */
-export function parametersIn(graph: Graph, entries: Readonly<Record<string, Place>>): object {
+export function parametersIn(graph: Graph, entries: Readonly<Record<string, Entry>>): object {
   // Without a prototype, which a name in a file could reach.
   const root: Record<string, unknown> = Object.create(null);
   for (const [name, place] of Object.entries(entries)) {
@@ -147,7 +149,7 @@ export function statesIn(state: Value, names: readonly string[]): Readonly<Recor
 }
 
 /** Where names stand that someone may look for in another record: what to write for each. */
-type Elsewhere = Readonly<Record<string, readonly string[]>>;
+type NamesElsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**
  * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
@@ -157,7 +159,7 @@ export function named<T extends object>(
   where: string,
   record: T,
   noun: string,
-  elsewhere: Elsewhere = {},
+  elsewhere: NamesElsewhere = {},
   misused: (name: string | symbol) => SymplecticAdjointError | undefined = () => undefined,
 ): T {
   const names = Object.keys(record);
@@ -182,7 +184,7 @@ export function named<T extends object>(
       throw unknownName(where, name, names, noun, "CALLBACK", other && `${other}.${name}`);
     },
   });
-  records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
+  recordNames.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
   return proxy;
 }
 
@@ -199,7 +201,7 @@ export function checkTakesOne(name: string, apply: unknown, inputs: readonly str
 }
 
 /** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
-function takenFor(name: string | symbol): string | undefined {
+function mistakenFor(name: string | symbol): string | undefined {
   if (name === Symbol.iterator) return "a list";
   if (typeof name === "symbol") return undefined;
   if (/^\d+$/.test(name)) return "a list";
@@ -207,15 +209,15 @@ function takenFor(name: string | symbol): string | undefined {
 }
 
 /** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
-export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: Elsewhere = {}): unknown {
+export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: NamesElsewhere = {}): unknown {
   const names = Object.keys(inputs);
   checkTakesOne(name, apply, names);
   const misused = (other: string | symbol) => {
-    const taken = takenFor(other);
+    const taken = mistakenFor(other);
     return taken === undefined ? undefined : takesOne(name, names, `one that takes ${taken}`);
   };
   const one = named(`${name}'s `, inputs, "input", elsewhere, misused);
-  return tracing(() => (apply as (inputs: object) => unknown)(one));
+  return traceUserCode(() => (apply as (inputs: object) => unknown)(one));
 }
 
 /**
@@ -241,12 +243,12 @@ export function returned(
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
   const list = isArray(result);
   if (!list && !Value.is(result) && typeof result !== "number")
-    throw refused("CALLBACK", argument, expected, given(result));
+    throw refused("CALLBACK", argument, expected, describeOperand(result));
   // A length may be a lie: what is missing is found at once.
   const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
-  const values = list ? liftedAll(argument, result) : [lifted(argument, result)];
+  const values = list ? liftedAll(argument, result) : [lift(argument, result)];
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
   return concat(...(values as Operand[]));
@@ -254,7 +256,7 @@ export function returned(
 
 /** A plain object, of values by their names. */
 function isNamed(result: unknown): result is Readonly<Record<string, unknown>> {
-  return !records.has(result as object) && isRecord(result);
+  return !recordNames.has(result as object) && isRecord(result);
 }
 
 /** An object of values by the names of rows, as one value. */
@@ -270,7 +272,7 @@ function byName(
   const values = names.map((name, row) => {
     const part = outside(() => result[name]);
     if (part === undefined && unchanged && !Object.hasOwn(result, name)) return unchanged.at(row);
-    const value = lifted(`${argument}.${name}`, part);
+    const value = lift(`${argument}.${name}`, part);
     if (value.length !== 1) throw refused("SHAPE", `${argument}.${name}`, "one row", String(value.length));
     return value;
   });
@@ -282,7 +284,7 @@ function liftedAll(argument: string, list: readonly unknown[]): Value[] {
   const values: Value[] = [];
   for (let i = 0; i < list.length; i++) {
     const part = outside(() => list[i]);
-    values.push(lifted(`${argument}[${i}]`, part));
+    values.push(lift(`${argument}[${i}]`, part));
   }
   return values;
 }

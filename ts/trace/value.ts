@@ -3,7 +3,7 @@ import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { activeGraph, type Graph, type Node } from "./graph.js";
+import { activeGraph, type Graph, type GraphNode } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
 /** What an operation takes: a value, or a finite number. */
@@ -32,7 +32,7 @@ export class Value {
     this.#graph = graph;
     this.#index = index;
     this.length = graph.rows[index] as number;
-    likeArrays(this.length);
+    addArrayMethods(this.length);
   }
 
   /** this + other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
@@ -208,28 +208,28 @@ export class Value {
 
   /** Whether this < other, row by row: a condition for `where`. */
   less(other: Operand): Condition {
-    return compared("less", this, lifted("less", other, this));
+    return compare("less", this, lift("less", other, this));
   }
 
   /** Whether this ≤ other, row by row: a condition for `where`. */
   lessEqual(other: Operand): Condition {
-    return compared("lessEqual", this, lifted("lessEqual", other, this));
+    return compare("lessEqual", this, lift("lessEqual", other, this));
   }
 
   /** Whether this > other, row by row: a condition for `where`. */
   greater(other: Operand): Condition {
-    return compared("less", lifted("greater", other, this), this);
+    return compare("less", lift("greater", other, this), this);
   }
 
   /** Whether this ≥ other, row by row: a condition for `where`. */
   greaterEqual(other: Operand): Condition {
-    return compared("lessEqual", lifted("greaterEqual", other, this), this);
+    return compare("lessEqual", lift("greaterEqual", other, this), this);
   }
 
   /** The sum of all rows, one number. */
   sum(): Value {
     if (this.length === 1) return checked("sum", this);
-    return added("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
+    return addNode("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
   }
 
   /** The mean of all rows, one number. */
@@ -239,7 +239,7 @@ export class Value {
 
   /** The sum of the products of rows, one number. */
   dot(other: Operand): Value {
-    common("dot", this, lifted("dot", other, this));
+    broadcastRows("dot", this, lift("dot", other, this));
     return this.mul(other).sum();
   }
 
@@ -296,7 +296,7 @@ export class Value {
 
   /** The product of this matrix, `[rows, columns]` row-major, and a vector of `columns` rows: a vector of `rows` rows. */
   matvec(vector: Operand): Value {
-    const x = lifted("matvec", vector, this);
+    const x = lift("matvec", vector, this);
     const outputs = this.length / x.length;
     if (!Number.isInteger(outputs)) {
       const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
@@ -304,27 +304,27 @@ export class Value {
     }
     const [m, v] = [indexOf("matvec", this), indexOf("matvec", x)];
     // A matrix that is the same for all trajectories is multiplied for all of them at once.
-    const node: Node = activeGraph().uniform[m] ? ["dense", m, v, 1] : ["matvec", m, v];
-    return added("matvec", node, outputs, [this, x]);
+    const node: GraphNode = activeGraph().uniform[m] ? ["dense", m, v, 1] : ["matvec", m, v];
+    return addNode("matvec", node, outputs, [this, x]);
   }
 
   /** The product of this matrix transposed and a vector: the matrix is `[rows, columns]` row-major, the vector has `rows`. */
   matvecTransposed(vector: Operand): Value {
-    const x = lifted("matvecTransposed", vector, this);
+    const x = lift("matvecTransposed", vector, this);
     const outputs = this.length / x.length;
     if (!Number.isInteger(outputs)) {
       const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
       throw refused("SHAPE", "matvecTransposed's argument", expected, rowsText(x));
     }
     const [m, v] = [indexOf("matvecTransposed", this), indexOf("matvecTransposed", x)];
-    return added("matvecTransposed", ["matvecTransposed", m, v], outputs, [this, x]);
+    return addNode("matvecTransposed", ["matvecTransposed", m, v], outputs, [this, x]);
   }
 
   /** The product of each row and each row of the other, `[length, other.length]` row-major. */
   outer(other: Operand): Value {
-    const b = lifted("outer", other, this);
-    const node: Node = ["outer", indexOf("outer", this), indexOf("outer", b)];
-    return added("outer", node, this.length * b.length, [this, b]);
+    const b = lift("outer", other, this);
+    const node: GraphNode = ["outer", indexOf("outer", this), indexOf("outer", b)];
+    return addNode("outer", node, this.length * b.length, [this, b]);
   }
 
   /** The rows one after the other, for destructuring and spreading. */
@@ -413,7 +413,7 @@ const MOST_INDEXED = 2 ** 16;
 const MARGIN = 64;
 
 /** What operations are called elsewhere, and here. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
+const NAMES_ELSEWHERE: Readonly<Record<string, string>> = {
   plus: "add",
   minus: "sub",
   subtract: "sub",
@@ -427,11 +427,10 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 /** The methods of arrays that call a function with the rows. */
-const CALLING = "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(
-  " ",
-);
+const CALLBACK_METHODS =
+  "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(" ");
 /** Those that give the rows. The others would change a value, or need its numbers. */
-const LISTING = ["entries", "flat", "keys", "toReversed", "values"];
+const LISTING_METHODS = ["entries", "flat", "keys", "toReversed", "values"];
 
 const callback = inCallback(callable());
 
@@ -439,23 +438,23 @@ const callback = inCallback(callable());
  * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
  * ways a value is a list of its rows.
  */
-function likeArrays(length: number): void {
+function addArrayMethods(length: number): void {
   const prototype = Value.prototype as object;
   if (indexed === 0) {
     for (const name of Object.getOwnPropertyNames(Array.prototype)) {
       const method = Array.prototype[name as "map"];
       if (name in prototype || typeof method !== "function") continue;
       const value = function (this: Value, ...given: unknown[]) {
-        if (CALLING.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
-        else if (!LISTING.includes(name)) {
+        if (CALLBACK_METHODS.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
+        else if (!LISTING_METHODS.includes(name)) {
           const expected = "operations that can be recorded, or a list of its rows, [...value]";
           throw refused("CALLBACK", `value.${name}`, expected, name);
         }
-        return method.apply([...this], (CALLING.includes(name) ? given : []) as Parameters<typeof method>);
+        return method.apply([...this], (CALLBACK_METHODS.includes(name) ? given : []) as Parameters<typeof method>);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
-    for (const [name, own] of Object.entries(ELSEWHERE)) {
+    for (const [name, own] of Object.entries(NAMES_ELSEWHERE)) {
       const value = () => {
         throw refused("CALLBACK", `value.${name}`, `${own}, its name here`, name);
       };
@@ -487,7 +486,7 @@ function largest(value: Value): Value {
 const rowsText = ({ length }: { readonly length: number }) => `${length} row${length === 1 ? "" : "s"}`;
 
 /** A new value, of operands that are known to belong here. */
-function added(name: string, node: Node, length: number, operands: readonly Value[]): Value {
+function addNode(name: string, node: GraphNode, length: number, operands: readonly Value[]): Value {
   const graph = activeGraph();
   const uniform = operands.every((operand) => graph.uniform[indexOf(name, operand)]);
   return new Value(graph, graph.add(node, length, uniform));
@@ -508,11 +507,11 @@ function checked(name: string, value: Value): Value {
 }
 
 /** The value of an operand, which is one, or a constant for a number. */
-export function lifted(name: string, operand: unknown, self?: Value): Value {
+export function lift(name: string, operand: unknown, self?: Value): Value {
   if (self !== undefined) indexOf(name, self);
   if (Value.is(operand)) return checked(name, operand);
   const argument = self === undefined ? name : `${name}'s argument`;
-  if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", given(operand));
+  if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", describeOperand(operand));
   if (!Number.isFinite(operand)) throw refused("NON_FINITE", argument, "a value or a finite number", String(operand));
   const graph = activeGraph();
   return new Value(graph, graph.constant(operand));
@@ -531,7 +530,7 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
   const graph = activeGraph();
   const where = "constant's argument";
   if (!isArray(numbers) && !ArrayBuffer.isView(numbers)) {
-    throw refused("DTYPE", where, "an array of numbers, or of rows of them", given(numbers));
+    throw refused("DTYPE", where, "an array of numbers, or of rows of them", describeOperand(numbers));
   }
   const { flat } = nestedNumbers(where, numbers, 0);
   checkFinite(where, flat);
@@ -540,11 +539,11 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
 }
 
 /** What records of values are called in messages. Whatever is read of one but its names throws. */
-export const records = /* @__PURE__ */ new WeakMap<object, string>();
+export const recordNames = /* @__PURE__ */ new WeakMap<object, string>();
 
 /** What was given instead of a value, with what may be meant. */
-export function given(operand: unknown): string {
-  const record = records.get(operand as object);
+export function describeOperand(operand: unknown): string {
+  const record = recordNames.get(operand as object);
   if (record !== undefined) return record;
   if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
   if (isPromise(operand)) return "a Promise; a traced function cannot wait";
@@ -561,14 +560,14 @@ export function given(operand: unknown): string {
 /** Whether it is a promise, or like one. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
-    !records.has(value as object) &&
+    !recordNames.has(value as object) &&
     isObject(value) &&
     outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
   );
 }
 
 /** The common number of rows, where each has that or one. */
-function common(name: string, ...values: { readonly length: number }[]): number {
+function broadcastRows(name: string, ...values: { readonly length: number }[]): number {
   const most = Math.max(...values.map(({ length }) => length));
   const other = values.find(({ length }) => length !== most && length !== 1);
   if (!other) return most;
@@ -580,18 +579,18 @@ function common(name: string, ...values: { readonly length: number }[]): number 
 
 /** An operation on each row. */
 function unary(name: string, a: Value): Value {
-  return added(name, [name, indexOf(name, a)], a.length, [a]);
+  return addNode(name, [name, indexOf(name, a)], a.length, [a]);
 }
 
 /** An operation on each row of two values. */
 function binary(name: string, a: Value, other: Operand): Value {
-  const b = lifted(name, other, a);
-  return added(name, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b), [a, b]);
+  const b = lift(name, other, a);
+  return addNode(name, [name, indexOf(name, a), indexOf(name, b)], broadcastRows(name, a, b), [a, b]);
 }
 
-function compared(name: string, a: Value, b: Value): Condition {
+function compare(name: string, a: Value, b: Value): Condition {
   const graph = activeGraph();
-  const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
+  const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], broadcastRows(name, a, b));
   graph.unused.set(condition, new Error());
   return condition;
 }
@@ -603,9 +602,9 @@ function rows(value: Value, start: number, length: number): Value {
   // Rows of what is given are given too.
   const isInput = ["state", "argument", "parameter"].includes(name);
   const isSlice = name === "slice";
-  if (isInput) return added("slice", [name, first + start, length], length, [value]);
+  if (isInput) return addNode("slice", [name, first + start, length], length, [value]);
   const from = isSlice ? (rest[0] as number) : 0;
-  return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
+  return addNode("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
 }
 
 const shiftRule = inCallback(number("an integer", Number.isInteger));
@@ -614,10 +613,10 @@ const conditionRule = inCallback(rule<Condition>("a comparison, such as x.less(1
 /** The rows of the values, one value after the other: at least one. */
 export function concat(...operands: Operand[]): Value {
   checkSome("concat", operands, "value", "CALLBACK");
-  const values = operands.map((operand) => lifted("concat", operand));
+  const values = operands.map((operand) => lift("concat", operand));
   if (values.length === 1) return values[0] as Value;
   const length = values.reduce((sum, value) => sum + value.length, 0);
-  return added("concat", ["concat", ...values.map((value) => indexOf("concat", value))], length, values);
+  return addNode("concat", ["concat", ...values.map((value) => indexOf("concat", value))], length, values);
 }
 
 /**
@@ -634,11 +633,11 @@ export function where(condition: Condition, then: Operand, otherwise: Operand): 
     throw refused("CALLBACK", "where's condition", "one of this function", "a condition of another traced function");
   }
   graph.unused.delete(condition);
-  const [a, b] = [lifted("where's second argument", then), lifted("where's third argument", otherwise)];
-  const length = common("where", condition, a, b);
+  const [a, b] = [lift("where's second argument", then), lift("where's third argument", otherwise)];
+  const length = broadcastRows("where", condition, a, b);
   const [name, left, right] = node;
   const uniform = [left, right].every((index) => graph.uniform[index]);
-  const choice: Node = ["select", name, left, right, indexOf("where", a), indexOf("where", b)];
+  const choice: GraphNode = ["select", name, left, right, indexOf("where", a), indexOf("where", b)];
   const both = [a, b].every((value) => graph.uniform[indexOf("where", value)]);
   return new Value(graph, graph.add(choice, length, uniform && both));
 }

@@ -27,8 +27,8 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, isParameters, useField, wasmField } from "../fields/field.js";
-import { groupsOf, isArray } from "./parameter-groups.js";
-import { quasiNewton, type Sloped } from "./quasi-newton.js";
+import { groupsOf, isFloatArray } from "./parameter-groups.js";
+import { quasiNewton, type ValueWithGradient } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
@@ -182,7 +182,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   };
   const report = async (
     iteration: number,
-    { x, value, gradient, evaluations }: Sloped & { x: Float64Array; evaluations: number },
+    { x, value, gradient, evaluations }: ValueWithGradient & { x: Float64Array; evaluations: number },
   ) => {
     // What is shown has the parameters that it is about.
     assign(x);
@@ -221,7 +221,7 @@ interface Unknowns<D extends Dtype> {
 
 function unknownsOf({ field, array, fixed }: Read<typeof rules>): Unknowns<Dtype> {
   if (array === undefined) return unknownsOfField(field as Field, fixed);
-  const isOwn = isArray(array);
+  const isOwn = isFloatArray(array);
   if (isOwn && isParameters(array)) {
     throw refused("OPTION", "array", "a field itself, as field", "a view of its parameters");
   }
@@ -256,7 +256,7 @@ function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype
 }
 
 /** What `value` returned, checked but for numbers that are not finite. */
-function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): Sloped {
+function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): ValueWithGradient {
   const { value, gradient } = isObject(returned) ? returned : {};
   if (typeof value !== "number" || gradient === undefined) {
     throw refused("CALLBACK", "value's result", "{ value, gradient }", describe(returned));

@@ -8,12 +8,12 @@ import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
 import { type EnsembleProblem, EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
-import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
+import { flattened, type IndependentSolution, padded, paddedRows, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
 
 /** Directions, flat, as the crate takes them. */
-export interface Along<D extends Dtype = Dtype> {
+export interface Directions<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D> | undefined;
   readonly parameters: ArrayOf<D> | undefined;
   readonly arguments: ArrayOf<D> | undefined;
@@ -29,7 +29,7 @@ export interface EventTangents<D extends Dtype = Dtype> {
 }
 
 /** What is to be solved; what a solution may have besides is refused. */
-export function readAlong<D extends Dtype>(
+export function readJvpProblem<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
@@ -45,9 +45,9 @@ export function readAlong<D extends Dtype>(
 }
 
 /** The rates of output times, flat, of so many directions; `[directions, times, batch]` where trajectories have their own. */
-export function ratesOf(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
+export function flatTimeTangents(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
   const { times, counts, batch } = problem;
-  const rows = rowsOf(problem);
+  const rows = paddedRows(problem);
   const [length, shape] = counts === null ? [times.length, ""] : [rows.longest * batch, `, ${batch}`];
   checkLength("tangents.times", given, directions * length, `[${directions}, ${rows.longest}${shape}]`);
   if (counts === null) return given;
@@ -62,7 +62,7 @@ export function ratesOf(problem: EnsembleProblem, directions: number, given: Flo
 }
 
 /** A solve with its derivatives in the engine's memory. */
-export class EnsembleAlong<D extends Dtype> {
+export class EnsembleJvp<D extends Dtype> {
   readonly #engine: Instance;
   readonly #field: WasmField<D>;
   readonly #parameters: number;
@@ -75,7 +75,7 @@ export class EnsembleAlong<D extends Dtype> {
     field: Field<D>,
     problem: EnsembleProblem<D>,
     directions: number,
-    along: Along<D>,
+    along: Directions<D>,
     { keep, progress, caller }: { keep: boolean; progress?: OdeintOptions["progress"]; caller: string },
   ) {
     const { engine, rust } = useField(field);
@@ -124,7 +124,7 @@ export class EnsembleAlong<D extends Dtype> {
       paths: [],
       stats: solveStats(ensemble),
     });
-    const rows = rowsOf(problem);
+    const rows = paddedRows(problem);
     const tangents = zeros(dtype, directions * solution.y.length);
     const eventTangents = { t: new Float64Array(directions * events), y: zeros(dtype, directions * events * state) };
     for (let k = 0; k < directions; k++) {
@@ -141,7 +141,7 @@ export class EnsembleAlong<D extends Dtype> {
   pullback(cotangent: ArrayOf<D>, curvature: ArrayOf<D>) {
     const [engine, ensemble, problem] = [this.#engine, this.#ensemble, this.#problem];
     const { dtype, batch, state } = problem;
-    const rows = rowsOf(problem);
+    const rows = paddedRows(problem);
     const [w, curved] = [flattened(problem, rows, cotangent), flattened(problem, rows, curvature, "curvature")];
     const both = zeros(dtype, 2 * w.length);
     for (let row = 0; row < w.length / state; row++) {
