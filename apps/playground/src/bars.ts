@@ -3,7 +3,7 @@ import type { GradientMethod, PeakBytes } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
 import { byId, element } from "./dom.js";
 import { bytes, grouped, milliseconds } from "./format.js";
-import type { MethodResult, Problem } from "./messages.js";
+import type { ComparedProblem, MethodResult } from "./messages.js";
 
 type Purpose = Exclude<keyof PeakBytes, "total">;
 
@@ -28,7 +28,7 @@ export function setUp(): void {
 }
 
 /** What has been measured so far. */
-export function show(problem: Problem, rows: readonly MethodResult[], chosen: GradientMethod): void {
+export function show(problem: ComparedProblem, rows: readonly MethodResult[], chosen: GradientMethod): void {
   const most = Math.max(...rows.map(({ bytes, estimate }) => bytes?.total ?? estimate ?? 0), 1);
   place.replaceChildren(
     ...GRADIENTS.map((method) =>
@@ -90,7 +90,7 @@ function agreement(method: GradientMethod, row: MethodResult | undefined): strin
 }
 
 /** How the memory grows with the steps, by the formula and by what was measured. */
-function formula(problem: Problem, rows: readonly MethodResult[]): string {
+function formula(problem: ComparedProblem, rows: readonly MethodResult[]): string {
   const of = (method: GradientMethod) => rows.find((row) => row.method === method)?.bytes;
   const [least, all] = [of("symplectic"), of("backprop")];
   if (!least) return "";

@@ -3,7 +3,7 @@ import type { Field, GradientMethod } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
 import { failureOf } from "./failure.js";
 import type { Learner } from "./learner.js";
-import type { MethodResult, Problem } from "./messages.js";
+import type { ComparedProblem, MethodResult } from "./messages.js";
 import { optionsOf } from "./options.js";
 import type { TaskBatch, TaskGradient } from "./task.js";
 
@@ -22,7 +22,7 @@ export class Comparison {
   readonly #left = [...FIRST, ...GRADIENTS.filter((gradient) => !FIRST.includes(gradient))];
   readonly #config;
   readonly rows: MethodResult[] = [];
-  problem: Problem | undefined;
+  problem: ComparedProblem | undefined;
   #reference: Float32Array | undefined;
 
   constructor(readonly learner: Learner) {

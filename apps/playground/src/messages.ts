@@ -2,7 +2,7 @@
 import type { GradientMethod, PeakBytes, Retention, Simd } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
 
-export type WorkerRequest =
+export type PageMessage =
   /** A new model, with these parameters if given. */
   | { kind: "start"; run: number; config: Config; running: boolean }
   /** Changes all but the model. */
@@ -17,19 +17,19 @@ export type WorkerRequest =
   | { kind: "save" }
   | { kind: "load"; run: number; file: Uint8Array };
 
-export type WorkerReply =
+export type WorkerMessage =
   /** A model has been made; one from a file brings its configuration. */
   | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd | undefined }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
   | { kind: "picture"; run: number; picture: Picture; at: number }
   | { kind: "estimated"; run: number; estimation: Estimation }
-  | { kind: "measured"; run: number; problem: Problem; rows: MethodResult[] }
+  | { kind: "measured"; run: number; problem: ComparedProblem; rows: MethodResult[] }
   | { kind: "running"; run: number; running: boolean }
   | { kind: "saved"; run: number; name: string; file: Uint8Array<ArrayBuffer> }
-  | { kind: "failed"; run: number; failure: Failure };
+  | { kind: "failed"; run: number; failure: FailureReport };
 
 /** An error as data. */
-export interface Failure {
+export interface FailureReport {
   readonly during: "training" | "picture" | "start" | "load" | "save" | "estimate";
   readonly code: string;
   readonly message: string;
@@ -63,7 +63,7 @@ export interface MethodResult {
   readonly retention?: Retention;
   /** Relative difference from `symplectic`; 0 is bitwise equality. */
   readonly difference?: number;
-  readonly failure?: Failure;
+  readonly failure?: FailureReport;
   /** Too much to be tried here: about so many bytes. */
   readonly estimate?: number;
 }
@@ -85,7 +85,7 @@ interface EstimateRow {
 }
 
 /** What was measured. */
-export interface Problem {
+export interface ComparedProblem {
   readonly steps: number;
   readonly batch: number;
   readonly stateSize: number;

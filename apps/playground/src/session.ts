@@ -1,11 +1,11 @@
 // The page's side of the worker: one that does not answer, or has died, is replaced.
 import type { Config } from "./config.js";
-import type { WorkerReply, WorkerRequest } from "./messages.js";
+import type { PageMessage, WorkerMessage } from "./messages.js";
 
 /** Milliseconds that a new model may take, a long gradient before it included. */
 const PATIENCE = 4000;
 
-type StartRequest = Extract<WorkerRequest, { kind: "start" }>;
+type StartRequest = Extract<PageMessage, { kind: "start" }>;
 
 export class Session {
   #worker: Worker | undefined;
@@ -14,11 +14,11 @@ export class Session {
   /** The latest model that was asked for, as it is to be set by now. */
   #wanted: StartRequest | undefined;
   /** A model that was made when another had already been asked for. */
-  #passed: WorkerReply | undefined;
+  #passed: WorkerMessage | undefined;
   #waiting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    readonly onReport: (report: WorkerReply) => void,
+    readonly onReport: (report: WorkerMessage) => void,
     readonly onDeath: (message: string) => void,
   ) {}
 
@@ -47,7 +47,7 @@ export class Session {
     this.send({ kind: "load", run: ++this.#run, file });
   }
 
-  send(request: WorkerRequest): void {
+  send(request: PageMessage): void {
     if (this.#wanted && request.kind === "configure") this.#wanted.config = request.config;
     if (this.#wanted && ["run", "pause", "step"].includes(request.kind)) this.#wanted.running = request.kind === "run";
     this.#worker ??= this.#make();
@@ -56,7 +56,7 @@ export class Session {
 
   #make(): Worker {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    worker.addEventListener("message", ({ data }: MessageEvent<WorkerReply>) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
       if (data.run === this.#run) clearTimeout(this.#waiting);
       if (data.kind === "started") {
         this.#answered = data.run;

@@ -28,7 +28,7 @@ export interface TaskGradient {
   readonly stats: () => SolveStats;
 }
 
-export interface Task {
+export interface LearningTask {
   readonly scene: Scene;
   /** The unit of each parameter, by which its learning rate is multiplied; 1 by default. */
   readonly scales?: readonly number[];

@@ -11,7 +11,7 @@ import {
 import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../messages.js";
-import { range, type Task } from "../task.js";
+import { type LearningTask, range } from "../task.js";
 
 /** The first ball flies in still air, the others in wind. */
 const BALLS = 16;
@@ -39,7 +39,7 @@ const shown = fine.slice(0, Math.round(SHOWN / FINE) + 1);
 /** Where the last output begins. */
 const LAST = SIZE * BALLS * (times.length - 1);
 
-export function bounce(given: Config): Task {
+export function bounce(given: Config): LearningTask {
   let config = given;
   const normal = normals(given.seed);
   const gusts = range(BALLS).map((ball) => (ball === 0 ? 0 : normal()));

@@ -15,7 +15,7 @@ import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Extent, Picture, SeriesValues } from "../messages.js";
 import { type System, systemOf } from "../system.js";
-import { gridOf, range, solved, type Task, type TaskBatch } from "../task.js";
+import { gridOf, type LearningTask, range, solved, type TaskBatch } from "../task.js";
 import { rows, years } from "./lynx-hare.js";
 
 /** Parts of the whole time that windows span. */
@@ -40,7 +40,7 @@ interface Samples {
   readonly startMeasured: boolean;
 }
 
-export function equationsTask(config: Config): Task {
+export function equationsTask(config: Config): LearningTask {
   const system = systemOf(config);
   const { states, parameters, timed } = system;
   const size = states.length;

@@ -3,7 +3,7 @@
 import { mlp } from "symplectic-adjoint/slim";
 import text from "../../../../data/lynx-hare.csv?raw";
 import type { SeriesValues } from "../messages.js";
-import { column, gridOf, range, solved, squaredError, type Task, type TaskBatch, widths } from "../task.js";
+import { column, gridOf, type LearningTask, range, solved, squaredError, type TaskBatch, widths } from "../task.js";
 
 const SCHEDULE = [
   { until: 150, length: 3, factor: 1 },
@@ -40,7 +40,7 @@ function learned(pelts: number, { mean, deviation }: Unit): number {
   return (Math.log(pelts) - mean) / deviation;
 }
 
-export function lynxHare(): Task {
+export function lynxHare(): LearningTask {
   const grid = gridOf(extent, SIDE);
   const fine = range(FINE * (years.length - 1) + 1).map((i) => i / FINE);
   const pelts = (index: 0 | 1): SeriesValues =>

@@ -2,7 +2,7 @@
 import { custom, type Field, mlp, odeint } from "symplectic-adjoint/slim";
 import { uniforms } from "../../../../ts/trace/random.js";
 import type { SeriesValues } from "../messages.js";
-import { column, gridOf, range, solved, squaredError, type Task, type TaskBatch, widths } from "../task.js";
+import { column, gridOf, type LearningTask, range, solved, squaredError, type TaskBatch, widths } from "../task.js";
 
 const [POINTS, DURATION, LENGTH, BATCH, SIDE, FINE] = [201, 10, 11, 64, 20, 4];
 const times = range(POINTS).map((i) => (i * DURATION) / (POINTS - 1));
@@ -23,7 +23,7 @@ function truth(): Field<"float64"> {
   });
 }
 
-export function spiral(seed: number): Task {
+export function spiral(seed: number): LearningTask {
   const field = truth();
   const data = Float32Array.from(odeint(field, Float64Array.of(2, 0), times, { rtol: 1e-8 }).y);
   field.dispose();
