@@ -43,7 +43,7 @@ import {
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ALIASES, ALTERNATIVES, IMPLICIT_METHODS, VALUE_ALIASES } from "../../ts/checks/aliases.js";
-import { fromRust } from "../../ts/engine/call.js";
+import { errorFromRust } from "../../ts/engine/call.js";
 import { solves } from "../../ts/engine/live-objects.js";
 import { collectGarbage, thrown } from "./helpers.js";
 
@@ -563,7 +563,7 @@ test("what to write instead", async () => {
 
 test("memory that runs out: what to make smaller, or to dispose of", () => {
   const message = (purpose: string) =>
-    fromRust({ code: "OUT_OF_MEMORY", message: `could not allocate 9 bytes for ${purpose}; use a smaller batch` })
+    errorFromRust({ code: "OUT_OF_MEMORY", message: `could not allocate 9 bytes for ${purpose}; use a smaller batch` })
       .message;
   expect(message("tape")).toBe("could not allocate 9 bytes for tape; use a smaller batch");
   expect(message("network")).toBe("could not allocate 9 bytes for network; use smaller widths");

@@ -122,9 +122,9 @@ export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
 }
 
 /** More numbers would not fit into WebAssembly memory. */
-const MOST = 2 ** 29;
+const MOST_NUMBERS = 2 ** 29;
 /** So many numbers of a list that is no typed array are read before more room is made: its length may be a lie. */
-const FIRST = 2 ** 12;
+const FIRST_NUMBERS = 2 ** 12;
 
 /** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
 function copyOf(
@@ -139,14 +139,14 @@ function copyOf(
     const isList = isTyped || (isObject(values) && !Object.prototype.isPrototypeOf.call(typedArray, values));
     const list = values as ArrayLike<unknown>;
     const length = isList ? list.length : Number.NaN;
-    if (!(Number.isInteger(length) && length >= 0 && length < MOST)) {
+    if (!(Number.isInteger(length) && length >= 0 && length < MOST_NUMBERS)) {
       throw refused(code, argument, expected, describe(values));
     }
     // Where numbers may be missing, all of so many would be looked for.
-    if (length > FIRST && !isTyped && !(length - 1 in list)) {
+    if (length > FIRST_NUMBERS && !isTyped && !(length - 1 in list)) {
       throw refused(code, argument, expected, `${describe(values)} with missing elements`);
     }
-    let copy = zeros("float64", isTyped ? length : Math.min(length, FIRST));
+    let copy = zeros("float64", isTyped ? length : Math.min(length, FIRST_NUMBERS));
     for (let i = 0; i < length; i++) {
       const number = numberOf(list[i], i);
       if (i === copy.length) {

@@ -2,7 +2,7 @@ import { describe, isError, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { instance } from "./instance.js";
 import { fields, optimizers, solvers, solves } from "./live-objects.js";
 
@@ -31,7 +31,7 @@ const PROGRESS_MS = 50;
  * As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller, after
  * `discard` has freed what there was.
  */
-export function watched<T>(
+export function callWithProgress<T>(
   engine: Instance,
   progress: ((fraction: number) => void) | undefined,
   body: () => T,
@@ -106,14 +106,14 @@ function translate(engine: Instance, error: unknown): unknown {
   }
   if (error instanceof SymplecticAdjointError) return error;
   if (isError(error)) return engine.fault(error);
-  return fromRust(error);
+  return errorFromRust(error);
 }
 
 /** An error that Rust reports as a plain object; anything else, as an instance that was lost may give, is a fault. */
-export function fromRust(error: unknown): SymplecticAdjointError {
+export function errorFromRust(error: unknown): SymplecticAdjointError {
   const { code, message, ...details } = (isObject(error) ? error : {}) as Partial<SymplecticAdjointError>;
   if (code === undefined || message === undefined) {
-    return internal(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
+    return internalError(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
   }
   const text = code === "OUT_OF_MEMORY" ? withRemedy(message) : message.replaceAll(INFINITE, "$1 $2Infinity");
   const { given } = details;

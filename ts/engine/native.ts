@@ -3,7 +3,7 @@ import type { Bindings } from "../../wasm/glue.js";
 import { type ArrayOf, constructors, zeros } from "../checks/arrays.js";
 import { textOf } from "../checks/errors.js";
 import type { Instance } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { builtinAtOnce, isAllowed } from "./node.js";
 import { isOverflow, NATIVE, needStack } from "./stack.js";
 
@@ -37,7 +37,7 @@ export function loadNative(from: string): AddonResult {
     const platform = platformOf();
     for (const name of [`@symplectic-adjoint/${platform}`, `../native/symplectic-adjoint.${platform}.node`]) {
       try {
-        return { instance: started(require(name), require.resolve(name)), causes };
+        return { instance: createInstance(require(name), require.resolve(name)), causes };
       } catch (cause) {
         causes.push(`${name}: ${firstLine(cause)}`);
       }
@@ -51,7 +51,7 @@ export function loadNative(from: string): AddonResult {
 /** Loads the addon of a file. */
 export function openAddon(path: string): AddonResult {
   try {
-    return { instance: started(requireFrom(path)(path), path), causes: [] };
+    return { instance: createInstance(requireFrom(path)(path), path), causes: [] };
   } catch (cause) {
     return { causes: [`${path}: ${firstLine(cause)}`] };
   }
@@ -108,7 +108,7 @@ interface WorkerThreads {
 }
 
 /** An addon, ready for calls. */
-function started(exports: unknown, path: string): Instance {
+function createInstance(exports: unknown, path: string): Instance {
   const addon = exports as Addon;
   // What it makes is of the realm that it was loaded in; in another one, as runners of tests have them, nothing would fit.
   if (!(addon instanceof Object)) throw new Error("this realm is not the one in which addons are loaded");
@@ -148,7 +148,7 @@ function started(exports: unknown, path: string): Instance {
     needStack: () => needStack(NATIVE),
     wasmBytes: 0,
     // Nothing is lost: a panic is caught, and unwinds.
-    fault: (error) => (isOverflow(error) ? error : internal(error)),
+    fault: (error) => (isOverflow(error) ? error : internalError(error)),
     lost: false,
     calls: 0,
     callbacks: 0,

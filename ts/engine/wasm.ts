@@ -4,7 +4,7 @@ import { type ArrayOf, constructors, type Dtype } from "../checks/arrays.js";
 import { classOf, describe, refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import type { Instance, Simd } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { builtin } from "./node.js";
 import { needStack } from "./stack.js";
 
@@ -197,7 +197,7 @@ export function instantiateWasm(): Instance {
   const glue = createGlue();
   try {
     const { exports } = new WebAssembly.Instance(compiled.module, importsOf(compiled.module, glue));
-    return started(glue, exports, compiled);
+    return createInstance(glue, exports, compiled);
   } catch (cause) {
     throw failure("instantiated", cause);
   }
@@ -207,7 +207,7 @@ async function instantiate(compiled: Compiled): Promise<Instance> {
   const glue = createGlue();
   try {
     const { exports } = await WebAssembly.instantiate(compiled.module, importsOf(compiled.module, glue));
-    return started(glue, exports, compiled);
+    return createInstance(glue, exports, compiled);
   } catch (cause) {
     throw failure("instantiated", cause);
   }
@@ -221,7 +221,7 @@ function importsOf(module: WebAssembly.Module, glue: Glue): WebAssembly.Imports 
 }
 
 /** An instance with its glue, ready for calls. */
-function started(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Compiled): Instance {
+function createInstance(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Compiled): Instance {
   glue.__wbg_set_wasm(exports);
   (exports.__wbindgen_start as () => void)();
   const memory = exports.memory as WebAssembly.Memory;
@@ -246,7 +246,7 @@ function started(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Com
       this.lost = true;
       // Cut off, so that no finalizer calls into it.
       glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 }));
-      return internal(error, "; its fields are lost, new ones will work");
+      return internalError(error, "; its fields are lost, new ones will work");
     },
     lost: false,
     calls: 0,

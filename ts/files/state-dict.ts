@@ -7,7 +7,7 @@ import { entriesOf, SUFFIXES } from "../fields/entries.js";
 import type { Field } from "../fields/field.js";
 import { type Activation, type MlpOptions, mlp } from "../fields/mlp.js";
 import { recipeOf } from "../fields/registry.js";
-import { collect, joined, KEY, numbersOf, requiredByNetwork } from "./arrays.js";
+import { collect, joined, KEY, numbersOf, wantedByNetwork } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What `load` cannot find in a file that was not written by `save`, and what you expect of the file. */
@@ -48,7 +48,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
   const widths = [inputsOf(first) - columns, ...ordered.map(outputsOf)];
   const architecture = { widths, activation, time, bias: first.arrays.has("bias"), dtype } as const;
   const left = new Map(ordered.flatMap(arraysByPlace));
-  const parameters = collect(requiredByNetwork(architecture), (place) => {
+  const parameters = collect(wantedByNetwork(architecture), (place) => {
     const named = left.get(place);
     left.delete(place);
     return named?.tensor;

@@ -47,7 +47,7 @@ export function slice<D extends Dtype>(numbers: ArrayOf<D>, part: Part, dtype: D
 }
 
 /** Puts the parts of `[…, batch, state]` numbers together. */
-function unite<D extends Dtype>(
+function mergeParts<D extends Dtype>(
   pieces: readonly ArrayOf<D>[],
   parts: readonly Part[],
   dtype: D,
@@ -84,7 +84,7 @@ export function joinSolutions<D extends Dtype>(
   const [{ stats }] = solved as [Solution<D>];
   const peakBytes = addBytes(solved.map((part) => part.stats.peakBytes));
   return frozen({
-    y: unite(
+    y: mergeParts(
       solved.map((part) => part.y),
       parts,
       dtype,
@@ -116,10 +116,10 @@ export function addGradients<D extends Dtype>(
   const args = Object.keys(pulled[0]?.arguments ?? {}).map((name) => {
     const pieces = pulled.map((part) => part.arguments[name] as ArrayOf<D>);
     const numbers = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    return [name, unite(pieces, parts, dtype, numbers / (parts[0] as Part).samples)];
+    return [name, mergeParts(pieces, parts, dtype, numbers / (parts[0] as Part).samples)];
   });
   return frozen({
-    y0: unite(
+    y0: mergeParts(
       pulled.map((part) => part.y0),
       parts,
       dtype,

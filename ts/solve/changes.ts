@@ -140,7 +140,7 @@ const jumpRules = {
 };
 
 /** The direction that SciPy has a number for. */
-function directionMeant(given: unknown): string | undefined {
+function directionHint(given: unknown): string | undefined {
   const meant = new Map<unknown, string>([
     [-1, "falling"],
     [1, "rising"],
@@ -151,7 +151,7 @@ function directionMeant(given: unknown): string | undefined {
 
 const eventRules = {
   when: required(change),
-  direction: fallback(hinted(oneOf(["both", "rising", "falling"]), directionMeant), "both"),
+  direction: fallback(hinted(oneOf(["both", "rising", "falling"]), directionHint), "both"),
   terminal: fallback(
     rule<boolean | number>(
       "true, false, or a positive integer",
@@ -382,7 +382,7 @@ function setProgram(scope: Scope, where: string, given: unknown, amounts: readon
     );
   }
   if (typeof given === "string") return readAssignments(where, given, quantities(where, scope, amounts), remedy);
-  return traced(scope, widths, amounts, (inputs, elsewhere) =>
+  return traceChange(scope, widths, amounts, (inputs, elsewhere) =>
     returned(where, callTraced(where, given, inputs, elsewhere), scope.state, scope.states, inputs.state),
   );
 }
@@ -393,7 +393,7 @@ function whenProgram(scope: Scope, where: string, given: unknown): Program {
     checkCrossing(where, given);
     return readCondition(where, given, quantities(where, scope, []));
   }
-  return traced(scope, scope.arguments, [], (inputs, elsewhere) => {
+  return traceChange(scope, scope.arguments, [], (inputs, elsewhere) => {
     const result = callTraced(where, given, inputs, elsewhere);
     if (!Condition.is(result)) return returned(where, result, 1);
     const expected = "the function that crosses zero, h for h.less(0), or a.sub(b) for a.less(b)";
@@ -421,7 +421,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       ? (errors: Iterable<Value>) => [...errors].map((error) => error.abs()).reduce((most, error) => most.max(error))
       : (norm as (errors: Value) => unknown);
   // Names stand for errors here: of all features at once, as the function takes them.
-  return traced({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
+  return traceChange({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
       traceUserCode(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
@@ -444,7 +444,7 @@ function onlyRows(errors: Value, names: readonly string[]): Value {
   return errors;
 }
 
-function traced(
+function traceChange(
   { state, states, parameters, entries, standIns, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],

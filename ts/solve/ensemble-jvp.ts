@@ -3,7 +3,7 @@ import type { Ensemble } from "../../wasm/bindings.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { checkAbsent } from "../checks/rules.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
@@ -93,7 +93,7 @@ export class EnsembleJvp<D extends Dtype> {
     this.#parameters = field.parameters.length;
     this.#problem = problem;
     this.#directions = directions;
-    this.#ensemble = watched(engine, progress, solve, (ensemble) => release(engine, ensemble));
+    this.#ensemble = callWithProgress(engine, progress, solve, (ensemble) => release(engine, ensemble));
   }
 
   /** The solution and its derivatives, those of `y` `[directions, times, batch, state]`, padded as the solution is. */

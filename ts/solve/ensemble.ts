@@ -4,7 +4,7 @@ import { MAX_EVENTS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
 import { checkAbsent } from "../checks/rules.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import type { Program } from "../trace/graph.js";
@@ -164,7 +164,7 @@ export class EnsembleSolve<D extends Dtype> {
       return [parameters, ensemble, engine.bindings.liveBytes() - before] as const;
     };
     const discard = ([, ensemble]: ReturnType<typeof solve>) => release(engine, ensemble);
-    [this.#parameters, this.#ensemble, this.bytes] = watched(engine, progress, solve, discard);
+    [this.#parameters, this.#ensemble, this.bytes] = callWithProgress(engine, progress, solve, discard);
   }
 
   /** What has come of it; if there is no room for the copy, the solve is given up. */

@@ -6,7 +6,7 @@ import { frozen } from "../checks/frozen.js";
 import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
 import {
@@ -67,7 +67,7 @@ export class Recording<D extends Dtype> {
       return [parameters, recorded, engine.bindings.liveBytes() - before] as const;
     };
     const discard = ([, recorded]: ReturnType<typeof record>) => release(engine, recorded);
-    [this.#parameters, this.#recorded, this.bytes] = watched(engine, progress, record, discard);
+    [this.#parameters, this.#recorded, this.bytes] = callWithProgress(engine, progress, record, discard);
   }
 
   /** The solution; if there is no room for the copy, the recording is given up. */

@@ -5,7 +5,7 @@ import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { call, release, watched } from "../engine/call.js";
+import { call, callWithProgress, release } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
@@ -141,7 +141,7 @@ export function hessianVectorProduct<D extends Dtype>(
   const { dtype, stateSize } = field;
   const count = wasmField(field).parameterCount;
   const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
-  const recorded = watched(engine, solver.progress, record, (result) => release(engine, result));
+  const recorded = callWithProgress(engine, solver.progress, record, (result) => release(engine, result));
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;

@@ -3,7 +3,7 @@ import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen, withMethods } from "../checks/frozen.js";
 import { anything, options as readRules } from "../checks/rules.js";
-import { fromRust } from "../engine/call.js";
+import { errorFromRust } from "../engine/call.js";
 import { solves } from "../engine/live-objects.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, isLists, type JumpGradient, jumpGradients, type Lists } from "./changes.js";
@@ -175,7 +175,7 @@ export function solutionOf<D extends Dtype>(
 ): IndependentSolution<D> {
   const { batch, state, dtype } = problem;
   const { paths } = result;
-  const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: fromRust(failure) }));
+  const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: errorFromRust(failure) }));
   const rows = paddedRows(problem);
   const failed = failures.map(({ trajectory }) => trajectory);
   const { y, mask } = padded(problem, rows, result.y, failed);

@@ -1,7 +1,7 @@
 // Jacobian–vector products: derivatives of a solution along directions, in one solve with it.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
-import { release, watched } from "../engine/call.js";
+import { callWithProgress, release } from "../engine/call.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import type { EventTangents } from "./ensemble-jvp.js";
@@ -133,7 +133,7 @@ export function jvpFor<D extends Dtype>(
     settings: solver,
   } = prepareJvp(field, y0, times as ArrayLike<number>, tangents, settings, caller);
   const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
-  const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
+  const moved = callWithProgress(engine, solver.progress, move, (result) => release(engine, result));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];

@@ -283,14 +283,14 @@ const tolerance = rule<number | ArrayLike<number>>(
 );
 
 /** What to take instead of a method for stiff problems. */
-function explicitInstead(method: unknown): string | undefined {
+function implicitHint(method: unknown): string | undefined {
   if (typeof method !== "string" || !IMPLICIT_METHODS.some((name) => normalizedName(method).startsWith(name)))
     return undefined;
   return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
 }
 
 export const stepRules = {
-  method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), explicitInstead),
+  method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), implicitHint),
   rtol: tolerance,
   atol: tolerance,
   firstStep: finitePositive,

@@ -151,7 +151,7 @@ export function restoreSolver<
     throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
   }
   const before = readOptions(read.options);
-  const others = Object.entries(before).filter(([name]) => !(DECIDING as readonly string[]).includes(name));
+  const others = Object.entries(before).filter(([name]) => !(COMPARED_OPTIONS as readonly string[]).includes(name));
   checkAbsent(Object.fromEntries(others), " of this name", "saved.options.");
   const merged = readOptions({ ...before, ...readOptions(options) });
   if (argumentSize > 0 && merged.arguments === undefined) {
@@ -167,12 +167,17 @@ export function restoreSolver<
   });
 }
 
-const DECIDING = [...(Object.keys(stepRules) as (keyof typeof stepRules)[]), "events", "maxEvents", "norm"] as const;
+const COMPARED_OPTIONS = [
+  ...(Object.keys(stepRules) as (keyof typeof stepRules)[]),
+  "events",
+  "maxEvents",
+  "norm",
+] as const;
 
 /** The options that decide about steps, as far as they are plain data, as JSON keeps them. */
 function plainOptions(read: OdeintOptions): Record<string, unknown> {
   const plain: Record<string, unknown> = {};
-  for (const name of DECIDING) {
+  for (const name of COMPARED_OPTIONS) {
     const value = name === "events" ? textsOf(read.events) : read[name];
     // What is infinite is no bound.
     if (value === undefined || value === Number.POSITIVE_INFINITY || typeof value === "function") continue;
@@ -197,11 +202,13 @@ function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
 }
 
 /** Whether a value from elsewhere is like one of ours, which bounds what is read of it. */
-function isLike(own: unknown, given: unknown): boolean {
+function isDeepEqual(own: unknown, given: unknown): boolean {
   if (!isObject(own) || !isObject(given)) return own === given;
   const lengthOf = (value: object) => (isArray(value) ? value.length : Object.keys(value).length);
   const isSame = isArray(own) === isArray(given) && lengthOf(own) === lengthOf(given);
-  return isSame && Object.entries(own).every(([name, part]) => isLike(part, (given as Record<string, unknown>)[name]));
+  return (
+    isSame && Object.entries(own).every(([name, part]) => isDeepEqual(part, (given as Record<string, unknown>)[name]))
+  );
 }
 
 /** What a solver was saved with. */
@@ -213,15 +220,15 @@ interface SavedNumbers {
 
 /** Refuses options that differ from those of a saved solver. */
 function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "programs">, saved: SavedNumbers): void {
-  for (const name of DECIDING) {
+  for (const name of COMPARED_OPTIONS) {
     const [own, before] = [how.options[name], saved.options[name]];
     if (name === "events" || name === "norm") {
       // Whether text or functions: what they compute.
-      if (outside(() => isLike(how.programs[name], saved.programs[name]))) continue;
+      if (outside(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
       const expected = "that of the saved solver, given again where it has functions";
       throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
     }
-    if (isLike(own, before)) continue;
+    if (isDeepEqual(own, before)) continue;
     const expected =
       before === undefined
         ? "no value, as the saved solver has none"

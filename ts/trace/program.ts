@@ -189,15 +189,15 @@ export function named<T extends object>(
 }
 
 /** The error of a function that takes something else than one object of inputs. */
-function takesOne(name: string, inputs: readonly string[], given: string): SymplecticAdjointError {
+function singleObjectError(name: string, inputs: readonly string[], given: string): SymplecticAdjointError {
   const some = inputs.length > 2 ? `${inputs.slice(0, 2).join(", ")}, …` : inputs.join(", ");
   return refused("CALLBACK", name, `a function of one object, ({ ${some} }) => …`, given);
 }
 
 /** Refuses a function that takes its inputs one by one. `inputs` are their names. */
-export function checkTakesOne(name: string, apply: unknown, inputs: readonly string[]): void {
+export function checkSingleObject(name: string, apply: unknown, inputs: readonly string[]): void {
   const { length } = apply as { readonly length: unknown };
-  if (typeof length === "number" && length > 1) throw takesOne(name, inputs, `one of ${length} arguments`);
+  if (typeof length === "number" && length > 1) throw singleObjectError(name, inputs, `one of ${length} arguments`);
 }
 
 /** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
@@ -211,10 +211,10 @@ function mistakenFor(name: string | symbol): string | undefined {
 /** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
 export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: NamesElsewhere = {}): unknown {
   const names = Object.keys(inputs);
-  checkTakesOne(name, apply, names);
+  checkSingleObject(name, apply, names);
   const misused = (other: string | symbol) => {
     const taken = mistakenFor(other);
-    return taken === undefined ? undefined : takesOne(name, names, `one that takes ${taken}`);
+    return taken === undefined ? undefined : singleObjectError(name, names, `one that takes ${taken}`);
   };
   const one = named(`${name}'s `, inputs, "input", elsewhere, misused);
   return traceUserCode(() => (apply as (inputs: object) => unknown)(one));
@@ -232,11 +232,11 @@ export function returned(
   unchanged?: Value,
 ): Value {
   const noun = name === "slope" ? "slope" : "row";
-  const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${eachOf(names)}`;
+  const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${rowNames(names)}`;
   const forms = names.length > 0 ? "a value, a list of values or an object of them" : "a value or a list of values";
   const expected = `${wanted}, as ${forms}`;
   const argument = `${name}'s result`;
-  if (names.length > 0 && isNamed(result)) return byName(argument, result, names, unchanged);
+  if (names.length > 0 && isNamed(result)) return valuesByName(argument, result, names, unchanged);
   if (result === undefined)
     throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
@@ -248,7 +248,7 @@ export function returned(
   const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
-  const values = list ? liftedAll(argument, result) : [lift(argument, result)];
+  const values = list ? liftAll(argument, result) : [lift(argument, result)];
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
   return concat(...(values as Operand[]));
@@ -260,7 +260,7 @@ function isNamed(result: unknown): result is Readonly<Record<string, unknown>> {
 }
 
 /** An object of values by the names of rows, as one value. */
-function byName(
+function valuesByName(
   argument: string,
   result: Readonly<Record<string, unknown>>,
   names: readonly string[],
@@ -280,7 +280,7 @@ function byName(
 }
 
 /** The elements of a list as values, one after the other: the first that is missing or none ends it. */
-function liftedAll(argument: string, list: readonly unknown[]): Value[] {
+function liftAll(argument: string, list: readonly unknown[]): Value[] {
   const values: Value[] = [];
   for (let i = 0; i < list.length; i++) {
     const part = outside(() => list[i]);
@@ -290,7 +290,7 @@ function liftedAll(argument: string, list: readonly unknown[]): Value[] {
 }
 
 /** For a message: the names that results are for. */
-function eachOf(names: readonly string[]): string {
+function rowNames(names: readonly string[]): string {
   if (names.length === 0) return "";
   const some = names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");
   return names.length === 1 ? ` (of ${some})` : ` (one for each of ${some})`;

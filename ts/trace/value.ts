@@ -228,7 +228,7 @@ export class Value {
 
   /** The sum of all rows, one number. */
   sum(): Value {
-    if (this.length === 1) return checked("sum", this);
+    if (this.length === 1) return checkGraph("sum", this);
     return addNode("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
   }
 
@@ -291,7 +291,7 @@ export class Value {
   roll(shift: number): Value {
     argument("roll's argument", shift, shiftRule);
     const start = (((-shift % this.length) + this.length) % this.length) | 0;
-    return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
+    return start === 0 ? checkGraph("roll", this) : concat(this.slice(start), this.slice(0, start));
   }
 
   /** The product of this matrix, `[rows, columns]` row-major, and a vector of `columns` rows: a vector of `rows` rows. */
@@ -501,7 +501,7 @@ export function indexOf(name: string, value: Value): number {
 }
 
 /** A value that belongs here. */
-function checked(name: string, value: Value): Value {
+function checkGraph(name: string, value: Value): Value {
   indexOf(name, value);
   return value;
 }
@@ -509,7 +509,7 @@ function checked(name: string, value: Value): Value {
 /** The value of an operand, which is one, or a constant for a number. */
 export function lift(name: string, operand: unknown, self?: Value): Value {
   if (self !== undefined) indexOf(name, self);
-  if (Value.is(operand)) return checked(name, operand);
+  if (Value.is(operand)) return checkGraph(name, operand);
   const argument = self === undefined ? name : `${name}'s argument`;
   if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", describeOperand(operand));
   if (!Number.isFinite(operand)) throw refused("NON_FINITE", argument, "a value or a finite number", String(operand));
@@ -596,7 +596,7 @@ function compare(name: string, a: Value, b: Value): Condition {
 }
 
 function rows(value: Value, start: number, length: number): Value {
-  if (length === value.length) return checked("slice", value);
+  if (length === value.length) return checkGraph("slice", value);
   const index = indexOf("slice", value);
   const [name, first, ...rest] = activeGraph().nodes[index] as [string, number, number];
   // Rows of what is given are given too.

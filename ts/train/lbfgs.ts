@@ -158,7 +158,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   const compute = async () => {
     signal?.throwIfAborted();
     const returned = value();
-    return slopedOf(isRevoked(returned) ? (returned as never) : await returned, unknowns);
+    return readValue(isRevoked(returned) ? (returned as never) : await returned, unknowns);
   };
 
   const { start } = unknowns;
@@ -256,7 +256,7 @@ function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype
 }
 
 /** What `value` returned, checked but for numbers that are not finite. */
-function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): ValueWithGradient {
+function readValue<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): ValueWithGradient {
   const { value, gradient } = isObject(returned) ? returned : {};
   if (typeof value !== "number" || gradient === undefined) {
     throw refused("CALLBACK", "value's result", "{ value, gradient }", describe(returned));

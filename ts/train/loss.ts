@@ -23,7 +23,7 @@ import { isLists, type Lists, listsOf } from "../solve/changes.js";
 import type { IndependentSolution } from "../solve/independent.js";
 import { lossesWithData, missingDataError, type Outputs, outputsIn } from "../solve/outputs.js";
 import type { Solution } from "../solve/results.js";
-import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import { callTraced, checkSingleObject, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
 import { checkHasOutputs, maskWeights, outputMask } from "./mask.js";
@@ -166,14 +166,14 @@ export function loss<const I extends ArgumentSizes = EmptyRecord>(
       return [name, widthOf(`inputs.${name}`, width)];
     }),
   );
-  checkTakesOne("loss", apply, [...OWN, ...Object.keys(widths)]);
-  return traced(apply as (values: object) => unknown, false, widths, target);
+  checkSingleObject("loss", apply, [...OWN, ...Object.keys(widths)]);
+  return tracedLoss(apply as (values: object) => unknown, false, widths, target);
 }
 
 /** The same of a function that returns a number for each feature: all entries of the target count alike, and each has its weight. */
 // @__NO_SIDE_EFFECTS__
 export function entrywise(apply: (values: Pick<LossValues, "y" | "target">) => Value): TracedLoss {
-  return traced(apply as (values: object) => unknown, true, {}, undefined);
+  return tracedLoss(apply as (values: object) => unknown, true, {}, undefined);
 }
 
 /** The sizes of a batch's data. */
@@ -197,7 +197,7 @@ interface RecordedLoss {
   readonly widths: ReadonlyMap<string, number>;
 }
 
-function traced(
+function tracedLoss(
   apply: (values: object) => unknown,
   isEntrywise: boolean,
   inputs: Readonly<Record<string, number>>,
