@@ -16,6 +16,7 @@ import { refused } from "../checks/errors.js";
 import { normalizedName } from "../checks/names.js";
 import {
   anything,
+  argument,
   array,
   callable,
   checkAbsent,
@@ -380,8 +381,7 @@ function readTableau(given: object, where: string): Tableau {
 /** A plain copy of tolerances. */
 function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
   const list = numbersOf(where, given);
-  const bad = list.findIndex((value) => !nonNegative.valid(value));
-  if (bad >= 0) throw refused("OPTION", `${where}[${bad}]`, nonNegative.expected, String(list[bad]));
+  for (const [i, value] of list.entries()) argument(`${where}[${i}]`, value, nonNegative);
   checkSome(where, list, "number");
   return list;
 }

@@ -1,6 +1,6 @@
 // Batches, and the losses of them.
 import { BATCH_ALTERNATIVES, DATA_ALIASES } from "../checks/aliases.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, weightsOf } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, checkSome, type Dtype, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, checkNames, count, isObject, object, required, rule } from "../checks/rules.js";
 import type { ArgumentArrays, Field } from "../fields/field.js";
@@ -185,7 +185,7 @@ export function batches<B>(
     return count.valid(length) ? { all: cycle<B>(data), steps: steps ?? (length as number) } : { all: data, steps };
   }
   const given: readonly B[] = data;
-  if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
+  checkSome("data", given, "batch", "OPTION");
   if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
   for (const [index, batch] of given.entries()) check(`data[${index}]`, batch);
   return { all: cycle<B>([...given]), steps };

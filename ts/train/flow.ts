@@ -12,14 +12,13 @@ import {
   isObject,
   natural,
   nonNegative,
-  object,
   count as positiveInteger,
   options as readOptions,
   required,
   rule,
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
-import { wasmField } from "../fields/field.js";
+import { WasmField, wasmField } from "../fields/field.js";
 import { poolRule } from "../parallel/pool.js";
 import type { Pool } from "../parallel/pool-types.js";
 import { vjp } from "../solve/gradient.js";
@@ -95,7 +94,7 @@ interface RegulariserWeights {
 }
 
 const blocksRule = array<CnfField>("an array of flows, from cnf", 1);
-const blockRule = { ...object, expected: "a flow, from cnf" };
+const blockRule = rule<CnfField>("a flow, from cnf", (value) => WasmField.is(value) && value.recipe?.kind === "cnf");
 const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) };
 const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
 
@@ -111,8 +110,6 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   const [first] = blocks as [CnfField<D>];
   for (const [index, block] of blocks.entries()) {
     const name = `blocks[${index}]`;
-    if (wasmField(block, name).recipe?.kind !== "cnf")
-      throw refused("OPTION", name, "a flow, from cnf", describe(block));
     const alike =
       block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
     if (!alike) throw refused("OPTION", name, "a flow of the same state as the first", describe(block));

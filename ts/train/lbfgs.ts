@@ -7,6 +7,7 @@ import {
   constructors,
   type Dtype,
   dtypeOf,
+  floatsOf,
 } from "../checks/arrays.js";
 import { describe, isFailedSolve, isRevoked, refused } from "../checks/errors.js";
 import {
@@ -14,6 +15,7 @@ import {
   argument,
   array,
   callable,
+  checkAbsent,
   count,
   elements,
   fallback,
@@ -27,7 +29,7 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, isParameters, useField, wasmField } from "../fields/field.js";
-import { groupsOf, isFloatArray } from "./parameter-groups.js";
+import { groupsOf } from "./parameter-groups.js";
 import { quasiNewton, type ValueWithGradient } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
@@ -221,23 +223,16 @@ interface Unknowns<D extends Dtype> {
 
 function unknownsOf({ field, array, fixed }: Read<typeof rules>): Unknowns<Dtype> {
   if (array === undefined) return unknownsOfField(field as Field, fixed);
-  const isOwn = isFloatArray(array);
-  if (isOwn && isParameters(array)) {
+  const numbers = floatsOf("array", array);
+  if (isParameters(array as object)) {
     throw refused("OPTION", "array", "a field itself, as field", "a view of its parameters");
   }
-  if (!isOwn) throw refused("DTYPE", "array", "a Float32Array or a Float64Array", describe(array));
   if (field !== undefined) throw refused("OPTION", "array", "a field or an array", "both");
-  if (fixed.length > 0)
-    throw refused("OPTION", "fixed", "no names for an array, whose numbers have none", describe(fixed));
-  checkFinite("array", array);
-  const assign = (x: Float64Array) => array.set(x);
-  return {
-    dtype: dtypeOf(array),
-    start: Float64Array.from(array),
-    assign,
-    all: array.length,
-    places: [...array.keys()],
-  };
+  checkAbsent({ fixed }, " for an array, whose numbers have no names");
+  checkFinite("array", numbers);
+  const assign = (x: Float64Array) => numbers.set(x);
+  const start = Float64Array.from(numbers);
+  return { dtype: dtypeOf(numbers), start, assign, all: numbers.length, places: [...numbers.keys()] };
 }
 
 function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype> {
