@@ -53,7 +53,7 @@ function plainView<A>(
   try {
     return new TypedArray(buffer as ArrayBuffer, offset as number, length as number);
   } catch {
-    throw refused("SHAPE", argument, expected, "one whose memory was transferred elsewhere");
+    throw refused("SHAPE", argument, expected, "one whose buffer was transferred");
   }
 }
 
@@ -77,7 +77,7 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 
 /** Where a file was named, or what fetch gives was taken for its bytes. */
 function bytesHint(value: unknown): string {
-  if (typeof value === "string") return "; read the file, and pass what it holds: readFileSync(name) in Node";
+  if (typeof value === "string") return "; read the file first, and pass its bytes: readFileSync(name) in Node";
   return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 

@@ -38,7 +38,7 @@ export function unknownName(
 export function checkDistinct(where: string, names: readonly string[]): void {
   const seen = new Set<string>();
   for (const [i, name] of names.entries()) {
-    if (seen.has(name)) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
+    if (seen.has(name)) throw refused("OPTION", `${where}[${i}]`, "distinct names", describe(name));
     seen.add(name);
   }
 }

@@ -91,7 +91,7 @@ export const finiteValue: Rule<number | undefined> = { ...finite, code: "NON_FIN
 export const positive = number("a positive number", (value) => value > 0);
 export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
 export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);
-export const fraction = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
+export const fraction = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
 /** Of steps, say. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
 /** Of features: lengths that WebAssembly counts with its sign. */

@@ -173,7 +173,7 @@ function checkMeaning(name: string, names: Quantities, refuse: (expected: string
   const meant = kinds.flatMap(([kind, isMeant]) => (isMeant ? [kind] : []));
   if (meant.length < 2) return;
   throw refuse(
-    "a name of one thing, or a function, in which records keep them apart",
+    "a name with one meaning, or a function, which takes states, parameters and arguments apart",
     `${name}, ${meant.join(" and ")}`,
   );
 }
@@ -373,7 +373,7 @@ function statesOf(statements: readonly Statement[], values: readonly InitialValu
     const { name, line, at } = statement;
     const fail = (expected: string, given: string) => equationsError(line, at, expected, given);
     const input = inputs.get(name);
-    if (input !== undefined) throw fail(`another name: ${name} is ${input}, and is given`, `an equation for ${name}`);
+    if (input !== undefined) throw fail(`another name: ${name} is ${input}`, `an equation for ${name}`);
     if (arity(name) > 0) throw fail("another name", `${name}, which is a function`);
     const before = defined.get(name);
     if (before) throw fail(`one equation for ${name}; it has one on line ${before.line}`, "another");

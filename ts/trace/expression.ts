@@ -134,10 +134,10 @@ const FOREIGN_SYNTAX: readonly [pattern: RegExp, expected: string][] = [
   [/^[⁰¹²³⁴-⁹]/, "^ for a power, as in x^2"],
   [/^\/[/*]/, "# for a comment"],
   [/^\|(?!\|)/, "abs(x) for an absolute value"],
-  [/^(?:&&|\|\||!(?!=)|&)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
+  [/^(?:&&|\|\||!(?!=)|&)/, "nested choices, as in a < b ? (c < d ? x : y) : y"],
   [/^[=!]==?/, "<, >, <= or >= to compare with"],
   [/^=/, "one statement per line"],
-  [/^%/, "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
+  [/^%/, "+, -, *, / or ^: for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
   [/^["'`]/, "names and numbers, without quotation marks"],
   [/^\[/, "a name for each number: there are no arrays"],
   [/^\./, "a name without a dot, or a number such as 0.5"],
@@ -179,7 +179,7 @@ const FOREIGN_FUNCTIONS: Readonly<Record<string, string>> = {
   step: STEP,
   round: STEPS,
   trunc: STEPS,
-  mod: "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+  mod: "for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
   arcsin: "asin(x)",
   arccos: "acos(x)",
   arctan: "atan(x)",
@@ -241,7 +241,7 @@ function scan(text: string, refuse: Refuse): void {
       if (last?.sign === "?") throw refuse(start, "a colon and the other choice", token);
       if (token === "," && last?.sign !== "call")
         throw refuse(start, "a comma between arguments of a function only", token);
-      if (!last) throw refuse(start, "no parenthesis that was not opened", token);
+      if (!last) throw refuse(start, "an opening parenthesis before this one", token);
       if (token === ")") open.pop();
       else value = true;
     } else if (token === ":") {

@@ -128,8 +128,8 @@ const moduleRule = required(
   hinted(
     rule<Module>("a module, from the functions of nn", (value) => value instanceof Module),
     (given) => {
-      if (typeof given === "function") return "is it to be called, as nn.linear(2, 32)?";
-      return isArray(given) ? "give the modules one by one, without a list" : undefined;
+      if (typeof given === "function") return "did you mean to call it, as in nn.linear(2, 32)?";
+      return isArray(given) ? "pass the modules as separate arguments, not as a list" : undefined;
     },
   ),
 );

@@ -142,5 +142,5 @@ export const greater = (a: Operand, b: Operand): Condition => lift("greater's fi
 export const greaterEqual = (a: Operand, b: Operand): Condition =>
   lift("greaterEqual's first argument", a).greaterEqual(b);
 
-/** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
+/** The rows of x, shifted by `shift` places: those that leave at one end come in at the other, as by numpy.roll. */
 export const roll = (x: Operand, shift: number): Value => lift("roll's argument", x).roll(shift);

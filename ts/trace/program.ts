@@ -48,7 +48,7 @@ export function programOf(sizes: ProgramSizes, body: (graph: Graph) => Value): P
     const value = body(graph);
     if (graph.unused.size > 0) {
       const expected = "a use in where(condition, a, b), which chooses row by row";
-      const given = "one without: in an if, it would always count as true";
+      const given = "none: in an if, it would always count as true";
       throw withLocation(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
     }
     const nodes = reachableNodes(graph.nodes, Value.indexIn(graph, value) as number);
@@ -164,7 +164,7 @@ export function named<T extends object>(
 ): T {
   const names = Object.keys(record);
   const unchanged = (_: T, name: string | symbol): never => {
-    const expected = `${noun}s as they are, and a new name for another value: const ${String(name)}2 = …`;
+    const expected = `${noun}s as they are; give another value a name of its own: const ${String(name)}2 = …`;
     throw refused("CALLBACK", where + String(name), expected, "an assignment");
   };
   const proxy = new Proxy(record, {
@@ -237,8 +237,7 @@ export function returned(
   const expected = `${wanted}, as ${forms}`;
   const argument = `${name}'s result`;
   if (names.length > 0 && isNamed(result)) return valuesByName(argument, result, names, unchanged);
-  if (result === undefined)
-    throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
+  if (result === undefined) throw refused("CALLBACK", argument, expected, "undefined; is a return missing?");
   if (isPromise(result))
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
   const list = isArray(result);

@@ -6,18 +6,18 @@ import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type GraphNode } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
-/** What an operation takes: a value, or a finite number. */
+/** An operand of an operation: a value, or a finite number. */
 export type Operand = Value | number;
 
-/** A value of as many rows as a list has elements, which can be destructured: `const [hare, lynx] = state`. */
+/** A value with as many rows as a list has elements. You can destructure it: `const [hare, lynx] = state`. */
 export type Vector<List extends readonly unknown[]> = Value & { readonly [Row in keyof List]: Value };
 
 /**
- * A number, or a vector of `length` rows, that is not known while a function is traced. Operations on it give other values and
- * are recorded. Where two values meet, they have as many rows, or one of them has one row, which then counts for all.
+ * A number, or a vector of `length` rows, in a traced function: what its numbers are is not known yet. Operations on it are recorded, and
+ * give new values. Two operands must have the same number of rows, or one of them a single row, which then counts for all.
  *
- * A value of several rows can be indexed and destructured: `hunt[0]`, `const [hare, lynx] = state`. Rows from 65,536 on are
- * read by `at` alone.
+ * You can index and destructure a value of several rows: `hunt[0]`, `const [hare, lynx] = state`. Rows from 65,536 on can be read by `at`
+ * alone.
  */
 export class Value {
   /** The value of one row, as `at` gives it; of the first 65,536 rows. */
@@ -276,7 +276,7 @@ export class Value {
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
     const [from, to] = whole ? [place(start), place(end)] : [0, 0];
     if (from >= to) {
-      const expected = `integers that leave at least one of ${this.length} rows`;
+      const expected = `integers that select at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
     }
     return rows(this, from, to - from);
@@ -287,7 +287,7 @@ export class Value {
     return concat(this, ...others);
   }
 
-  /** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
+  /** The rows, shifted by `shift` places: those that leave at one end come in at the other, as by numpy.roll. */
   roll(shift: number): Value {
     argument("roll's argument", shift, shiftRule);
     const start = (((-shift % this.length) + this.length) % this.length) | 0;
@@ -353,7 +353,7 @@ export class Value {
   }
 }
 
-/** A comparison of values, row by row: for `where`, since what it decides is not known while a function is traced. */
+/** A comparison of values, row by row, to pass to `where`: its outcome is not known while a function is traced. */
 export class Condition {
   readonly #graph: Graph;
   readonly #node: readonly [string, number, number];
@@ -402,7 +402,7 @@ function unreadable(hint: string): SymplecticAdjointError {
   };
   const [given, expected] = instead[hint] ?? (instead.default as [string, string]);
   const details = { argument: "a traced value", expected, given };
-  const message = `a traced value has no number yet, as the function runs once, to record what it computes: expected ${expected}; given ${given}`;
+  const message = `a traced value has no number yet: the function runs once, to record what it computes. Expected ${expected}; given ${given}`;
   return new SymplecticAdjointError("CALLBACK", message, details);
 }
 
@@ -456,7 +456,7 @@ function addArrayMethods(length: number): void {
     }
     for (const [name, own] of Object.entries(NAMES_ELSEWHERE)) {
       const value = () => {
-        throw refused("CALLBACK", `value.${name}`, `${own}, its name here`, name);
+        throw refused("CALLBACK", `value.${name}`, `${own}, as it is called here`, name);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
@@ -470,7 +470,7 @@ function addArrayMethods(length: number): void {
       throw refused("CALLBACK", `value[${row}]`, expected, String(row));
     };
     const set = () => {
-      throw refused("CALLBACK", `value[${row}]`, "a new value, as a value does not change", "an assignment");
+      throw refused("CALLBACK", `value[${row}]`, "a new value, since values cannot be changed", "an assignment");
     };
     Object.defineProperty(prototype, row, { get, set, configurable: true });
   }
@@ -518,8 +518,8 @@ export function lift(name: string, operand: unknown, self?: Value): Value {
 }
 
 /**
- * A vector or a matrix that is known when a function is traced, and no parameter: it has no gradient. Functions and equations are traced
- * once, so it keeps the numbers that it has then.
+ * A constant vector or matrix in a traced function. It is not a parameter, so it has no gradient. The function runs once, so the constant
+ * keeps the numbers that it has then.
  *
  * @param numbers - Finite numbers: a flat array, or rows of a matrix, `[[1, 2], [3, 4]]`, whose value has its numbers row by row, as
  *   `matvec` takes them.
@@ -545,14 +545,14 @@ export const recordNames = /* @__PURE__ */ new WeakMap<object, string>();
 export function describeOperand(operand: unknown): string {
   const record = recordNames.get(operand as object);
   if (record !== undefined) return record;
-  if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
+  if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) to get a number";
   if (isPromise(operand)) return "a Promise; a traced function cannot wait";
   // An index past the end of a vector does so, and destructuring.
   const { stateRows } = activeGraph();
   if (operand === undefined && stateRows !== undefined) {
     return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
   }
-  if (typeof operand === "function") return "a function; is it to be called?";
+  if (typeof operand === "function") return "a function; did you mean to call it?";
   if (isArray(operand)) return `${describe(operand)}; write concat(...list) for a vector of its values`;
   return describe(operand);
 }
@@ -571,7 +571,7 @@ function broadcastRows(name: string, ...values: { readonly length: number }[]): 
   const most = Math.max(...values.map(({ length }) => length));
   const other = values.find(({ length }) => length !== most && length !== 1);
   if (!other) return most;
-  const expected = `as many rows, or one row that counts for all`;
+  const expected = `the same number of rows, or one row that counts for all`;
   const isProduct = ["mul", "dot"].includes(name) && most % other.length === 0;
   const hint = isProduct ? "; A.matvec(x) multiplies a matrix by a vector" : "";
   throw refused("SHAPE", `${name}'s operands`, expected, values.map(rowsText).join(" and "), hint);
