@@ -194,16 +194,16 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
   }
 
   jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D> {
-    const { y, along } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
-    return DifferentiableProgram.#of(this).#field.jvp(0, y, along);
+    const { y, direction } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
+    return DifferentiableProgram.#of(this).#field.jvp(0, y, direction);
   }
 
   hessianProduct(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>) {
     if (this.outputSize !== 1) {
       throw refused("OPTION", "hessianProduct", "a function of one output", `one of ${this.outputSize}`);
     }
-    const { y, along } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
-    const product = DifferentiableProgram.#of(this).#field.hessianProduct(0, y, along);
+    const { y, direction } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
+    const product = DifferentiableProgram.#of(this).#field.hessianProduct(0, y, direction);
     type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
     return { inputs: unpacked(this.#widths, product.y, this.dtype) as Arrays, parameters: product.parameters };
   }
@@ -227,13 +227,13 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
     const still = Object.entries(own.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
     const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
-    const along = packed("tangents", own.#widths, all, dtype, batch).numbers;
+    const direction = packed("tangents", own.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
       const moved = arrayOf("parameterTangents", parameters, dtype);
       checkLength("parameterTangents", moved, own.parameters.length);
       numbersOf("parameterTangents", moved);
     }
-    return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
+    return { y: numbers, direction: { y: direction, ...(parameters && { parameters }) } };
   }
 
   /** What it is, for messages and consoles. */

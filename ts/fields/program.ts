@@ -245,8 +245,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       return array;
     };
     const point = theta ?? this.copyParameters();
-    const along = list("tangents.parameters", read.parameters, this.parameterCount);
-    checkLength("parameters", point, along.length);
+    const direction = list("tangents.parameters", read.parameters, this.parameterCount);
+    checkLength("parameters", point, direction.length);
     const [size, features] = [this.argumentSize, this.stateSize];
     const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
     const moved =
@@ -260,9 +260,9 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     copyRows(batch, features, dy, features, all.subarray(size), total);
     copyRows(batch, size, moved, size, all.subarray(size + features), total);
     for (let row = 1; row <= batch; row++) all[row * total - 1] = read.t;
-    const both = zeros(dtype, 2 * along.length);
+    const both = zeros(dtype, 2 * direction.length);
     both.set(point as never);
-    both.set(along as never, along.length);
+    both.set(direction as never, direction.length);
     // Whoever gives these may have disposed of the field.
     const { rust } = this.use();
     this.#tangent ??= new TangentField(

@@ -12,8 +12,8 @@ import { flattened, type IndependentSolution, padded, paddedRows, solutionOf } f
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
 
-/** Directions, flat, as the crate takes them. */
-export interface Directions<D extends Dtype = Dtype> {
+/** Directions along which to differentiate, flat, as the crate takes them. */
+export interface TangentArrays<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D> | undefined;
   readonly parameters: ArrayOf<D> | undefined;
   readonly arguments: ArrayOf<D> | undefined;
@@ -75,7 +75,7 @@ export class EnsembleJvp<D extends Dtype> {
     field: Field<D>,
     problem: EnsembleProblem<D>,
     directions: number,
-    along: Directions<D>,
+    tangents: TangentArrays<D>,
     { keep, progress, caller }: { keep: boolean; progress?: OdeintOptions["progress"]; caller: string },
   ) {
     const { engine, rust } = useField(field);
@@ -86,7 +86,18 @@ export class EnsembleJvp<D extends Dtype> {
     const plan = JSON.stringify({ counts, maxEvents, norm, jumps, events, ...none });
     const [y0, times, numbers] = [problem.y0, problem.times, changes.numbers].map((array) => engine.steady(array));
     const solve = () =>
-      rust.ensembleAlong(y0, batch, times, plan, numbers, directions, along as never, options, problem.arguments, keep);
+      rust.ensembleAlong(
+        y0,
+        batch,
+        times,
+        plan,
+        numbers,
+        directions,
+        tangents as never,
+        options,
+        problem.arguments,
+        keep,
+      );
     this.#engine = engine;
     this.#field = wasmField(field);
     // A loss may dispose of the field.

@@ -135,12 +135,12 @@ export function hessianVectorProduct<D extends Dtype>(
     batch,
     ends,
     packed,
-    along,
+    tangentArrays,
     settings: solver,
   } = prepareJvp(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = wasmField(field).parameterCount;
-  const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
+  const record = () => rust.recordTangent(start, batch, ends, tangentArrays as never, forCrate(solver), packed);
   const recorded = callWithProgress(engine, solver.progress, record, (result) => release(engine, result));
   let pulled: Pulled | undefined;
   try {

@@ -128,11 +128,11 @@ export function jvpFor<D extends Dtype>(
     batch,
     ends,
     packed,
-    along,
+    tangentArrays,
     directions,
     settings: solver,
   } = prepareJvp(field, y0, times as ArrayLike<number>, tangents, settings, caller);
-  const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
+  const move = () => rust.jvp(start, batch, ends, directions, tangentArrays as never, forCrate(solver), packed);
   const moved = callWithProgress(engine, solver.progress, move, (result) => release(engine, result));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;

@@ -57,7 +57,7 @@ export function prepareJvp<D extends Dtype>(
   const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = own.packArguments(args, batch);
-  const { directions, along, rates } = readTangents(field, given, batch);
+  const { directions, tangentArrays, rates } = readTangents(field, given, batch);
   if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
   // Whoever gives these may have disposed of the field.
   const { rust } = useField(field);
@@ -69,7 +69,7 @@ export function prepareJvp<D extends Dtype>(
     batch,
     ends,
     packed,
-    along: { ...along, times: rates },
+    tangentArrays: { ...tangentArrays, times: rates },
     directions,
     settings: rest,
   };
@@ -88,7 +88,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
     checkLength(`tangents.${name}`, numbers, directions * length, `[${directions}, ${shape}]`);
     return numbers;
   };
-  const along = {
+  const tangentArrays = {
     y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
     parameters: list("parameters", own.parameterCount, String(own.parameterCount)),
     arguments:
@@ -97,7 +97,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
         : (own.packArguments(read.arguments, directions * batch, "tangents.arguments") as ArrayOf<D>),
   };
   const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
-  return { directions, along, rates };
+  return { directions, tangentArrays, rates };
 }
 
 /** A solve of trajectories of their own along directions. */
@@ -110,11 +110,11 @@ export function solveEnsembleJvp<D extends Dtype>(
   { keep, caller }: { keep: boolean; caller: string },
 ) {
   const problem = readJvpProblem(field, y0, times, settings, caller);
-  const { directions, along, rates } = readTangents(field, given, problem.batch);
+  const { directions, tangentArrays, rates } = readTangents(field, given, problem.batch);
   if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
-  const moved = { ...along, times: rates && flatTimeTangents(problem, directions, rates) };
+  const moved = { ...tangentArrays, times: rates && flatTimeTangents(problem, directions, rates) };
   const solved = new EnsembleJvp(field, problem, directions, moved, solve);
   return { problem, directions, solved };
 }

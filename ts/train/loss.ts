@@ -425,8 +425,10 @@ function tracedLoss(
     const moving = arrayOf("tangent", tangent, dtype, ", as y is");
     checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
     const still = Array.from(widths, ([name, width]) => [name, zeros(dtype, rows * width)]);
-    const along = packColumns(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
-    const curvature = byState(() => field.hessianProduct(0, all as never, { y: along as never }, cotangent as never).y);
+    const tangents = packColumns(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
+    const curvature = byState(
+      () => field.hessianProduct(0, all as never, { y: tangents as never }, cotangent as never).y,
+    );
     return { ...first, curvature };
   };
 

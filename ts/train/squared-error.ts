@@ -45,9 +45,9 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
     if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
   }
   const curvature = (tangent: A) => {
-    const along = arrayOf("tangent", tangent, dtype);
-    checkLength("tangent", along, given.length);
-    return along.map((dy, i) => {
+    const tangents = arrayOf("tangent", tangent, dtype);
+    checkLength("tangent", tangents, given.length);
+    return tangents.map((dy, i) => {
       const weight = weights ? (weights[i] as number) : 1;
       return weight === 0 ? 0 : (2 * weight * dy) / sum;
     }) as A;
