@@ -14,10 +14,10 @@ import {
 import { type Description, layoutOf, type Settings, type StateLayout } from "./model.js";
 import type { Series } from "./table.js";
 import { equationsField, scaledField, scalesOf } from "./text-model.js";
-import { learned, scaledTimes, type Units } from "./units.js";
+import { scaledTimes, toModelScale, type Units } from "./units.js";
 
 /** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
-export function delayed(series: Series, delays: number, lag: number): Series {
+export function withDelays(series: Series, delays: number, lag: number): Series {
   if (delays === 0) return series;
   const { id, times, rows } = series;
   const [begin = 0, end = 0] = [times[0], times.at(-1)];
@@ -49,7 +49,7 @@ export function delayed(series: Series, delays: number, lag: number): Series {
 function scaled(row: readonly number[], { log, mean, scale }: Units): number[] {
   return row.map((value, i) => {
     const column = i % mean.length;
-    return (learned(value, log[column] as boolean) - (mean[column] as number)) / (scale[column] as number);
+    return (toModelScale(value, log[column] as boolean) - (mean[column] as number)) / (scale[column] as number);
   });
 }
 

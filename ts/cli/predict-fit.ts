@@ -61,9 +61,9 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
   }
   if (data && at) throw new Failure("--at: cannot be combined with a table", 2);
   const { wanted, unmatched, dialect } = data
-    ? ofTable(data, doses, format, times, file)
+    ? requestsFromTable(data, doses, format, times, file)
     : {
-        wanted: at ? [ofState(at, times, doses, format, file)] : ofFit(times, description),
+        wanted: at ? [requestFromState(at, times, doses, format, file)] : requestsFromFit(times, description),
         unmatched: ALL_MATCHED,
         dialect: undefined,
       };
@@ -101,7 +101,7 @@ function errorOf(
 }
 
 /** The trajectories of the fit itself. */
-function ofFit(times: Times | undefined, { trajectories, clock }: FitDescription): TrajectoryRequest[] {
+function requestsFromFit(times: Times | undefined, { trajectories, clock }: FitDescription): TrajectoryRequest[] {
   if (!times)
     throw new Failure(
       "predict: expected a table, or --times alone for the fitted trajectories, or --at with --times",
@@ -118,7 +118,7 @@ function checkTimes(times: Times, begin: number, name: string, clock: FitDescrip
   throw new Failure(`--times: expected none before ${writeTime(begin, clock)}, where the trajectory ${name} begins`, 2);
 }
 
-function ofState(
+function requestFromState(
   at: StateOption,
   times: Times | undefined,
   doses: Source | undefined,
@@ -156,7 +156,7 @@ function ofState(
 }
 
 /** The trajectories of a table; those that were fitted begin as the fit has found. */
-function ofTable(
+function requestsFromTable(
   data: Source,
   dosing: Source | undefined,
   format: Format,

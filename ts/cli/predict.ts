@@ -3,7 +3,7 @@ import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { readDosed } from "./dosed-table.js";
 import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
-import { delayed, fieldOf, stateOf } from "./equation.js";
+import { fieldOf, stateOf, withDelays } from "./equation.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
@@ -120,7 +120,7 @@ function fromTable({ format, at, times, doses }: PredictRequest, data: Source, f
   }
   const model = equationOf(file, table.series);
   const started = table.series.map((whole) => {
-    const own = delayed(whole, settings.delays, units.lag);
+    const own = withDelays(whole, settings.delays, units.lag);
     const first = own.start ? 0 : own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
     if (first < 0) {
       const past = settings.delays === 0 ? "" : `, and ${settings.delays} earlier values ${units.lag} apart,`;

@@ -77,7 +77,7 @@ export function simulate(request: SimulateRequest) {
   }
   const unit = unitOf(times.clock, request, "in --times");
   const isStart = times.values.length === 1 && times.values[0] === begin;
-  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeMeant(begin), 2);
+  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeHint(begin), 2);
 
   const all = [...request.parameters, ...initial];
   const varied = all.filter(({ values }) => values.length > 1);
@@ -113,7 +113,7 @@ export function simulate(request: SimulateRequest) {
     const method = request.solver ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
-    const solution = told(labelOf, timing, times.clock, () =>
+    const solution = withTrajectoryNames(labelOf, timing, times.clock, () =>
       solveObserved(
         { field, observed, factors: request.doses?.columns.factors ?? {}, options },
         {
@@ -147,7 +147,7 @@ export function simulate(request: SimulateRequest) {
 }
 
 /** Why a time of day alone is refused: it is what from:to without a step is read as. */
-function rangeMeant(time: number): string {
+function rangeHint(time: number): string {
   const text = `${Math.floor(time / 3600)}:${String(Math.floor(time / 60) % 60).padStart(2, "0")}`;
   return `--times: expected from:to:step, such as ${text}:STEP with a number for STEP, given ${text} alone, which is a time of day`;
 }
@@ -271,7 +271,12 @@ function dosesOf(
 }
 
 /** Solves; an error names the trajectory by what varies, and times as they are written. */
-function told<T>(labelOf: (trajectory: number) => string[], timing: Timing, clock: Clock, solve: () => T): T {
+function withTrajectoryNames<T>(
+  labelOf: (trajectory: number) => string[],
+  timing: Timing,
+  clock: Clock,
+  solve: () => T,
+): T {
   try {
     return solve();
   } catch (error) {

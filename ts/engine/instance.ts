@@ -64,7 +64,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
     throw refused("OPTION", "init", "to be called before the first use", inUse);
   };
   if (isDone()) return;
-  const chosen = choose(wanted);
+  const chosen = chooseAddon(wanted);
   const made = chosen ? { take: () => chosen } : await prepareWasm(simd, module as InitOptions["module"]);
   // The first use may have come meanwhile.
   if (isDone()) return;
@@ -73,7 +73,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 /** The addon, if it is wanted and can be had; undefined for WebAssembly. */
-function choose(given: EngineKind | undefined): Instance | undefined {
+function chooseAddon(given: EngineKind | undefined): Instance | undefined {
   const wanted = given ?? kind ?? fromEnvironment();
   if (wanted === "wasm") return undefined;
   const { instance, causes } = loadOnce();
@@ -90,7 +90,7 @@ function fromEnvironment(): EngineKind | undefined {
 /** The engine, made by `init` or on first use, and anew after a fault. */
 export function instance(): Instance {
   if (current && !current.lost) return current;
-  current = prepared?.take() ?? choose(undefined) ?? instantiateWasm();
+  current = prepared?.take() ?? chooseAddon(undefined) ?? instantiateWasm();
   prepared = undefined;
   kind = current.kind;
   return current;

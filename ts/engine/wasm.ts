@@ -44,10 +44,10 @@ export async function prepareWasm(
   wanted: Simd | undefined,
   source: WasmSource | Promise<WasmSource> | undefined,
 ): Promise<PreparedInstance> {
-  const simd = wanted ?? compiled?.simd ?? choose();
+  const simd = wanted ?? compiled?.simd ?? chooseBuild();
   ensureSupport(simd);
   const known = source === undefined && compiled?.simd === simd ? compiled.module : undefined;
-  const module = known ?? (await compile(source === undefined ? bytesOf(simd) : await source));
+  const module = known ?? (await compile(source === undefined ? bytesOfSelected(simd) : await source));
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
     throw new SymplecticAdjointError("FILE", 'module is neither "symplectic-adjoint/simd.wasm" nor relaxed.wasm');
   }
@@ -68,16 +68,19 @@ export interface PreparedInstance {
 
 async function compile(source: unknown): Promise<WebAssembly.Module> {
   if (isModule(source)) return source;
-  const bytes = await read(source);
+  const bytes = await readBytes(source);
   if (![0, 97, 115, 109].every((byte, i) => bytes[i] === byte)) {
     const name = urlOf(source) ?? "module";
-    throw new SymplecticAdjointError("FILE", `${name} is not a WebAssembly module: it begins with ${start(bytes)}`);
+    throw new SymplecticAdjointError(
+      "FILE",
+      `${name} is not a WebAssembly module: it begins with ${firstBytes(bytes)}`,
+    );
   }
   try {
     // Not compileStreaming: a server may not send the MIME type that it insists on.
     return await WebAssembly.compile(bytes);
   } catch (cause) {
-    throw failure("compiled", cause);
+    throw wasmError("compiled", cause);
   }
 }
 
@@ -101,13 +104,13 @@ function urlOf(source: unknown): string | undefined {
 }
 
 /** How a file begins, to tell what it is instead: a page for all addresses, as servers of applications send it, or nothing. */
-function start(bytes: Uint8Array): string {
+function firstBytes(bytes: Uint8Array): string {
   return bytes.length === 0 ? "nothing" : JSON.stringify(String.fromCharCode(...bytes.subarray(0, 15)));
 }
 
-async function read(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
+async function readBytes(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
   const url = urlOf(source);
-  if (typeof url === "string") return fetched(url);
+  if (typeof url === "string") return fetchBytes(url);
   if (isBuffer(source)) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
@@ -122,9 +125,9 @@ async function read(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await source.arrayBuffer());
 }
 
-async function fetched(url: string): Promise<Uint8Array<ArrayBuffer>> {
+async function fetchBytes(url: string): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    if (!url.startsWith("file:")) return await read(await fetch(url));
+    if (!url.startsWith("file:")) return await readBytes(await fetch(url));
     const files = await builtin<{ readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> }>("node:fs/promises");
     return await files.readFile(new URL(url));
   } catch (cause) {
@@ -133,7 +136,7 @@ async function fetched(url: string): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-function choose(): Simd {
+function chooseBuild(): Simd {
   return supports("relaxed") ? "relaxed" : "simd128";
 }
 
@@ -154,7 +157,7 @@ function ensureSupport(simd: Simd): void {
   throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no ${what[simd]}`);
 }
 
-function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
+function bytesOfSelected(simd: Simd): Uint8Array<ArrayBuffer> {
   const bytes = embedded?.(simd);
   if (bytes) return bytes;
   const message =
@@ -163,7 +166,7 @@ function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
 }
 
 /** The error of a module that the runtime does not take, with what can be done about it. */
-function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticAdjointError {
+function wasmError(what: "compiled" | "instantiated", cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
   const text = textOf(cause).replace(/\.$/, "");
   if (/out of memory|allocate memory/i.test(text)) {
@@ -186,12 +189,12 @@ function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticA
 /** An instance at once: of what was compiled before, else of the build that this entry carries. */
 export function instantiateWasm(): Instance {
   if (!compiled) {
-    const simd = choose();
+    const simd = chooseBuild();
     ensureSupport(simd);
     try {
-      compiled = { module: new WebAssembly.Module(bytesOf(simd)), simd };
+      compiled = { module: new WebAssembly.Module(bytesOfSelected(simd)), simd };
     } catch (cause) {
-      throw failure("compiled", cause);
+      throw wasmError("compiled", cause);
     }
   }
   const glue = createGlue();
@@ -199,7 +202,7 @@ export function instantiateWasm(): Instance {
     const { exports } = new WebAssembly.Instance(compiled.module, importsOf(compiled.module, glue));
     return createInstance(glue, exports, compiled);
   } catch (cause) {
-    throw failure("instantiated", cause);
+    throw wasmError("instantiated", cause);
   }
 }
 
@@ -209,7 +212,7 @@ async function instantiate(compiled: Compiled): Promise<Instance> {
     const { exports } = await WebAssembly.instantiate(compiled.module, importsOf(compiled.module, glue));
     return createInstance(glue, exports, compiled);
   } catch (cause) {
-    throw failure("instantiated", cause);
+    throw wasmError("instantiated", cause);
   }
 }
 

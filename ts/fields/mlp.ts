@@ -3,7 +3,7 @@ import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { anything, array, elements, fallback, flag, isRecord, natural, oneOf, options, size } from "../checks/rules.js";
-import { call, needRoom } from "../engine/call.js";
+import { call, ensureMemory } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
 import { type Field, type FieldKind, type LayerEntries, WasmField } from "./field.js";
 
@@ -68,7 +68,7 @@ function network(given: unknown, where = ""): WasmField<Dtype> {
   const { dtype, activation, time, bias } = read;
   const sizes = Uint32Array.from(elements(`${where}widths`, widths, widthsRule, size));
   const engine = instance();
-  needRoom(engine, LAYER_BYTES * sizes.length, "the layers");
+  ensureMemory(engine, LAYER_BYTES * sizes.length, "the layers");
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };

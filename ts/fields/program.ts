@@ -29,7 +29,7 @@ import {
   size,
   text,
 } from "../checks/rules.js";
-import { call, needRoom } from "../engine/call.js";
+import { call, ensureMemory } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { readEquations } from "../trace/equations.js";
@@ -326,7 +326,7 @@ function makeField<D extends Dtype>(
 ): WasmProgram<D> {
   const program = JSON.stringify(made.program);
   const engine = instance();
-  needRoom(engine, CHARACTER_BYTES * program.length, "the program");
+  ensureMemory(engine, CHARACTER_BYTES * program.length, "the program");
   const rust = call(engine, () => engine.bindings.Field.program(dtype, program, engine.steady(parameters)));
   return new WasmProgram(engine, rust, dtype, made, standIns);
 }

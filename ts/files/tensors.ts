@@ -3,7 +3,7 @@ import { bytesOf, dtypeOf, floatsOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { argument, array, elements, number, type Rule, record, required, text } from "../checks/rules.js";
-import { call, needRoom, release } from "../engine/call.js";
+import { call, ensureMemory, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 
@@ -79,7 +79,7 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
   if (size >= LARGEST) throw refused("OPTION", "tensors", "less than 4 GiB in all", `${size} bytes`);
   const engine = instance();
   const names = entries.reduce((sum, { name, sides }) => sum + name.length + 8 * sides.length, 0);
-  needRoom(engine, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
+  ensureMemory(engine, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
   const file = call(engine, () => new engine.bindings.TensorFile());
   try {
     return call(engine, () => {
@@ -112,7 +112,7 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
   const given = bytesOf("bytes", bytes);
   if (given.length >= LARGEST) throw refused("FILE", "bytes", "a file of less than 4 GiB", `${given.length} bytes`);
   const engine = instance();
-  needRoom(engine, TEXT_BYTES * headerSize(given), "the file's header");
+  ensureMemory(engine, TEXT_BYTES * headerSize(given), "the file's header");
   const file = parsed(engine, given);
   try {
     return call(engine, () => {
