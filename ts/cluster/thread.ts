@@ -23,7 +23,7 @@ export type ThreadReply = { readonly id: number } & (
   | { readonly failure: TaskFailure | "forgotten" }
 );
 
-/** The end of the line to the worker, in whatever runtime. */
+/** The port to the worker that started this thread, in any runtime. */
 interface ParentPort {
   postMessage(reply: ThreadReply, transfer: ArrayBuffer[]): void;
 }

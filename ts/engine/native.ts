@@ -10,7 +10,7 @@ import { isOverflow, NATIVE, needStack } from "./stack.js";
 // The version of the package, put in when it is built.
 declare const VERSION: string;
 
-/** What has come of loading an addon: an engine, or why there is none. */
+/** The result of loading an addon: an engine, or the reasons why there is none. */
 export interface AddonResult {
   readonly instance?: Instance;
   readonly causes: readonly string[];

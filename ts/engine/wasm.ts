@@ -61,7 +61,7 @@ export async function prepareWasm(
   };
 }
 
-/** An instance that becomes the one of later instances too as soon as it is taken. */
+/** An instance made ahead of its use. As soon as it is taken, later instances are of its build too. */
 export interface PreparedInstance {
   take(): Instance;
 }

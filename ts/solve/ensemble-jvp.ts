@@ -1,4 +1,4 @@
-// Trajectories of their own with their derivatives along directions.
+// Independent trajectories with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";

@@ -1,4 +1,4 @@
-// Trajectories of their own as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
+// Independent trajectories as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { MAX_EVENTS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";

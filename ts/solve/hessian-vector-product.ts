@@ -200,7 +200,7 @@ function secondOrder<D extends Dtype>(
   return { value, cotangent: checked("cotangent", cotangent), curvature: checked("curvature", curvature) };
 }
 
-/** `hessianVectorProduct` of trajectories of their own. */
+/** `hessianVectorProduct` of independent trajectories. */
 function independentProduct<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

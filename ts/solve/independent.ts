@@ -116,7 +116,7 @@ export interface EventCotangents<D extends Dtype = Dtype> {
   states?: ArrayOf<D> | undefined;
 }
 
-/** Whether options ask for trajectories of their own. */
+/** Whether options ask for independent trajectories. */
 export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   const { batching, jumps, events, dense, saveSteps, onFailure, norm } = options;
   const asked = [
@@ -134,7 +134,7 @@ export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   return batching === "independent" || asked !== undefined;
 }
 
-/** A solve of trajectories of their own that is kept for its gradient. */
+/** A solve of independent trajectories, kept for its gradient. */
 export class IndependentSolve<D extends Dtype> {
   readonly #problem: EnsembleProblem<D>;
   readonly #field: WasmField<D>;

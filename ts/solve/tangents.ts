@@ -100,7 +100,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
   return { directions, tangentArrays, rates };
 }
 
-/** A solve of trajectories of their own along directions. */
+/** A solve of independent trajectories, with derivatives along directions. */
 export function solveEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

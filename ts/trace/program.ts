@@ -148,7 +148,7 @@ export function statesIn(state: Value, names: readonly string[]): Readonly<Recor
   return named("states.", record, "state");
 }
 
-/** Where names stand that someone may look for in another record: what to write for each. */
+/** Names that belong to other records than the one they may be looked up in, by what to write for those records. */
 type NamesElsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**

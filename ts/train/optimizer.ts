@@ -85,7 +85,7 @@ export interface SgdOptions<N extends FieldNames = FieldNames> extends CommonOpt
 type WithDefaults<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O, "fixed">]: NonNullable<O[Name]> }> &
   Pick<CommonOptions, "fixed">;
 
-/** Both as they are read: one number, or numbers by name. */
+/** The learning rate and the weight decay as they are read: one number, or numbers by name. */
 type RateOptions = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
 
 /** What an optimizer is made of, but for its state and the learning rate of the moment. */

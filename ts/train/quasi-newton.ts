@@ -39,7 +39,7 @@ const [ARMIJO, CURVATURE] = [1e-4, 0.9];
 /** Trials of a line search. */
 const TRIALS = 30;
 
-/** A step that was tried: how far, and what is there. */
+/** A point of a line search: the length of its step, and what was evaluated there. */
 interface LineSearchPoint extends ValueWithGradient {
   readonly alpha: number;
   readonly x: Float64Array;
