@@ -9,8 +9,8 @@ const NAMES = ["symplectic", "auto", "aca", "backprop", "adjoint, tuned"];
 const RTOLS = [1e-3, 1e-5, 1e-7, 1e-9];
 
 /** Results as `measure` gives them, each with the `rtol` asked for. */
-export async function crossover(api, everybody, runtime, progress) {
-  const ours = everybody.filter(
+export async function crossover(api, contenders, runtime, progress) {
+  const ours = contenders.filter(
     ({ kind, name, command }) => kind === "ours" && NAMES.includes(name) && command[0] === runtime.command[0],
   );
   const results = [];

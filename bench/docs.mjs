@@ -8,12 +8,12 @@ import {
   choiceTable,
   coldStartTable,
   enginesTable,
+  machineLines,
   modelTables,
   problemTables,
   publishedTable,
   targetsTable,
   where,
-  whereEach,
 } from "./tables.mjs";
 import { reached } from "./targets.mjs";
 
@@ -29,7 +29,7 @@ export function report(run) {
   const beside = publishedTable(results);
   return [
     where(run),
-    ...whereEach(earlier).map((line) => `What is marked as measured before: ${line}`),
+    ...machineLines(earlier).map((line) => `What is marked as measured before: ${line}`),
     ...(engines ? [engines] : []),
     ...problemTables(results, runtime, created),
     ...(beside ? [`### ${published.case}: beside ${published.name}`, beside] : []),

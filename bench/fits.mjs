@@ -27,16 +27,16 @@ export function withEstimates(api, problem) {
 }
 
 /** The results of a fit, one for each contender: those of `measure`, with the times of first fits in fresh processes. */
-export async function measureFit(problem, everybody, effort, say) {
-  const results = await measure(problem, everybody, effort, (_, known) => distance(known.estimates, problem), say);
+export async function measureFit(problem, contenders, effort, say) {
+  const results = await measure(problem, contenders, effort, (_, known) => distance(known.estimates, problem), say);
   for (const [i, result] of results.entries()) {
     if (result.skipped) continue;
     result.firsts = [];
     for (let k = 0; k < effort.fresh; k++) {
       say(`${result.contender}: a fresh process, ${k + 1} of ${effort.fresh}`);
-      const child = start(everybody[i]);
+      const child = start(contenders[i]);
       try {
-        const { variant } = everybody[i];
+        const { variant } = contenders[i];
         const message = { ...problem, variant, iterations: result.iterations };
         result.firsts.push((await child.ask({ prepare: message }, effort.limitSeconds)).firstMs);
       } finally {

@@ -20,7 +20,7 @@ import { modelProblems, models } from "./shared/models.mjs";
 import { cases, describe, problemsOf, writeInputs } from "./shared/problems.mjs";
 import { reached } from "./targets.mjs";
 
-const LEAVABLE = ["addon", "native", ...PEERS];
+const OPTIONAL = ["addon", "native", ...PEERS];
 const usage = `npm run bench -- [options]
   --peers         also PyTorch, JAX, diffrax, SciPy, jax-js and TensorFlow.js, installed into bench/.peers
   --fits          fits of differential equations instead of gradients; with --peers, by SciPy, optimistix and
@@ -30,7 +30,7 @@ const usage = `npm run bench -- [options]
   --brief         fewer and shorter rounds: half the time
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
-  --without NAME  leave out, may be repeated: ${LEAVABLE.join(", ")}; native is the crate alone, and node
+  --without NAME  leave out, may be repeated: ${OPTIONAL.join(", ")}; native is the crate alone, and node
                   jax-js and TensorFlow.js
   --update        with --case or --without: what is measured anew in bench/results/latest.json, the rest as it was
   --out FILE      where the JSON goes; bench/results unless the run is a partial one
@@ -61,7 +61,7 @@ const nodes = nodesOf(flags.node ?? []);
 const main = nodes.at(-1);
 const without = flags.without ?? [];
 for (const name of without)
-  if (!LEAVABLE.includes(name)) refuse(`${name}: nothing to leave out; there are ${LEAVABLE.join(", ")}`);
+  if (!OPTIONAL.includes(name)) refuse(`${name}: nothing to leave out; there are ${OPTIONAL.join(", ")}`);
 const effort = efforts[flags.quick ? "quick" : flags.brief ? "brief" : "full"];
 
 buildPackage();
@@ -73,7 +73,7 @@ const native = without.includes("native") || flags.fits ? undefined : nativeBenc
 const environments = flags.peers ? peerEnvironments(main.path, without) : undefined;
 const networks = names.filter((name) => cases[name]);
 // Peers that nobody asks for are not installed.
-const everybody = networks.length > 0 ? contenders({ nodes, addon, native, environments }) : [];
+const allContenders = networks.length > 0 ? contenders({ nodes, addon, native, environments }) : [];
 const modellers = modelContenders({ node: main, addon, native, environments });
 const [runtime, modelRuntime] = ["ours.mjs", "models.mjs"].map((file) => ({
   command: [main.path, join(root, "bench/contenders", file)],
@@ -140,7 +140,7 @@ if (flags.update) {
 for (const problem of problemsOf(networks).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;
   const say = progress(title);
-  keep(run.results, await measure(problem, everybody, effort, await gradientErrors(problem, runtime), say));
+  keep(run.results, await measure(problem, allContenders, effort, await gradientErrors(problem, runtime), say));
   say.done();
   // As it goes: a run that is broken off leaves what it had.
   save();
@@ -164,7 +164,7 @@ if (!short) {
   const say = progress("scaling");
   run.scaling = await scaling(api, runtime, effort, say);
   say.done();
-  run.crossover = await crossover(api, everybody, runtime, progress);
+  run.crossover = await crossover(api, allContenders, runtime, progress);
 }
 save();
 console.log(`\n${report(run)}\n`);

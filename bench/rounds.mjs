@@ -31,8 +31,8 @@ export async function gradientErrors(problem, runtime) {
  * The results of a problem, one for each contender: figures, or `{ skipped: reason }`. The error of a contender is what `errorsOf`
  * says, given it and what it knows.
  */
-export async function measure(problem, everybody, effort, errorsOf, say) {
-  const entries = everybody.flatMap((contender) => {
+export async function measure(problem, contenders, effort, errorsOf, say) {
+  const entries = contenders.flatMap((contender) => {
     const placed = place(contender, problem);
     if (!placed) return [];
     const { name, kind, runtime } = contender;

@@ -217,17 +217,17 @@ export function coldStartTable(starts) {
 
 /** A line about where a run was. */
 export function where(run) {
-  return whereabouts([run]);
+  return machineLine([run]);
 }
 
 /** A line for each machine on which runs were, and how. */
-export function whereEach(runs) {
+export function machineLines(runs) {
   const key = ({ machine, quick, brief }) => [machine.cpu, machine.cores, machine.os, quick, brief].join();
-  return [...new Set(runs.map(key))].map((one) => whereabouts(runs.filter((run) => key(run) === one)));
+  return [...new Set(runs.map(key))].map((one) => machineLine(runs.filter((run) => key(run) === one)));
 }
 
 /** A line about runs on one machine. */
-function whereabouts(runs) {
+function machineLine(runs) {
   const [{ machine, quick, brief }] = runs;
   const versions = new Set(runs.flatMap((run) => Object.entries(run.versions).map((one) => one.join(" "))));
   const days = [...new Set(runs.map(({ created }) => created.slice(0, 10)))].sort();

@@ -10,7 +10,7 @@ const torch = ["torchdiffeq", "torchdiffeq adjoint"];
 export const SAME = ["auto", ...EXACT];
 
 const NETWORKS = ["small", "medium", "large", "single", "long", "step"];
-const everywhere = (goal) => Object.fromEntries(NETWORKS.map((name) => [name, goal]));
+const sameGoal = (goal) => Object.fromEntries(NETWORKS.map((name) => [name, goal]));
 
 /**
  * `wanted` is by case, `kind` says which of ours is meant: `ours`, which is WebAssembly, or `addon`. A target with `bits` is one of
@@ -59,12 +59,12 @@ const targets = [
     return [
       {
         what: `${name}symplectic's time over backprop's, over the count of evaluations`,
-        wanted: everywhere(1.05),
+        wanted: sameGoal(1.05),
         most: true,
         kind,
         reach: overCount,
       },
-      { what: `${name}auto's time over the fastest's`, wanted: everywhere(1.03), most: true, kind, reach: overFastest },
+      { what: `${name}auto's time over the fastest's`, wanted: sameGoal(1.03), most: true, kind, reach: overFastest },
       {
         what: `${name}auto's share of the peak`,
         wanted: { medium: 0.7, large: 0.85 },

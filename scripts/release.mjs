@@ -57,10 +57,10 @@ check("and has the licences of its crates", failure("node", ["scripts/licenses.m
 
 install("test/platform");
 ensureRust();
-const lacking = missingAddons();
+const missing = missingAddons();
 const hint = "build each on its platform, as CONTRIBUTING.md says, and put them into native/ with the stamp";
-check("native/ has the addon of each platform", lacking.length > 0 && `${lacking.join(", ")}: ${hint}`);
-const platforms = Object.keys(PLATFORMS).filter((platform) => !lacking.includes(platform));
+check("native/ has the addon of each platform", missing.length > 0 && `${missing.join(", ")}: ${hint}`);
+const platforms = Object.keys(PLATFORMS).filter((platform) => !missing.includes(platform));
 const addons = platforms.map((platform) => layOut(platform, manifest));
 const tarball = withAddons(pack);
 const jsr = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));

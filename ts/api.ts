@@ -45,16 +45,15 @@ export {
   type InputArrays,
   type InputShapes,
 } from "./fields/differentiable.js";
-export { driven, type InputOptions } from "./fields/driven.js";
+export { type DrivenOptions, driven } from "./fields/driven.js";
 export type { NumbersOf, ParametersIn, StatesIn } from "./fields/equation-names.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
 export type {
   ArgumentArrays,
-  Entry,
   Field,
   FieldNames,
   FieldVjp,
-  Layer,
+  LayerEntries,
   NamesOf,
   NamesOfField,
 } from "./fields/field.js";
@@ -79,7 +78,7 @@ export {
   type VectorFieldOptions,
   vectorField,
 } from "./fields/vector-field.js";
-export { type LoadedField, load, type Model, type SaveOptions, save } from "./files/model.js";
+export { type LoadedField, type LoadedModel, load, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
 export { parallel } from "./parallel/pool.js";
@@ -91,8 +90,8 @@ export type {
   PoolPullback,
   PoolVjp,
 } from "./parallel/pool-types.js";
-export type { EventTangents } from "./solve/along.js";
-export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
+export type { Event, EventInputs, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
+export type { EventTangents } from "./solve/ensemble-jvp.js";
 export {
   type IndependentLoss,
   type IndependentValueAndGradient,
@@ -106,8 +105,8 @@ export {
   type LossWithCurvature,
 } from "./solve/hessian-vector-product.js";
 export type {
+  DetectedEvents,
   EventCotangents,
-  Events,
   IndependentGradient,
   IndependentSolution,
   Steps,
@@ -129,10 +128,10 @@ export type {
   Tableau,
 } from "./solve/options.js";
 export type {
-  Bytes,
   Gradient,
   GradientStats,
   LossAndCotangent,
+  PeakBytes,
   Pullback,
   Retention,
   Solution,
@@ -150,6 +149,7 @@ export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
 export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
+export type { Entry } from "./trace/program.js";
 export { type Condition, concat, constant, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export {
@@ -190,7 +190,7 @@ export {
   type MinibatchOptions,
   type MinibatchState,
   minibatches,
-  type Trajectory,
+  type ObservedTrajectory,
 } from "./train/minibatches.js";
 export {
   type AdamOptions,

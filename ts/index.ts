@@ -6,16 +6,16 @@
  */
 
 import { bytesOfBuild } from "./engine/builds.js";
-import { carryNative } from "./engine/instance.js";
+import { setNativeLoader } from "./engine/instance.js";
 import { loadNative } from "./engine/native.js";
-import { embed } from "./engine/wasm.js";
-import { carryWorker } from "./parallel/threads.js";
+import { setEmbeddedBuilds } from "./engine/wasm.js";
+import { setWorkerSource } from "./parallel/threads.js";
 
 // The source of worker.ts, put in when the package is built.
 declare const WORKER_SOURCE: string;
 
-embed((simd) => bytesOfBuild(simd, import.meta.url));
-carryNative(() => loadNative(import.meta.url));
-carryWorker(() => WORKER_SOURCE);
+setEmbeddedBuilds((simd) => bytesOfBuild(simd, import.meta.url));
+setNativeLoader(() => loadNative(import.meta.url));
+setWorkerSource(() => WORKER_SOURCE);
 
 export * from "./api.js";

@@ -1,7 +1,7 @@
 // The public API with nothing inside: call init({ module }) first; a pool's workers are loaded from the file beside this one.
-import { carryWorker } from "./parallel/threads.js";
+import { setWorkerSource } from "./parallel/threads.js";
 
 // Bundlers that see to files know this form, and put the worker beside what they make.
-carryWorker(() => new URL("./worker.js", import.meta.url));
+setWorkerSource(() => new URL("./worker.js", import.meta.url));
 
 export * from "./api.js";

@@ -1,7 +1,7 @@
 // The continuous adjoint at its best: the norm and the loosest tolerances of its backward solve whose gradient is as near to the
 // converged one as the exact gradient is. Loosest is what takes the fewest evaluations.
 /** The norm, and atol over rtol. */
-const WAYS = ["full", "seminorm"].flatMap((norm) => [1, 1e-3, 1e-6].map((ratio) => ({ norm, ratio })));
+const SETTINGS = ["full", "seminorm"].flatMap((norm) => [1, 1e-3, 1e-6].map((ratio) => ({ norm, ratio })));
 /** rtol goes from 1, by halves of a decade, as far as the type does. */
 const FINEST = { float32: 1e-6, float64: 1e-13 };
 /** For trying everything; what would take longer is bisected, as if errors fell steadily with the tolerance. */
@@ -22,10 +22,11 @@ export async function tuned(gradient, options, dtype, { error, exact }) {
     return { options: changed, result, evaluations, passes: distance(exact, parameters) / size <= error };
   };
   const start = performance.now();
-  await attempt(rtols[0], WAYS[0]);
-  const cheap = (performance.now() - start) * WAYS.length * length < PATIENCE_MS;
+  await attempt(rtols[0], SETTINGS[0]);
+  const cheap = (performance.now() - start) * SETTINGS.length * length < PATIENCE_MS;
   const found = [];
-  for (const way of WAYS) found.push(await (cheap ? firstPassing : bisected)(rtols, (rtol) => attempt(rtol, way)));
+  for (const setting of SETTINGS)
+    found.push(await (cheap ? firstPassing : bisected)(rtols, (rtol) => attempt(rtol, setting)));
   const best = found.filter((one) => one).toSorted((a, b) => a.evaluations - b.evaluations)[0];
   if (!best) throw new Error(`none of ${tried} tolerances was as exact`);
   const { rtol, atol, norm } = best.options.adjoint;

@@ -6,7 +6,7 @@ import { learnToys } from "./cnf/toys.mjs";
 
 export const PARTS = [...Object.keys(SHAPES), "steps", ...Object.keys(DATASETS), "toys", "torch"];
 /** Of a training in haste: to see that it works. */
-const HASTE = { iterations: 40, batch: 64, every: 20 };
+const QUICK_LIMITS = { iterations: 40, batch: 64, every: 20 };
 
 export async function run({ api, quick, seed, peers, only, data, previous, progress, save }) {
   const results = { ...previous };
@@ -24,7 +24,7 @@ export async function run({ api, quick, seed, peers, only, data, previous, progr
     measures[name] = (say) => measureShape({ name, quick, seed, data, say });
   }
   for (const [name, dataset] of Object.entries(DATASETS)) {
-    measures[name] = (note) => learn({ api, dataset, seed, pool, limits: quick ? HASTE : {}, note });
+    measures[name] = (note) => learn({ api, dataset, seed, pool, limits: quick ? QUICK_LIMITS : {}, note });
   }
   try {
     for (const part of wanted) {

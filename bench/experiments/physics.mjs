@@ -76,7 +76,7 @@ function equationSections(name, { grid, interval, steps, samples, reference, tim
       title: `${title}: what a gradient costs`,
       text: [
         `The energy model, batch ${costs.batch}, over ${costs.intervals} intervals: dopri8 in float32 with rtol = atol = ${costs.tolerance.toExponential(1)}, the least that float32 takes, the adjoint method's way back as well. The error is against backpropagation.`,
-        ...(strays(costs)
+        ...(isUnstable(costs)
           ? ["Diffusion cannot be run backward: the adjoint method strays, and its gradient is wrong."]
           : []),
       ].join(" "),
@@ -100,7 +100,7 @@ function equationSections(name, { grid, interval, steps, samples, reference, tim
 }
 
 /** Whether the adjoint method has lost the solution on its way back. */
-const strays = ({ rows }) => rows.some(({ gradient, error }) => gradient === "adjoint" && error > 0.1);
+const isUnstable = ({ rows }) => rows.some(({ gradient, error }) => gradient === "adjoint" && error > 0.1);
 
 const orDiverged = (value) => (Number.isFinite(value) ? exponent(value) : "diverged");
 

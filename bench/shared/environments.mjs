@@ -51,7 +51,7 @@ export function pythonPackages(name) {
   if (!existsSync(python)) {
     if (!interpreter) return { missing: "no Python here" };
     const made = attempt(interpreter, ["-m", "venv", join(folder, "python")]);
-    if (made.status !== 0) return { missing: `no virtual environment: ${complaint(made)}` };
+    if (made.status !== 0) return { missing: `no virtual environment: ${failureReason(made)}` };
   }
   const what = packages[name];
   return once(name, what, () => attempt(python, ["-m", "pip", "install", "--quiet", ...what])) ?? { command: [python] };
@@ -75,7 +75,7 @@ function once(name, what, body) {
   if (existsSync(done) && readFileSync(done, "utf8") === list) return undefined;
   console.error(`Installing ${what.join(", ")} (for the comparison alone; it may take minutes) …`);
   const result = body();
-  if (result.status !== 0) return { missing: `not installed: ${complaint(result)}` };
+  if (result.status !== 0) return { missing: `not installed: ${failureReason(result)}` };
   writeFileSync(done, list);
   return undefined;
 }
@@ -88,7 +88,7 @@ export function addonIn(node, { build }) {
   const asked = attempt(node, ["-e", program], { env, cwd: root, shell: false });
   if (asked.status === 0) return { registerBits: Number(asked.stdout) };
   const built = existsSync(join(root, `native/symplectic-adjoint.${platformOf()}.node`));
-  return { missing: built ? complaint(asked) : "not built here; npm run build:native builds it" };
+  return { missing: built ? failureReason(asked) : "not built here; npm run build:native builds it" };
 }
 
 /** The crate alone. */
@@ -97,14 +97,14 @@ export function nativeBench() {
   console.error("Building the native benchmark …");
   const [cargo, ...build] = pin(["cargo", "bench", "--bench", "gradients", "--no-run", "--message-format=json"]);
   const built = attempt(cargo, build, { maxBuffer: 2 ** 28 });
-  if (built.status !== 0) return { missing: `not built: ${complaint(built)}` };
+  if (built.status !== 0) return { missing: `not built: ${failureReason(built)}` };
   const messages = built.stdout.split("\n").filter((line) => line.startsWith("{"));
   const { executable } = messages.map((line) => JSON.parse(line)).findLast((message) => message.executable) ?? {};
   return executable ? { command: [executable, "--serve"] } : { missing: "cargo names no executable" };
 }
 
 /** @param {{ error?: Error, stderr: string }} result */
-function complaint({ error, stderr }) {
+function failureReason({ error, stderr }) {
   const lines = (error?.message ?? stderr ?? "").trim().split("\n");
   return (lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? "").trim().slice(0, 200);
 }

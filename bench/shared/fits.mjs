@@ -42,7 +42,12 @@ export function fitProblems(api, names) {
     const names = [...Object.keys(parameters), ...Object.keys(initial).map((state) => `${state}(0)`)];
     const start = [...Object.values(parameters), ...Object.values(initial)];
     const model = { equations: equations.join("\n"), states, observe, parameters, initial, names, start, trajectories };
-    return { case: name, ...model, ...together(trajectories, states, initial, observe.length), ...FIT_TOLERANCES };
+    return {
+      case: name,
+      ...model,
+      ...stackTrajectories(trajectories, states, initial, observe.length),
+      ...FIT_TOLERANCES,
+    };
   });
 }
 
@@ -56,7 +61,7 @@ export function describeFit(name) {
  * The trajectories as one system, for whoever solves them so: all times at which one was measured, `y0` `[trajectories, states]`,
  * and each measurement with the indices of its time, trajectory and observed quantity.
  */
-function together(trajectories, states, initial, width) {
+function stackTrajectories(trajectories, states, initial, width) {
   const starts = trajectories.map(({ t0, times }) => t0 ?? times[0]);
   const times = [...new Set([...starts, ...trajectories.flatMap((one) => one.times)])].sort((a, b) => a - b);
   const at = trajectories.flatMap((one, trajectory) =>

@@ -2,9 +2,9 @@
 import {
   type AdamOptions,
   adam,
-  type ChangeInputs,
   differentiable,
   type Event,
+  type EventInputs,
   equations,
   type Field,
   fit,
@@ -90,7 +90,7 @@ leastSquares({
 // Options, events and fields whose names are not known go with any others.
 const event: Event = { when: ({ states: { height = 0 }, parameters: { g } }) => g.sub(height) };
 odeint(ball, y0, [0, 1], { arguments: floor, events: [event] });
-const when = ({ parameters: { anything } }: ChangeInputs) => anything;
+const when = ({ parameters: { anything } }: EventInputs) => anything;
 odeint(ball, y0, [0, 1], { arguments: floor, events: [{ when }] });
 odeint(equations("x' = -k * x", { parameters: { k: 1 } }), new Float32Array(1), [0, 1], {
   events: [{ when: ({ states: { x }, parameters: { k } }) => k.sub(x ?? 0) }],

@@ -6,10 +6,10 @@ import {
   leastSquares,
   minibatches,
   mlp,
+  type ObservedTrajectory,
   type OdeintOptions,
   odeint,
   save,
-  type Trajectory,
   train,
   vectorField,
 } from "symplectic-adjoint";
@@ -22,7 +22,7 @@ const options: OdeintOptions = { method, rtol, events: undefined, progress: unde
 odeint(field, single, [0, 1], options);
 const batch: Batch<"float32"> = { y0: single, times: [0, 1], target: single, mask, jumps: undefined };
 const data: LossData = { target: undefined, mask, times: undefined };
-const trajectory: Trajectory = {
+const trajectory: ObservedTrajectory = {
   times: [0, 1],
   values: [1, 2],
   weights: undefined,

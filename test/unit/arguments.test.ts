@@ -42,8 +42,8 @@ import {
   warmUp,
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ALIASES, IMPLICIT, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
-import { fromRust } from "../../ts/engine/call.js";
+import { ALIASES, ALTERNATIVES, IMPLICIT_METHODS, VALUE_ALIASES } from "../../ts/checks/aliases.js";
+import { errorFromRust } from "../../ts/engine/call.js";
 import { solves } from "../../ts/engine/live-objects.js";
 import { collectGarbage, thrown } from "./helpers.js";
 
@@ -449,7 +449,7 @@ test.for(Object.entries(ALIASES))("%s is taken for another name", async ([alias,
   expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
 });
 
-test.for(Object.entries(INSTEAD))("%s has a hint at what does it instead", async ([name, hint]) => {
+test.for(Object.entries(ALTERNATIVES))("%s has a hint at what does it instead", async ([name, hint]) => {
   const errors = ["solve", "adam"].map((call) => refusal(name, () => NAMED[call]?.({ [name]: 1 })));
   const messages = (await Promise.all(errors)).map(({ message }) => message);
   expect(messages.join("\n")).toContain(`; ${hint}. The options are `);
@@ -467,7 +467,7 @@ const VALUED: Record<string, (value: never) => unknown> = {
   loss: (loss) => leastSquares({ field: decay, data: {} as never, loss }),
 };
 
-test.for(Object.entries(VALUES))("the value %s is taken for another one", async ([alias, meant]) => {
+test.for(Object.entries(VALUE_ALIASES))("the value %s is taken for another one", async ([alias, meant]) => {
   const messages: string[] = [];
   for (const call of Object.values(VALUED)) {
     messages.push((await refusal(/./, () => call(alias as never))).message);
@@ -475,7 +475,7 @@ test.for(Object.entries(VALUES))("the value %s is taken for another one", async 
   expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
 });
 
-test.for(IMPLICIT)("%s is known to be implicit", async (method) => {
+test.for(IMPLICIT_METHODS)("%s is known to be implicit", async (method) => {
   const { message, given } = await refusal("method", () => odeint(field, y0, times, { method: method as never }));
   expect(message).toMatch(
     /; all methods here are explicit: take dopri5, the default, if the problem is not very stiff$/,
@@ -563,7 +563,7 @@ test("what to write instead", async () => {
 
 test("memory that runs out: what to make smaller, or to dispose of", () => {
   const message = (purpose: string) =>
-    fromRust({ code: "OUT_OF_MEMORY", message: `could not allocate 9 bytes for ${purpose}; use a smaller batch` })
+    errorFromRust({ code: "OUT_OF_MEMORY", message: `could not allocate 9 bytes for ${purpose}; use a smaller batch` })
       .message;
   expect(message("tape")).toBe("could not allocate 9 bytes for tape; use a smaller batch");
   expect(message("network")).toBe("could not allocate 9 bytes for network; use smaller widths");

@@ -1,9 +1,9 @@
 import {
   adam,
-  type ChangeInputs,
   cnf,
   custom,
   driven,
+  type EventInputs,
   equations,
   type Field,
   type GradientOptions,
@@ -59,7 +59,7 @@ const outputOf = (method: Method) => (RUNGE_KUTTA.includes(method) ? ("interpola
 const w = numbers("float64", 24);
 
 test("without a derivative by time there is none by the times of jumps, and all others stay", () => {
-  const set = ({ state, amounts }: ChangeInputs) => [
+  const set = ({ state, amounts }: EventInputs) => [
     state.at(0).mul(amounts.scale as Value),
     state.at(1).add(amounts.kick as Value),
   ];

@@ -2,7 +2,7 @@
 import { adam, meanSquaredError, minibatches, odeint, valueAndGrad } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { adviceOn, errorOfMean } from "../../ts/cli/advice.js";
-import { completed, delayed, fieldOf, networkOf, settle, stateOf, trajectoryOf } from "../../ts/cli/equation.js";
+import { completed, fieldOf, networkOf, settle, stateOf, trajectoryOf, withDelays } from "../../ts/cli/equation.js";
 import type { Settings } from "../../ts/cli/model.js";
 import { layoutOf } from "../../ts/cli/model.js";
 import { equationsField, scaledField, scalesOf, textWithValues, usesTime, valuesOf } from "../../ts/cli/text-model.js";
@@ -34,7 +34,7 @@ const request = (columns: Record<string, number[]>, more: Partial<UnitsRequest> 
 
 test("rows with those before them, at the rows of a grid and between those of none", () => {
   const grid = { id: "", times: [0, 0.1, 0.2, 0.3, 0.4], rows: [[1], [2], [4], [Number.NaN], [16]] };
-  expect(delayed(grid, 2, 0.1)).toEqual({
+  expect(withDelays(grid, 2, 0.1)).toEqual({
     id: "",
     times: [0.2, 0.3, 0.4],
     rows: [
@@ -44,15 +44,15 @@ test("rows with those before them, at the rows of a grid and between those of no
     ],
   });
   const rows = [0, 1, 3, 6, 10].map((time) => [2 * time, -time]);
-  const uneven = delayed({ id: "a", times: [0, 1, 3, 6, 10], rows }, 1, 2.5);
+  const uneven = withDelays({ id: "a", times: [0, 1, 3, 6, 10], rows }, 1, 2.5);
   expect(uneven.times).toEqual([3, 6, 10]);
   expect(uneven.rows).toEqual([
     [6, -3, 1, -0.5],
     [12, -6, 7, -3.5],
     [20, -10, 15, -7.5],
   ]);
-  expect(delayed(grid, 1, 0.5).rows).toEqual([]);
-  expect(delayed(grid, 0, 0)).toBe(grid);
+  expect(withDelays(grid, 1, 0.5).rows).toEqual([]);
+  expect(withDelays(grid, 0, 0)).toBe(grid);
 });
 
 test("units: mean 0 and deviation 1; a column that never changes keeps its own", () => {

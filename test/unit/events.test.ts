@@ -1,5 +1,5 @@
 import {
-  type ChangeInputs,
+  type EventInputs,
   equations,
   load,
   nn,
@@ -202,12 +202,12 @@ test("events and jumps call the networks of a field as its slope does, with exac
     atol: 1e-10,
     events: [
       {
-        when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev(state),
-        set: ({ state, parameters: { nets } }: ChangeInputs) => nets.to(state),
+        when: ({ state, parameters: { nets } }: EventInputs) => nets.ev(state),
+        set: ({ state, parameters: { nets } }: EventInputs) => nets.to(state),
         terminal: 2,
       },
     ],
-    jumps: [{ times: [0.5], set: ({ state, parameters: { nets } }: ChangeInputs) => nets.to(state).sub(1) }],
+    jumps: [{ times: [0.5], set: ({ state, parameters: { nets } }: EventInputs) => nets.to(state).sub(1) }],
   };
   // 2 falls for 0.5, is set to half of it and 2, and falls to 1, from where it is set to 3.5, and falls to 1 once more.
   const [first, second] = [Math.exp(-0.5) + 2, 3.5];
@@ -221,7 +221,7 @@ test("events and jumps call the networks of a field as its slope does, with exac
     events: [
       {
         ...options.events[0],
-        when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev[0].weight.matvec(state).add(nets.ev[0].bias),
+        when: ({ state, parameters: { nets } }: EventInputs) => nets.ev[0].weight.matvec(state).add(nets.ev[0].bias),
       },
     ],
   };
@@ -245,7 +245,7 @@ test("events and jumps call the networks of a field as its slope does, with exac
 
 test("an event that misspells a parameter, or calls a network from a file, is told so", () => {
   using field = withNetworks();
-  const message = (of: typeof field, when: (inputs: ChangeInputs) => Value) =>
+  const message = (of: typeof field, when: (inputs: EventInputs) => Value) =>
     thrown("CALLBACK", () => odeint(of, Float64Array.of(2), [0, 1], { events: [{ when }] })).message;
   expect(message(field, ({ parameters }) => parameters.rat)).toMatch(
     /^parameters\.rat: there is no parameter of that name; did you mean rate\? The names are rate, nets/,
@@ -259,7 +259,7 @@ test("an event that misspells a parameter, or calls a network from a file, is to
     /^parameters\.nets\.ev: expected its arrays by their names, 0: the file of a field has no layers to call, given a call/,
   );
   const { events } = odeint(loaded, Float64Array.of(2), [0, 1], {
-    events: [{ when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev[0].weight.mul(state).sub(1) }],
+    events: [{ when: ({ state, parameters: { nets } }: EventInputs) => nets.ev[0].weight.mul(state).sub(1) }],
   });
   expect(events.t[0]).toBeCloseTo(Math.log(2), 3);
 });

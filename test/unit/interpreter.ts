@@ -1,5 +1,5 @@
 // Programs in float64, for one trajectory: the meaning of each operation, and nothing else.
-import type { Node, Program } from "../../ts/trace/graph.js";
+import type { GraphNode, Program } from "../../ts/trace/graph.js";
 
 /** Φ(x), by the continued fraction of erfc for large |x|, and its series elsewhere. */
 export function normalCdf(x: number): number {
@@ -88,14 +88,14 @@ export function interpret(program: Program, point: Point = {}): number[] {
 }
 
 /** The operands of a node: which of its elements are indices of others. */
-function operandsOf(node: Node): number[] {
+function operandsOf(node: GraphNode): number[] {
   const [name] = node as [string];
   if (["constant", "time", "parameter", "state", "argument"].includes(name)) return [];
   const count = ["slice", "spread", "sum"].includes(name) ? 1 : name === "dense" ? 2 : node.length;
   return node.slice(name === "select" ? 2 : 1, count === node.length ? count : count + 1) as number[];
 }
 
-function rowsOf(node: Node, at: (place: number) => number[], point: Point): number[] {
+function rowsOf(node: GraphNode, at: (place: number) => number[], point: Point): number[] {
   const [name, first, second, third] = node as [string, number, number, number];
   const list = (values: ArrayLike<number> = []) => Array.from(values);
   const together = (values: number[][], of: (...row: number[]) => number) => {

@@ -349,7 +349,7 @@ test("functions that are no losses are refused", () => {
     "loss's result: expected one number, such as the mean() of rows, given 3 rows",
   );
   expect(message("CALLBACK", () => undefined)).toBe(
-    "loss's result: expected a value, as a value or a list of values, given undefined, as of a function without a return",
+    "loss's result: expected a value, as a value or a list of values, given undefined; is a return missing?",
   );
   expect(message("CALLBACK", ({ targets }: never) => targets)).toMatch(
     /^loss's targets: there is no input of that name; did you mean target\? The names are y, target, mask, t \(at loss\.test\.ts/,

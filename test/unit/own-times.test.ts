@@ -12,11 +12,11 @@ import {
   meanSquaredError,
   minibatches,
   mlp,
+  type ObservedTrajectory,
   odeint,
   parallel,
   save,
   type TrainOptions,
-  type Trajectory,
   train,
   valueAndGrad,
 } from "symplectic-adjoint";
@@ -46,7 +46,7 @@ const jumps = [{ times: DOSES, set: "x = x + dose", amounts: { dose: AMOUNTS } }
 const decay = (rate = 0.4) => equations("x' = -rate * x", { parameters: { rate }, dtype: "float64" });
 
 /** What is seen with another rate; the second value of the second trajectory is missing. */
-function patients(): Trajectory[] {
+function patients(): ObservedTrajectory[] {
   const y0 = Float64Array.of(1, 0.5, 2);
   const { y } = odeint(decay(0.3), y0, VISITS, { jumps });
   return VISITS.map((times, k) => ({
@@ -72,7 +72,7 @@ test("a batch has the times, targets, arguments and jumps of its own trajectorie
     const size = y0.length;
     return lists(batch).map((visits, sample) => {
       const k = Number(own?.weight?.[sample]) - 10;
-      const { values } = trajectories[k] as Trajectory;
+      const { values } = trajectories[k] as ObservedTrajectory;
       expect([...visits]).toEqual(VISITS[k]);
       expect(y0[sample]).toBe(values[0]);
       for (let i = 0; i < target.length / size; i++) {

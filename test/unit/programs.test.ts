@@ -795,7 +795,7 @@ test("text refuses names that stand for several things, and leaves the states th
     [0, 5],
   ]);
   expect(thrown("OPTION", () => jumped("v = x")).message).toMatch(
-    /expected a name of one thing, or a function, in which records keep them apart; given x, a state and a parameter$/,
+    /expected a name with one meaning, or a function, which takes states, parameters and arguments apart; given x, a state and a parameter$/,
   );
   const event = { events: [{ when: "v - 1" }], arguments: { v: [3] } };
   expect(thrown("OPTION", () => odeint(field, Float64Array.of(1, 2), [0, 1], event)).message).toMatch(

@@ -30,7 +30,7 @@ import {
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { sentence } from "../../apps/playground/src/format.js";
-import { fromRust } from "../../ts/engine/call.js";
+import { errorFromRust } from "../../ts/engine/call.js";
 import { thrown } from "./helpers.js";
 
 const field = equations("x' = v \n v' = -x", { dtype: "float64" });
@@ -348,7 +348,7 @@ describe("progress", () => {
 test.each([{}, undefined, null, "text", { message: "m" }, { code: "SHAPE" }, new Error("m")])(
   "an error of the engine of another form is a fault: %j",
   (given) => {
-    const { code, message } = fromRust(given);
+    const { code, message } = errorFromRust(given);
     expect([code, message]).toEqual(["INTERNAL", expect.stringMatching(/^a fault inside the package: ./)]);
   },
 );

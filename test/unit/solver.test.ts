@@ -1,7 +1,7 @@
 // Solvers that are taken on from call to call, norms of errors, and progress.
 import {
-  type ChangeInputs,
   custom,
+  type EventInputs,
   equations,
   type GradientOptions,
   max,
@@ -168,7 +168,7 @@ describe("a solver", () => {
     own.dispose();
     // Functions are not plain data: they are given again, and compute the same.
     const traced = {
-      events: [{ when: ({ state: [angle] }: ChangeInputs) => (angle as Value).sub(2), direction: "rising" as const }],
+      events: [{ when: ({ state: [angle] }: EventInputs) => (angle as Value).sub(2), direction: "rising" as const }],
       norm: ([angle]: Iterable<Value>) => (angle as Value).abs(),
     };
     const other = solver(field, Float64Array.of(1, 0), 0, { ...traced, arguments: { push: [0] } });

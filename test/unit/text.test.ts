@@ -300,7 +300,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   [
     "x' = k % 2",
     [1, 8],
-    "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+    "+, -, *, / or ^: for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
     '"%"',
   ],
   [
@@ -312,7 +312,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   [
     "x' = mod(t, 2)",
     [1, 6],
-    "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+    "for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
     "mod(",
   ],
   ["x' = -|k|", [1, 7], "abs(x) for an absolute value", '"|k|"'],
@@ -345,9 +345,9 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = (k +\n  2 * z)\ny' = 1", [2, 7], names("z"), "z"],
   ["x' = (k + # a\n\n  sin(k,\n  2))\ny' = 1", [3, 3], "1 argument of sin", "2"],
   ["x' = (k\ny' = 1", [1, 6], "a closing parenthesis for this one", "none"],
-  ["x' = k && 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"&&"'],
-  ["x' = k || 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"||"'],
-  ["x' = !k", [1, 6], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"!k"'],
+  ["x' = k && 2", [1, 8], "nested choices, as in a < b ? (c < d ? x : y) : y", '"&&"'],
+  ["x' = k || 2", [1, 8], "nested choices, as in a < b ? (c < d ? x : y) : y", '"||"'],
+  ["x' = !k", [1, 6], "nested choices, as in a < b ? (c < d ? x : y) : y", '"!k"'],
   ["x' = k == 2 ? 1 : 0", [1, 8], "<, >, <= or >= to compare with", '"=="'],
   ["x' = k != 2 ? 1 : 0", [1, 8], "<, >, <= or >= to compare with", '"!="'],
   ["x' = k = 2", [1, 8], "one statement per line", '"="'],
@@ -394,7 +394,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = -", [1, 7], "a value after -", "the end"],
   ["x' = ()", [1, 7], "a value after (", ")"],
   ["x' = (k", [1, 6], "a closing parenthesis for this one", "none"],
-  ["x' = k)", [1, 7], "no parenthesis that was not opened", ")"],
+  ["x' = k)", [1, 7], "an opening parenthesis before this one", ")"],
   ["x' = (k, 2)", [1, 8], "a comma between arguments of a function only", ","],
   ["x' = k, 2", [1, 7], "a comma between arguments of a function only", ","],
   ["x' =", [1, 5], "an expression", "the end"],
@@ -453,10 +453,10 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = 1\nx' = 2", [2, 1], "one equation for x; it has one on line 1", "another"],
   ["x' = 1\nx = 2", [2, 1], "one equation for x; it has one on line 1", "another"],
   ["p = 1\n p = 2\nx' = p", [2, 2], "one equation for p; it has one on line 1", "another"],
-  ["x' = 1\nk = 2", [2, 1], "another name: k is a parameter, and is given", "an equation for k"],
-  ["x' = 1\nk' = 2", [2, 1], "another name: k is a parameter, and is given", "an equation for k"],
-  ["w' = 2", [1, 1], "another name: w is an argument, and is given", "an equation for w"],
-  ["t' = 1", [1, 1], "another name: t is the time, and is given", "an equation for t"],
+  ["x' = 1\nk = 2", [2, 1], "another name: k is a parameter", "an equation for k"],
+  ["x' = 1\nk' = 2", [2, 1], "another name: k is a parameter", "an equation for k"],
+  ["w' = 2", [1, 1], "another name: w is an argument", "an equation for w"],
+  ["t' = 1", [1, 1], "another name: t is the time", "an equation for t"],
   ["exp' = 1", [1, 1], "another name", "exp, which is a function"],
   // statements
   ["x' = 1\nk + 2", [2, 1], "name' = expression, or name = expression", "k + 2"],
@@ -471,7 +471,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["param p = 1\nparam p = 2\nx' = p", [2, 7], "one value for p; it has one on line 1", "another"],
   ["param t = 1\nx' = t", [1, 7], "another name: t is the time", "t"],
   ["param sin = 1\nx' = 1", [1, 7], "another name: sin is a function", "sin"],
-  ["param p = 1\nx' = p\np = 2", [3, 1], "another name: p is a parameter, and is given", "an equation for p"],
+  ["param p = 1\nx' = p\np = 2", [3, 1], "another name: p is a parameter", "an equation for p"],
   ["dx/dt = 1", [1, 1], "x' = expression", "dx/dt = 1"],
   ["x’ = 1", [1, 1], "x' with a straight apostrophe", "x’ = 1"],
   ["x'' = 1", [1, 1], "first derivatives: a state for the velocity, as in x' = v and v' = expression", "x''"],
@@ -525,7 +525,7 @@ test("what is given beside the text is checked", () => {
     "equations: expected an equation for each state: a line y' = expression, given none for y",
   );
   expect(message("x' = 1\ny' = 2", { state: ["x"] })).toBe("state: expected all states: x, y, given x");
-  expect(message("x' = 1", { state: ["x", "x"] })).toBe('state[1]: expected names that differ, given "x"');
+  expect(message("x' = 1", { state: ["x", "x"] })).toBe('state[1]: expected distinct names, given "x"');
   expect(message("x' = 1", { parameters: { k: Number.NaN } })).toBe(
     "parameters.k: expected a finite number, given NaN",
   );

@@ -246,7 +246,7 @@ test("formula", () => {
     'formula: expected a tagged template, formula`…`, given "2"',
   );
   expect(withoutPlace(thrown("SHAPE", () => computed((u) => formula`${u} + ${u.slice(1)}`)).message)).toBe(
-    "add's operands: expected as many rows, or one row that counts for all, given 3 rows and 2 rows",
+    "add's operands: expected the same number of rows, or one row that counts for all, given 3 rows and 2 rows",
   );
   expect(thrown("CALLBACK", () => formula`1 + 2`).message).toMatch(/only while a function is traced/);
 });
@@ -425,7 +425,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "Math.sin",
     ({ state: [x, y] }) => [Math.sin(x), y],
     "CALLBACK",
-    "a traced value has no number yet, as the function runs once, to record what it computes: expected operations that can be recorded: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice; given its use as a number, as in Math.sin(x), x * 2, or an if (x < 1)",
+    "a traced value has no number yet: the function runs once, to record what it computes. Expected operations that can be recorded: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice; given its use as a number, as in Math.sin(x), x * 2, or an if (x < 1)",
   ],
   ["a product", ({ state: [x, y] }) => [x * 2, y], "CALLBACK", /write x\.sin\(\) or sin\(x\), x\.mul\(2\)/],
   [
@@ -449,7 +449,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a condition as a value",
     ({ state: [x, y] }) => [x.mul(x.less(1)), y],
     "CALLBACK",
-    "mul's argument: expected a value or a number, given a condition; write where(condition, 1, 0) for a number of it",
+    "mul's argument: expected a value or a number, given a condition; write where(condition, 1, 0) to get a number",
   ],
   [
     "no condition",
@@ -491,7 +491,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a function",
     ({ state: [x, y] }) => [x.add(x.sin), y],
     "CALLBACK",
-    "add's argument: expected a value or a number, given a function; is it to be called?",
+    "add's argument: expected a value or a number, given a function; did you mean to call it?",
   ],
   [
     "a promise",
@@ -533,13 +533,13 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "rows that differ",
     ({ state, parameters }) => state.add(concat(state, parameters.pair)),
     "SHAPE",
-    "add's operands: expected as many rows, or one row that counts for all, given 2 rows and 4 rows",
+    "add's operands: expected the same number of rows, or one row that counts for all, given 2 rows and 4 rows",
   ],
   [
     "rows of a choice",
     ({ state }) => where(state.less(1), state, state.concat(1)),
     "SHAPE",
-    "where's operands: expected as many rows, or one row that counts for all, given 2 rows and 2 rows and 3 rows",
+    "where's operands: expected the same number of rows, or one row that counts for all, given 2 rows and 2 rows and 3 rows",
   ],
   [
     "a row too far",
@@ -552,7 +552,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "an empty slice",
     ({ state }) => state.slice(1, 1),
     "CALLBACK",
-    "slice's arguments: expected integers that leave at least one of 2 rows, given 1 and 1",
+    "slice's arguments: expected integers that select at least one of 2 rows, given 1 and 1",
   ],
   ["a slice by text", ({ state }) => state.slice("1"), "CALLBACK", /given "1" and 2$/],
   ["a roll by half", ({ state }) => state.roll(0.5), "CALLBACK", "roll's argument: expected an integer, given 0.5"],
@@ -567,13 +567,13 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a matrix in a dot product",
     ({ state }) => state.concat(state).dot(state),
     "SHAPE",
-    "dot's operands: expected as many rows, or one row that counts for all, given 4 rows and 2 rows; A.matvec(x) multiplies a matrix by a vector",
+    "dot's operands: expected the same number of rows, or one row that counts for all, given 4 rows and 2 rows; A.matvec(x) multiplies a matrix by a vector",
   ],
   [
     "an operation by another name",
     ({ state }) => state.times(2),
     "CALLBACK",
-    "value.times: expected mul, its name here, given times",
+    "value.times: expected mul, as it is called here, given times",
   ],
   [
     "a transposed matrix of another size",
@@ -597,7 +597,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "a network as a value",
     ({ state, parameters }) => state.add(parameters.net),
     "CALLBACK",
-    "add's argument: expected a value or a number, given a function; is it to be called?",
+    "add's argument: expected a value or a number, given a function; did you mean to call it?",
   ],
   [
     "all parameters",
@@ -640,7 +640,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "no return",
     () => undefined,
     "CALLBACK",
-    "slope's result: expected 2 slopes (one for each of x, y), as a value, a list of values or an object of them, given undefined, as of a function without a return",
+    "slope's result: expected 2 slopes (one for each of x, y), as a value, a list of values or an object of them, given undefined; is a return missing?",
   ],
   [
     "an async function",
@@ -821,13 +821,13 @@ test("options are checked", () => {
     'state: expected an array of names, or a number of features, given "x"',
   );
   expect(message("OPTION", { state: ["x", 1] })).toBe("state[1]: expected a name, given 1");
-  expect(message("OPTION", { state: ["x", "x"] })).toBe('state[1]: expected names that differ, given "x"');
+  expect(message("OPTION", { state: ["x", "x"] })).toBe('state[1]: expected distinct names, given "x"');
   // Lengths that are lies take neither time nor memory.
   const endlessList = Object.assign([], { length: 2 ** 32 - 1 });
   expect(message("OPTION", { state: endlessList })).toBe("state[0]: expected a name, given undefined");
   expect(message("CALLBACK", { slope: () => endlessList })).toMatch(/with missing elements$/);
   expect(message("SHAPE", { parameters: { a: Object.assign([[1]], { length: 2 ** 32 - 1 }) } })).toBe(
-    "parameters.a[4294967294]: expected an array, as before it, given undefined",
+    "parameters.a[4294967294]: expected an array, like the ones before, given undefined",
   );
   expect(trace({ state: 2 ** 21, slope }).traced.program.state).toBe(2 ** 21);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
@@ -861,9 +861,11 @@ test("options are checked", () => {
   );
   expect(parameters("SHAPE", { a: [] })).toBe("parameters.a: expected at least one number, given none");
   expect(parameters("SHAPE", { a: [[1, 2], [3]] })).toBe(
-    "parameters.a[1]: expected [2] numbers, as before it, given [1]",
+    "parameters.a[1]: expected [2] numbers, like the ones before, given [1]",
   );
-  expect(parameters("SHAPE", { a: [[1], 2] })).toBe("parameters.a[1]: expected an array, as before it, given 2");
+  expect(parameters("SHAPE", { a: [[1], 2] })).toBe(
+    "parameters.a[1]: expected an array, like the ones before, given 2",
+  );
   const endless: { a?: unknown } = {};
   endless.a = endless;
   expect(parameters("OPTION", endless)).toMatch(/expected less deeply nested objects/);
@@ -878,7 +880,7 @@ test("options are checked", () => {
   expect(modules(() => nn.layerNorm(0.5))).toBe("features: expected a positive integer, given 0.5");
   expect(modules(() => nn.sequential())).toBe("modules: expected at least one module, given none");
   expect(modules(() => nn.sequential(nn.tanh, nn.linear as never))).toBe(
-    "modules[1]: expected a module, from the functions of nn, given a function; is it to be called, as nn.linear(2, 32)?",
+    "modules[1]: expected a module, from the functions of nn, given a function; did you mean to call it, as in nn.linear(2, 32)?",
   );
   const wide = nn.residual(nn.linear(1, 2));
   const slopeOf = {
@@ -1089,7 +1091,7 @@ test("a comparison that chooses nothing is refused, since an if would always tak
   };
   const { message } = thrown("CALLBACK", () => vectorField({ state: 1, slope: slope as never }));
   expect(withoutPlace(message)).toBe(
-    "a comparison: expected a use in where(condition, a, b), which chooses row by row, given one without: in an if, it would always count as true",
+    "a comparison: expected a use in where(condition, a, b), which chooses row by row, given none: in an if, it would always count as true",
   );
 });
 

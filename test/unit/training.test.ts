@@ -15,12 +15,12 @@ import {
   minibatches,
   mlp,
   nn,
+  type ObservedTrajectory,
   odeint,
   save,
   saveTensors,
   sgd,
   type TrainOptions,
-  type Trajectory,
   train,
   vectorField,
   warmUp,
@@ -29,7 +29,7 @@ import { describe, expect, test } from "vitest";
 import { numbers, thrown } from "./helpers.js";
 
 /** Turns about the origin, seen at some times. */
-function turning(times: number[], phase: number): Trajectory {
+function turning(times: number[], phase: number): ObservedTrajectory {
   return { times, values: times.flatMap((t) => [Math.cos(t + phase), Math.sin(t + phase)]) };
 }
 

@@ -171,13 +171,13 @@ export const DATA_ALIASES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The same for what is no option here: what does it instead. */
-export const INSTEAD: Readonly<Record<string, string>> = {
+export const ALTERNATIVES: Readonly<Record<string, string>> = {
   // torchdiffeq
   options: "they go next to the other options, not in a separate object",
   adjointparams: "gradients are with respect to all parameters of the field",
-  perturb: "jumps end steps at their times, and go on from the state after them",
+  perturb: "steps end at the times of jumps, and the solve continues from the new state",
   // diffrax
-  madejump: "jumps end steps at their times, and go on from the state after them",
+  madejump: "steps end at the times of jumps, and the solve continues from the new state",
   saveat: "outputs are at the argument times; the options dense and saveSteps keep more of a solution",
   t0: "the argument times begins with it",
   t1: "the argument times ends with it",
@@ -189,13 +189,13 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   parameters:
     "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
   params: "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
-  jac: "derivatives are exact, and you need not write them",
+  jac: "derivatives are exact, and made for you",
   vectorized: "a field takes all trajectories at once; leave it out",
   lband: "methods are explicit, and take no Jacobian; leave it out",
   uband: "methods are explicit, and take no Jacobian; leave it out",
   // SciML
-  adaptive: "steps follow the tolerances, unless steps or stepSize fixes them",
-  saveidxs: "outputs have all features of the state",
+  adaptive: "methods adapt their steps to the tolerances, unless steps or stepSize fixes them",
+  saveidxs: "outputs always have all features of the state",
   forcedtmin: 'controller: "torchdiffeq" takes a step of minStep whatever its error',
   isoutofdomain: "an event can end the trajectory, and maxStep bounds steps",
   // joblib and its like
@@ -219,32 +219,32 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   // PyTorch and optax
   amsgrad: "adam is Adam, and AdamW with weightDecay; there is no AMSGrad",
   nesterov: "there is no Nesterov momentum: sgd(field, { momentum }) has the classical one",
-  epsroot: "epsilon is added to the square root alone",
+  epsroot: "epsilon is added after the square root only",
   mudtype: "moments have the number type of the field",
   mask: "fixed names the parameters that stay as they are",
-  maximize: "losses are minimised: return the loss with the other sign",
-  foreach: "it changes no result; leave it out",
-  capturable: "it changes no result; leave it out",
-  fused: "it changes no result; leave it out",
-  initvalue: "the first argument is the initial rate of a schedule",
+  maximize: "losses are minimised: return the negative of yours",
+  foreach: "it would not change the result; leave it out",
+  capturable: "it would not change the result; leave it out",
+  fused: "it would not change the result; leave it out",
+  initvalue: "the initial rate is the first argument of a schedule",
   warmupsteps: "the function warmUp(steps, then) makes such a schedule",
   patience: "it belongs to validation: { data, patience }",
-  signal: "a solve ends where progress throws",
+  signal: "to stop a solve, throw an error in progress",
   epochs: "for 3 epochs of minibatches write steps: 3 * data.length",
 };
 
 /** The same for the entries of batches. */
-export const BATCH_INSTEAD: Readonly<Record<string, string>> = {
+export const BATCH_ALTERNATIVES: Readonly<Record<string, string>> = {
   values: "minibatches({ trajectories }) makes batches of { times, values }",
 };
 
 /** The same for the entries of trajectories. */
-export const TRAJECTORY_INSTEAD: Readonly<Record<string, string>> = {
+export const TRAJECTORY_ALTERNATIVES: Readonly<Record<string, string>> = {
   jumps: "they go next to trajectories, with a list of times for each of them",
 };
 
 /** What values of options are called elsewhere, in small letters without signs, and what they are called here. */
-export const VALUES: Readonly<Record<string, readonly string[]>> = {
+export const VALUE_ALIASES: Readonly<Record<string, readonly string[]>> = {
   // Methods: of SciPy, MATLAB, R and SciML.
   rk45: ["dopri5"],
   ode45: ["dopri5"],
@@ -285,7 +285,7 @@ export const VALUES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** How the names of implicit methods begin in SciPy, MATLAB, R, diffrax, SciML and torchdiffeq, written as the values above. */
-export const IMPLICIT: readonly string[] =
+export const IMPLICIT_METHODS: readonly string[] =
   "bdf radau lsod vode cvode dasp ode15s ode23s ode23t implicit backwardeuler trapezoid cranknicolson kvaerno kencarp trbdf qndf fbdf ros rodas auto".split(
     " ",
   );

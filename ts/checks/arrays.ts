@@ -30,7 +30,7 @@ export function dtypeOf(value: unknown): Dtype {
 }
 
 /** What to write for an array of that class instead of another one, or of numbers; `ofField` if a field asks for that class. */
-function arrayInstead(name: string, value: unknown, ofField: boolean): string {
+function arrayHint(name: string, value: unknown, ofField: boolean): string {
   if (typeof value === "number") return `; write ${name}.of(${value})`;
   const isDouble = kindOf(value) === "Float64Array" && ofField;
   if (isDouble) return `; write ${name}.from(…), or make the field with dtype: "float64"`;
@@ -41,7 +41,7 @@ function arrayInstead(name: string, value: unknown, ofField: boolean): string {
 }
 
 /** A plain array over the same memory as a typed array of that class; anything else is refused. */
-function plain<A>(
+function plainView<A>(
   argument: string,
   value: unknown,
   TypedArray: new (buffer: ArrayBuffer, offset: number, length: number) => A,
@@ -53,7 +53,7 @@ function plain<A>(
   try {
     return new TypedArray(buffer as ArrayBuffer, offset as number, length as number);
   } catch {
-    throw refused("SHAPE", argument, expected, "one whose memory was transferred elsewhere");
+    throw refused("SHAPE", argument, expected, "one whose buffer was transferred");
   }
 }
 
@@ -61,8 +61,8 @@ function plain<A>(
 export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D, reason?: string): ArrayOf<D> {
   const TypedArray = constructors[dtype] as unknown as new (...of: [ArrayBuffer, number, number]) => ArrayOf<D>;
   const expected = `a ${TypedArray.name}${reason ?? `, for a ${dtype} field`}`;
-  return plain(argument, value, TypedArray, expected, (given) =>
-    arrayInstead(TypedArray.name, given, reason === undefined),
+  return plainView(argument, value, TypedArray, expected, (given) =>
+    arrayHint(TypedArray.name, given, reason === undefined),
   );
 }
 
@@ -76,14 +76,14 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 }
 
 /** Where a file was named, or what fetch gives was taken for its bytes. */
-function readInstead(value: unknown): string {
-  if (typeof value === "string") return "; read the file, and pass what it holds: readFileSync(name) in Node";
+function bytesHint(value: unknown): string {
+  if (typeof value === "string") return "; read the file first, and pass its bytes: readFileSync(name) in Node";
   return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */
 export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffer> {
-  return plain(argument, value, Uint8Array, "a Uint8Array", readInstead);
+  return plainView(argument, value, Uint8Array, "a Uint8Array", bytesHint);
 }
 
 /** The shape of a solution, checked. */
@@ -122,9 +122,9 @@ export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
 }
 
 /** More numbers would not fit into WebAssembly memory. */
-const MOST = 2 ** 29;
+const MOST_NUMBERS = 2 ** 29;
 /** So many numbers of a list that is no typed array are read before more room is made: its length may be a lie. */
-const FIRST = 2 ** 12;
+const FIRST_NUMBERS = 2 ** 12;
 
 /** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
 function copyOf(
@@ -139,14 +139,14 @@ function copyOf(
     const isList = isTyped || (isObject(values) && !Object.prototype.isPrototypeOf.call(typedArray, values));
     const list = values as ArrayLike<unknown>;
     const length = isList ? list.length : Number.NaN;
-    if (!(Number.isInteger(length) && length >= 0 && length < MOST)) {
+    if (!(Number.isInteger(length) && length >= 0 && length < MOST_NUMBERS)) {
       throw refused(code, argument, expected, describe(values));
     }
     // Where numbers may be missing, all of so many would be looked for.
-    if (length > FIRST && !isTyped && !(length - 1 in list)) {
+    if (length > FIRST_NUMBERS && !isTyped && !(length - 1 in list)) {
       throw refused(code, argument, expected, `${describe(values)} with missing elements`);
     }
-    let copy = zeros("float64", isTyped ? length : Math.min(length, FIRST));
+    let copy = zeros("float64", isTyped ? length : Math.min(length, FIRST_NUMBERS));
     for (let i = 0; i < length; i++) {
       const number = numberOf(list[i], i);
       if (i === copy.length) {

@@ -34,10 +34,10 @@ export type ErrorCode =
   | "CONNECTION"
   /** The runtime lacks what the package needs. */
   | "UNSUPPORTED"
-  /** A fault of this package. */
+  /** A bug in this package. */
   | "INTERNAL";
 
-/** What a program may want to know about an error. */
+/** Details of an error, for programs. */
 export interface ErrorDetails {
   /** The name of the argument or option at fault. */
   argument?: string;
@@ -57,7 +57,7 @@ export interface ErrorDetails {
   trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   bytes?: number;
-  /** The file with the mistake, as the runtime names it, if a recorded function of yours did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if one of your recorded functions did something that it must not. */
   file?: string;
   /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   line?: number;
@@ -65,9 +65,9 @@ export interface ErrorDetails {
   column?: number;
 }
 
-/** The error of every function of this package; whatever a custom field or a loss throws reaches you unchanged. */
+/** The error that the functions of this package throw. What your own functions throw, such as a loss, reaches you unchanged. */
 export class SymplecticAdjointError extends Error implements ErrorDetails {
-  /** The name of the class, for recognising it among several copies of the package. */
+  /** The name of the class: it tells these errors from others even if there are several copies of the package. */
   override readonly name = "SymplecticAdjointError";
   /** The kind of error, such as `OPTION` or `MAX_STEPS`: stable, for programs. */
   readonly code: ErrorCode;
@@ -89,7 +89,7 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   declare readonly bytes?: number;
-  /** The file with the mistake, as the runtime names it, if a recorded function of yours did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if one of your recorded functions did something that it must not. */
   declare readonly file?: string;
   /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   declare readonly line?: number;

@@ -38,23 +38,23 @@ export function unknownName(
 export function checkDistinct(where: string, names: readonly string[]): void {
   const seen = new Set<string>();
   for (const [i, name] of names.entries()) {
-    if (seen.has(name)) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
+    if (seen.has(name)) throw refused("OPTION", `${where}[${i}]`, "distinct names", describe(name));
     seen.add(name);
   }
 }
 
 /** A name in small letters, without signs: spellings of the same name have it in common. */
-export const plainName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+export const normalizedName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
 
 /** The known name that another spelling or an alias stands for; aliases have plain names. */
-export function meantBy(
+export function resolveAlias(
   name: string,
   known: readonly string[],
   aliases: Readonly<Record<string, readonly string[]>>,
 ): string | undefined {
-  const plain = plainName(name);
+  const plain = normalizedName(name);
   const alias = Object.hasOwn(aliases, plain) ? aliases[plain] : undefined;
-  return known.find((one) => plainName(one) === plain) ?? alias?.find((one) => known.includes(one));
+  return known.find((one) => normalizedName(one) === plain) ?? alias?.find((one) => known.includes(one));
 }
 
 /** The known name that differs least from one that is not, if it differs little. */

@@ -1,7 +1,7 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { MOST_THREADS } from "../../wasm/constants.js";
-import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
+import { ALIASES, ALTERNATIVES, VALUE_ALIASES } from "./aliases.js";
 import {
   classOf,
   describe,
@@ -12,7 +12,7 @@ import {
   refused,
   SymplecticAdjointError,
 } from "./errors.js";
-import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
+import { listOf, nearest, normalizedName, resolveAlias, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
 /** What a value must be; reading gives a `T`. */
@@ -39,7 +39,7 @@ export type Rules = Readonly<Record<string, Rule<unknown>>>;
 export type Read<R extends Rules> = { -readonly [K in keyof R]: R[K] extends Rule<infer T> ? T : never };
 
 /** The type of a value that is there. */
-type Value<T> = Exclude<T, undefined>;
+type Defined<T> = Exclude<T, undefined>;
 
 // @__NO_SIDE_EFFECTS__
 export function rule<T>(expected: string, valid: (value: unknown) => boolean, code?: ErrorCode): Rule<T | undefined> {
@@ -48,13 +48,13 @@ export function rule<T>(expected: string, valid: (value: unknown) => boolean, co
 
 /** The same, for a value that must be there. */
 // @__NO_SIDE_EFFECTS__
-export function required<T>(rule: Rule<T>): Rule<Value<T>> {
-  return { ...(rule as Rule<Value<T>>), required: true };
+export function required<T>(rule: Rule<T>): Rule<Defined<T>> {
+  return { ...(rule as Rule<Defined<T>>), required: true };
 }
 
 /** The same, for what a function of the user's is called with or returns. */
 // @__NO_SIDE_EFFECTS__
-export function inCallback<T>(rule: Rule<T>): Rule<Value<T>> {
+export function inCallback<T>(rule: Rule<T>): Rule<Defined<T>> {
   return { ...required(rule), code: "CALLBACK" };
 }
 
@@ -66,8 +66,8 @@ export function hinted<T>(rule: Rule<T>, hint: (value: unknown) => string | unde
 
 /** The same, with a default. */
 // @__NO_SIDE_EFFECTS__
-export function fallback<T>(rule: Rule<T>, value: NoInfer<Value<T>>): Rule<Value<T>> {
-  return { ...(rule as Rule<Value<T>>), fallback: value };
+export function fallback<T>(rule: Rule<T>, value: NoInfer<Defined<T>>): Rule<Defined<T>> {
+  return { ...(rule as Rule<Defined<T>>), fallback: value };
 }
 
 /** Two sets of rules as one. A spread would do, but a bundler keeps what a spread names, even if it is unused. */
@@ -91,7 +91,7 @@ export const finiteValue: Rule<number | undefined> = { ...finite, code: "NON_FIN
 export const positive = number("a positive number", (value) => value > 0);
 export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
 export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);
-export const fraction = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
+export const fraction = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
 /** Of steps, say. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
 /** Of features: lengths that WebAssembly counts with its sign. */
@@ -192,17 +192,17 @@ export function withMethod<T extends object>(expected: string, name: keyof T & s
 export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   if (value === undefined && !rule.required) return rule.fallback as T;
   if (value !== undefined && !isRevoked(value) && rule.valid(value)) return value as T;
-  const meant = typeof value === "string" && rule.names ? valueMeantBy(value, rule.names) : undefined;
+  const meant = typeof value === "string" && rule.names ? resolveValueAlias(value, rule.names) : undefined;
   const hint = meant === undefined ? rule.hint?.(value) : `did you mean ${meant}?`;
   throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value), hint && `; ${hint}`);
 }
 
 /** The value that another one stands for; names with other numbers, as float16 beside float32, are meant to differ. */
-function valueMeantBy(value: string, names: readonly string[]): string | undefined {
+function resolveValueAlias(value: string, names: readonly string[]): string | undefined {
   const digits = (text: string) => text.replaceAll(/\D/g, "");
   const near = nearest(value, names);
   const differ = near !== undefined && digits(value) !== "" && digits(value) !== digits(near);
-  return meantBy(value, names, VALUES) ?? (differ ? undefined : near);
+  return resolveAlias(value, names, VALUE_ALIASES) ?? (differ ? undefined : near);
 }
 
 /** Names of rules: all, and those that are required or have a default. */
@@ -270,7 +270,8 @@ function namesIn(given: unknown, rules: Rules, where: string): string[] {
   }
   const names = outside(() => Object.keys(record));
   for (const name of names) {
-    if (!namesOf(rules).all.has(name)) throw noSuchName(where, name, "option", Object.keys(rules), ALIASES, INSTEAD);
+    if (!namesOf(rules).all.has(name))
+      throw noSuchName(where, name, "option", Object.keys(rules), ALIASES, ALTERNATIVES);
   }
   return names;
 }
@@ -310,8 +311,8 @@ function hintAt(
   aliases: Readonly<Record<string, readonly string[]>>,
   instead: Readonly<Record<string, string>>,
 ): string {
-  const plain = plainName(name);
-  const meant = meantBy(name, names, aliases);
+  const plain = normalizedName(name);
+  const meant = resolveAlias(name, names, aliases);
   if (meant === undefined && Object.hasOwn(instead, plain)) return `${instead[plain]}. The`;
   const near = meant ?? nearest(name, names);
   return near === undefined ? "the" : `did you mean ${near}? The`;
@@ -324,9 +325,9 @@ export function array<T>(expected: string, least = 0, code?: ErrorCode) {
 }
 
 /** Reads an array whose elements follow a rule, one after the other, so that a length alone costs nothing. */
-export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Value<T>[] {
+export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Defined<T>[] {
   const list = argument(name, values, required(whole)) as readonly unknown[];
-  const read: Value<T>[] = [];
+  const read: Defined<T>[] = [];
   for (let index = 0; index < list.length; index++) {
     const value = outside(() => list[index]);
     read.push(argument(`${name}[${index}]`, value, required(element)));

@@ -1,9 +1,9 @@
 // Whether a training has learned anything, and what helps where it has not.
 import type { Batch } from "../index.js";
-import type { Layout, Settings } from "./model.js";
+import type { Settings, StateLayout } from "./model.js";
 
 /** The mean squared error of the mean of what is held out, with the share of its numbers among all that count. */
-export interface Mean {
+export interface MeanBaseline {
   readonly error: number;
   readonly share: number;
 }
@@ -11,8 +11,8 @@ export interface Mean {
 /** What the mean of each column would have as its error; undefined where there are too few values to tell. */
 export function errorOfMean(
   batches: readonly Pick<Batch<"float32">, "y0" | "target" | "mask">[],
-  { clocks, observed, size }: Layout,
-): Mean | undefined {
+  { clocks, observed, size }: StateLayout,
+): MeanBaseline | undefined {
   const columns = Array.from({ length: observed }, () => [] as number[]);
   let all = 0;
   for (const { y0, target, mask } of batches) {
@@ -37,7 +37,7 @@ export function errorOfMean(
 /** What to try where a model is hardly better than the mean of what is held out; null where it is. */
 export function adviceOn(
   validation: number,
-  { error, share }: Mean,
+  { error, share }: MeanBaseline,
   settings: Settings,
   columns: number,
 ): string | null {

@@ -20,7 +20,7 @@ export const count = number("a positive integer", (value) => Number.isSafeIntege
 export const several = number("an integer, two or more", (value) => Number.isSafeInteger(value) && value >= 2);
 export const factor = number("a number from 2 to 100", (value) => value >= 2 && value <= 100);
 export const level = number("a number between 0 and 1", (value) => value > 0 && value < 1);
-export const share = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
+export const share = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
 
 /** Names, by commas; in quotes those that have one. */
 export function names(text: string): string[] {

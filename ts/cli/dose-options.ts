@@ -1,6 +1,6 @@
 // Options that say where doses and first states are read from.
 import { Option } from "commander";
-import type { Initial, Regimen } from "./dosed-table.js";
+import type { InitialStates, Regimen } from "./dosed-table.js";
 import { Failure } from "./failure.js";
 import { readNumber } from "./number.js";
 import { type Pair, pairs } from "./pairs.js";
@@ -28,7 +28,7 @@ export const DOSE_OPTIONS = [
 ];
 
 /** What commander makes of them. */
-interface Given {
+interface DoseOptions {
   readonly doses?: string;
   readonly doseAmount?: string;
   readonly doseState?: string;
@@ -45,7 +45,7 @@ interface Given {
 export function regimenOf(options: Record<string, unknown>) {
   const names = DOSE_OPTIONS.map((option) => option.attributeName());
   const rest = Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)));
-  const given = options as Given;
+  const given = options as DoseOptions;
   const regimen: Regimen = { doses: columnsOf(given), mdv: given.mdv ?? null, initial: initialOf(given.initial) };
   const isColumned = names.some((name) => name.startsWith("dose") && name !== "doses" && options[name] !== undefined);
   const told = {
@@ -56,7 +56,7 @@ export function regimenOf(options: Record<string, unknown>) {
   return { regimen, told, doses: given.doses, rest };
 }
 
-function columnsOf(given: Given): Regimen["doses"] {
+function columnsOf(given: DoseOptions): Regimen["doses"] {
   const { doses, doseState, doseFactor, doseDuration, doseRate, doseRepeats, doseInterval } = given;
   const amount = given.doseAmount ?? (doses === undefined ? undefined : "amount");
   const further = { doseState, doseFactor, doseDuration, doseRate, doseRepeats, doseInterval };
@@ -88,7 +88,7 @@ function factorsOf(list: readonly Pair[] = []): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
-function initialOf(list: readonly Pair[] = []): Initial {
+function initialOf(list: readonly Pair[] = []): InitialStates {
   const entries = list.map(({ name, value }) => {
     if (value === undefined) {
       throw new Failure(`--initial ${name}: expected a number or a column, such as --initial "${name}=0"`, 2);

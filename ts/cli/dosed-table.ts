@@ -28,14 +28,14 @@ import {
 import { writeTime } from "./time.js";
 
 /** Where first states come from: the same for all trajectories, or a column of their first rows. */
-export type Initial = Readonly<Record<string, { readonly number: number } | { readonly column: string }>>;
+export type InitialStates = Readonly<Record<string, { readonly number: number } | { readonly column: string }>>;
 
 /** What a table has beside observations. */
 export interface Regimen {
   readonly doses: DoseColumns | null;
   /** A column that is not 0 in rows that are no observations. */
   readonly mdv: string | null;
-  readonly initial: Initial;
+  readonly initial: InitialStates;
 }
 
 /** A table with doses. */
@@ -93,12 +93,12 @@ export function readDosed(
     checkTimes(source.name, columns.time, dosed, table);
     return Object.keys(initial).length === 0
       ? dosed
-      : started(dosed, { whole, initial, states: all, numbers, file: source.name, columns, table });
+      : withInitialState(dosed, { whole, initial, states: all, numbers, file: source.name, columns, table });
   });
   return { ...table, state: all, series, unmatched: own?.unmatched ?? ALL_MATCHED };
 }
 
-function checkInitial(initial: Initial, states: readonly string[]): void {
+function checkInitial(initial: InitialStates, states: readonly string[]): void {
   const other = Object.keys(initial).find((name) => !states.includes(name));
   if (other === undefined) return;
   throw new Failure(`--initial: expected states of the equations: ${listOf(states)}; given ${other}`, 2);
@@ -116,16 +116,16 @@ export function checkAmounts(file: string, { amount }: DoseColumns, { series }: 
 }
 
 /** A row that is an observation, and whether a dose at the same time stands above it. */
-interface Observation {
+interface ObservationRow {
   readonly time: number;
   readonly line: number;
   readonly values: readonly number[];
   readonly isAfter: boolean;
 }
 
-interface Observations {
+interface ObservationSeries {
   readonly id: string;
-  readonly rows: readonly Observation[];
+  readonly rows: readonly ObservationRow[];
 }
 
 /** The rows of a series that are doses, and those that are observations; some are both. */
@@ -134,9 +134,9 @@ export function separated(
   columns: readonly Further[],
   doses: DoseColumns | null,
   mdv: string | null,
-): { rows: DoseRow[]; observations: Observations } {
+): { rows: DoseRow[]; observations: ObservationSeries } {
   const given: DoseRow[] = [];
-  const observations: Observation[] = [];
+  const observations: ObservationRow[] = [];
   for (const [i, time] of times.entries()) {
     const line = lines?.[i] as number;
     const cells = byName(columns, numbers?.[i] ?? []);
@@ -154,7 +154,7 @@ export function separated(
 
 /** Observations of all states, with doses. */
 function withDoses(
-  { id, rows }: Observations,
+  { id, rows }: ObservationSeries,
   columns: readonly string[],
   states: readonly string[],
   doses: readonly Dose[],
@@ -183,10 +183,10 @@ function checkTimes(file: string, column: string, { times, lines, early }: Serie
 }
 
 /** What first states are read from. */
-interface Start {
+interface InitialStateSource {
   /** The series with all of its rows. */
   readonly whole: Series;
-  readonly initial: Initial;
+  readonly initial: InitialStates;
   readonly states: readonly string[];
   readonly numbers: readonly Further[];
   readonly file: string;
@@ -195,7 +195,10 @@ interface Start {
 }
 
 /** A series that begins with its first row or dose, where the state is known. */
-function started(series: Series, { whole, initial, states, numbers, file, columns, table }: Start): Series {
+function withInitialState(
+  series: Series,
+  { whole, initial, states, numbers, file, columns, table }: InitialStateSource,
+): Series {
   const { doses, early, rows, times } = series;
   const begin = Math.min(whole.times[0] as number, doses?.[0]?.time ?? Number.POSITIVE_INFINITY);
   const isObserved = times[0] === begin;

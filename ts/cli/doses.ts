@@ -59,7 +59,7 @@ export interface DoseRow {
 }
 
 /** The state that a dose goes into: the same for all, or what a cell tells. */
-type Target = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
+type DoseTarget = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
 
 /** The columns of doses that have numbers, the amount first. */
 export function doseNumbers({ amount, duration, rate, repeats, interval }: DoseColumns): Further[] {
@@ -85,7 +85,7 @@ export function labelOf(
 }
 
 /** Where doses go, by the option, or the column that tells. */
-export function targetOf({ state }: DoseColumns, label: string | undefined, states: readonly string[]): Target {
+export function targetOf({ state }: DoseColumns, label: string | undefined, states: readonly string[]): DoseTarget {
   if (label !== undefined) return { states, column: label };
   if (state !== null && states.includes(state)) return { state };
   const [first] = states;
@@ -99,7 +99,7 @@ export function dosesOf(
   file: string,
   rows: readonly DoseRow[],
   columns: DoseColumns,
-  target: Target,
+  target: DoseTarget,
   unit: number,
 ): Dose[] {
   return rows.flatMap((row) => dosesOfRow(file, row, columns, target, unit)).sort((a, b) => a.time - b.time);
@@ -108,7 +108,7 @@ export function dosesOf(
 /** More would be a slip of the hand. */
 const MOST_REPEATS = 10_000;
 
-function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target, unit: number): Dose[] {
+function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: DoseTarget, unit: number): Dose[] {
   const { time, amount } = row;
   const fail = (column: string, expected: string, given: string | number) =>
     new Failure(`${file}:${row.line}: column ${column}: expected ${expected}, given ${given === "" ? "none" : given}`);
@@ -127,7 +127,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
   const interval = repeats === 0 ? 0 : cell(columns.interval, "a time between doses, above 0", (value) => value > 0);
   const state = stateOf(row.label, target);
   if (state === undefined) {
-    const { states, column } = target as Extract<Target, { column: string }>;
+    const { states, column } = target as Extract<DoseTarget, { column: string }>;
     throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
   }
   // Without the rounding of the multiples, so that a row at 2.1 is at the time of a dose every 0.7.
@@ -135,7 +135,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
   return Array.from({ length: 1 + repeats }, (_, i) => ({ time: at(i), amount, state, duration }));
 }
 
-function stateOf(label: string, target: Target): string | undefined {
+function stateOf(label: string, target: DoseTarget): string | undefined {
   if ("state" in target) return target.state;
   const { states } = target;
   if (states.includes(label)) return label;

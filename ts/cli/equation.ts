@@ -11,13 +11,13 @@ import {
   type Optimizer,
   type ProgramField,
 } from "../index.js";
-import { type Description, type Layout, layoutOf, type Settings } from "./model.js";
+import { type Description, layoutOf, type Settings, type StateLayout } from "./model.js";
 import type { Series } from "./table.js";
 import { equationsField, scaledField, scalesOf } from "./text-model.js";
-import { learned, scaledTimes, type Units } from "./units.js";
+import { scaledTimes, toModelScale, type Units } from "./units.js";
 
 /** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
-export function delayed(series: Series, delays: number, lag: number): Series {
+export function withDelays(series: Series, delays: number, lag: number): Series {
   if (delays === 0) return series;
   const { id, times, rows } = series;
   const [begin = 0, end = 0] = [times[0], times.at(-1)];
@@ -49,7 +49,7 @@ export function delayed(series: Series, delays: number, lag: number): Series {
 function scaled(row: readonly number[], { log, mean, scale }: Units): number[] {
   return row.map((value, i) => {
     const column = i % mean.length;
-    return (learned(value, log[column] as boolean) - (mean[column] as number)) / (scale[column] as number);
+    return (toModelScale(value, log[column] as boolean) - (mean[column] as number)) / (scale[column] as number);
   });
 }
 
@@ -94,7 +94,7 @@ export function stateOf(
 /** A batch with all of the state: only what is observed counts. */
 export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | "mask">>(
   batch: B,
-  { clocks, observed, extra, size }: Layout,
+  { clocks, observed, extra, size }: StateLayout,
 ): B {
   if (clocks + extra === 0) return batch;
   const { y0, target } = batch;
@@ -115,7 +115,7 @@ export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | 
 }
 
 /** Batches of `minibatches`, epoch by epoch without end, completed one by one. */
-export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: Layout): Generator<Batch<D>> {
+export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: StateLayout): Generator<Batch<D>> {
   for (;;) for (const batch of data) yield completed(batch, layout);
 }
 

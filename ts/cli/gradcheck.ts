@@ -3,7 +3,7 @@ import { GRADIENTS } from "../../wasm/constants.js";
 import { type Batch, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
 import { uniforms } from "../trace/random.js";
 import { readDosed } from "./dosed-table.js";
-import { completed, delayed, fieldOf, networkOf, trajectoryOf } from "./equation.js";
+import { completed, fieldOf, networkOf, trajectoryOf, withDelays } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
@@ -36,7 +36,9 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   const table = readDosed(data, columns, { ...formatOfModel(told.format), ...format }, told.settings, doses, state);
   const settings = { ...told.settings, infused: infusedOf(table.series, state) };
   const description = { ...told, settings };
-  const series = table.series.map((own) => delayed(own, settings.delays, units.lag)).filter((own) => beginOf(own) >= 0);
+  const series = table.series
+    .map((own) => withDelays(own, settings.delays, units.lag))
+    .filter((own) => beginOf(own) >= 0);
   if (series.length === 0) throw new Failure(`${data.name}: no complete row is followed by another`);
   const network = networkOf(settings, state.length, "float64");
   network.parameters = Float64Array.from(single.parameters);
@@ -80,7 +82,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   };
   const norm = Math.sqrt(first.reduce((sum, value) => sum + value ** 2, 0));
   const errors = Array.from({ length: directions }, (_, index) => {
-    // Along the gradient, and then along signs that the index decides.
+    // TangentArrays the gradient, and then along signs that the index decides.
     const direction = index === 0 ? first.map((value) => value / norm) : signs(first.length, index);
     // Of fourth order: near a minimum, where the gradient is small, one of second order would not tell enough of it.
     const size = 2e-5;

@@ -33,14 +33,14 @@ export function info(source: Source) {
 }
 
 /** How a file describes a field. */
-interface Recipe {
+interface FieldDescription {
   readonly kind: string;
   readonly options: object;
   readonly network?: object;
 }
 
 /** What a field is; of one that is a program the names, and its equations with the values of the parameters, if it was made of any. */
-function described(field: Field, recipe: Recipe): Recipe & { equations?: string | null } {
+function described(field: Field, recipe: FieldDescription): FieldDescription & { equations?: string | null } {
   if (recipe.kind !== "program") return recipe;
   const own = field as ProgramField;
   const { program, equations, ...options } = recipe.options as { program: { nodes: unknown[] }; equations?: string };

@@ -1,7 +1,7 @@
 // What options of this command are called elsewhere, for whoever tries those names first.
 
 /** Names that other tools have, without dashes and in small letters, and the options that are meant, in the order of preference. */
-const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
+const OPTION_ALIASES: Readonly<Record<string, readonly string[]>> = {
   lr: ["--learning-rate"],
   rate: ["--learning-rate"],
   epochs: ["--steps", "--max-iterations"],
@@ -84,15 +84,15 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The option that is probably meant by one that a command does not have, if it has that. */
-export function meantBy(given: string, known: readonly string[]): string | undefined {
+export function resolveOption(given: string, known: readonly string[]): string | undefined {
   const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
   const alike = known.find((option) => option.replaceAll("-", "") === name);
-  const elsewhere = Object.hasOwn(ELSEWHERE, name) ? (ELSEWHERE[name] as readonly string[]) : [];
+  const elsewhere = Object.hasOwn(OPTION_ALIASES, name) ? (OPTION_ALIASES[name] as readonly string[]) : [];
   return alike ?? elsewhere.find((option) => known.includes(option));
 }
 
 /** What does instead of an option that there is not. */
-export function insteadOf(given: string, known: readonly string[]): string | undefined {
+export function alternativeTo(given: string, known: readonly string[]): string | undefined {
   const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
   if (name === "equations" && known.includes("--parameters")) {
     return "the file of equations has no option before it: symplectic-adjoint simulate prey.txt";

@@ -14,7 +14,7 @@ import { trainCommand } from "./commands/train.js";
 import { workerCommand } from "./commands/worker.js";
 import { Failure, failureOf, reasonOf } from "./failure.js";
 import { described } from "./help.js";
-import { insteadOf, meantBy } from "./known-options.js";
+import { alternativeTo, resolveOption } from "./known-options.js";
 import { say } from "./say.js";
 
 const program = new Command("symplectic-adjoint")
@@ -27,8 +27,8 @@ const program = new Command("symplectic-adjoint")
       const given = /unknown option '([^']*)'/.exec(text)?.[1];
       const command = program.commands.find((command) => process.argv.slice(2).includes(command.name()));
       const known = command?.options.flatMap(({ long }) => (long ? [long] : [])) ?? [];
-      const meant = given === undefined ? undefined : meantBy(given, known);
-      const hint = given === undefined ? undefined : insteadOf(given, known);
+      const meant = given === undefined ? undefined : resolveOption(given, known);
+      const hint = given === undefined ? undefined : alternativeTo(given, known);
       if (hint !== undefined) return write(`${text.split("\n")[0]}\n(${hint})\n`);
       // Of what is spelled alike, commander knows.
       write(meant === undefined ? text : `${text.split("\n")[0]}\n(Did you mean ${meant}?)\n`);

@@ -89,14 +89,14 @@ const BEST = "best.parameters";
  * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
  * before; dimensions that are zero where a trajectory begins, such as rates of infusions.
  */
-export interface Layout {
+export interface StateLayout {
   readonly clocks: number;
   readonly observed: number;
   readonly extra: number;
   readonly size: number;
 }
 
-export function layoutOf({ delays, withTime, period, ...rest }: Settings, columns: number): Layout {
+export function layoutOf({ delays, withTime, period, ...rest }: Settings, columns: number): StateLayout {
   const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
   const observed = columns * (1 + delays);
   const extra = rest.extra + rest.infused.length;
@@ -172,7 +172,7 @@ function descriptionOf(file: string, text: string, network: Field): Description 
     const none = Object.entries({ equations: null, doses: null, mdv: null, initial: {}, infused: [] });
     const absent = none.filter(([name]) => !Object.hasOwn(told.settings, name));
     const description = { ...told, settings: { ...told.settings, ...Object.fromEntries(absent) } };
-    if (isSound(description, network)) return description;
+    if (isValidDescription(description, network)) return description;
   } catch {
     // What cannot be read is as good as what says nothing.
   }
@@ -180,7 +180,7 @@ function descriptionOf(file: string, text: string, network: Field): Description 
 }
 
 /** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
-function isSound(description: Description, network: Field): boolean {
+function isValidDescription(description: Description, network: Field): boolean {
   const { state, units, time, clock, id, settings, format, data, best } = description;
   const { log, mean, scale, timeScale, lag, origin, spread } = units;
   const { model, equations, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
@@ -225,12 +225,12 @@ function isSound(description: Description, network: Field): boolean {
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&
     (best === null || best.validation === null || Number.isFinite(best.validation)) &&
-    fits(description, network)
+    isConsistent(description, network)
   );
 }
 
 /** Whether the network is one of that state, or the equations are those that were trained. */
-function fits({ settings, state }: Description, network: Field): boolean {
+function isConsistent({ settings, state }: Description, network: Field): boolean {
   const { stateSize, outputSize } = network;
   if (settings.model === "equations") {
     const { equations, states } = network as ProgramField;

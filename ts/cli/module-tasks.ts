@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Trial, TrialFunction, TrialOutcome } from "../cluster.js";
 import { Failure, reasonOf } from "./failure.js";
-import type { ThreadReply } from "./trial-thread.js";
+import type { TrialReply } from "./trial-thread.js";
 
 /** Threads of each module that wait for the next trial. */
 const MOST_IDLE = 64;
@@ -51,7 +51,7 @@ function inThread(idle: Worker[], url: string, name: string, { signal, ...trial 
       end(() => reject(signal.reason));
     };
     signal.addEventListener("abort", stop, { once: true });
-    thread.once("message", (reply: ThreadReply) =>
+    thread.once("message", (reply: TrialReply) =>
       end(() => {
         rest(idle, thread);
         if ("outcome" in reply) resolve(reply.outcome);

@@ -27,7 +27,7 @@ export function checkOutput(out: string, inputs: readonly (string | undefined)[]
   }
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   // Of the name first: of what lies in no folder nothing can be asked.
-  const folder = isFolder(dirname(out)) ? dirname(linked(out)) : dirname(out);
+  const folder = isFolder(dirname(out)) ? dirname(resolveLink(out)) : dirname(out);
   if (!isFolder(folder)) throw new Failure(`${option} ${out}: there is no folder ${folder}`);
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
   if (present && !present.isFile()) throw new Failure(`${option} ${out}: is not a regular file`);
@@ -50,7 +50,7 @@ export function checkApart(outputs: Readonly<Record<string, string | undefined>>
   const named = Object.entries(outputs).flatMap(([option, file]) => (file === undefined ? [] : [{ option, file }]));
   const known = new Map<string, string>();
   for (const { option, file } of named) {
-    const path = linked(file);
+    const path = resolveLink(file);
     const place = join(realpathSync(dirname(path)), basename(path));
     const other = known.get(place);
     if (other !== undefined) throw new Failure(`${option} ${file}: expected a different file from ${other}`, 2);
@@ -59,7 +59,7 @@ export function checkApart(outputs: Readonly<Record<string, string | undefined>>
 }
 
 /** The file itself, where a name is a symbolic link to it, whether or not it is there yet. */
-function linked(file: string): string {
+function resolveLink(file: string): string {
   let path = file;
   // As many as Linux follows.
   for (let links = 0; links < 40; links++) {
@@ -74,7 +74,7 @@ function linked(file: string): string {
  * file that was there before is whole.
  */
 export function writeWhole(out: string, content: Uint8Array | string): void {
-  const target = linked(out);
+  const target = resolveLink(out);
   const folder = dirname(target);
   const mode = statSync(target, { throwIfNoEntry: false })?.mode;
   const part = join(folder, `.symplectic-adjoint-${process.pid}-${randomBytes(4).toString("hex")}.part`);

@@ -99,13 +99,13 @@ export function numbersByName(text: string, before: ReadonlyMap<string, number> 
 }
 
 /** A state: numbers in the order of its parts, or by their names. */
-export type At = readonly number[] | ReadonlyMap<string, number>;
+export type StateOption = readonly number[] | ReadonlyMap<string, number>;
 
 /** A state, as numbers or by names: `30,4` or `hare=30, lynx=4`. */
-export const at = (text: string): At => (text.includes("=") ? numbersByName(text) : numbers(text));
+export const at = (text: string): StateOption => (text.includes("=") ? numbersByName(text) : numbers(text));
 
 /** The numbers of a state, in the order of its names. */
-export function stateAt(given: At, names: readonly string[]): readonly number[] {
+export function stateAt(given: StateOption, names: readonly string[]): readonly number[] {
   const byNames = `--at "${names.map((name) => `${name}=…`).join(", ")}"`;
   const order = `${names.length === 1 ? `that of ${listOf(names)}` : `those of ${listOf(names)} in this order`}, or ${byNames}`;
   if (!(given instanceof Map)) {
@@ -128,13 +128,13 @@ function stateNamed(given: string, names: readonly string[]): string {
 }
 
 /** A name with the values that it takes one after the other. */
-export interface Values {
+export interface NamedValues {
   readonly name: string;
   readonly values: readonly number[];
 }
 
 /** Numbers by names, and lists and ranges of them: `birth=0.5, hunt=0.02,0.03, feed=0.01:0.03:0.005`. */
-export function valuesByName(text: string, before: readonly Values[] = []): Values[] {
+export function valuesByName(text: string, before: readonly NamedValues[] = []): NamedValues[] {
   const all: { name: string; values: number[] }[] = [];
   for (const { name, value } of pairsIn(text)) {
     // A number alone belongs to the list of the name before.

@@ -8,7 +8,7 @@ import { type InitialOrigin, readMapped } from "./fit-mapping.js";
 import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } from "./fit-members.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
-import { type At, stateAt } from "./pairs.js";
+import { type StateOption, stateAt } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
 import { csvOf, type Dialect, type Dose, type Format, formatOfModel, unitOf } from "./table.js";
 import { writeTime } from "./time.js";
@@ -19,12 +19,12 @@ export interface PredictFitRequest {
   /** A table of doses, where they are in one of their own. */
   readonly doses?: Source | undefined;
   readonly format: Format;
-  readonly at: At | undefined;
+  readonly at: StateOption | undefined;
   readonly times: Times | undefined;
 }
 
 /** A trajectory to be predicted. */
-interface Wanted {
+interface TrajectoryRequest {
   readonly id: string;
   readonly begin: number;
   readonly times: readonly number[];
@@ -61,9 +61,9 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
   }
   if (data && at) throw new Failure("--at: cannot be combined with a table", 2);
   const { wanted, unmatched, dialect } = data
-    ? ofTable(data, doses, format, times, file)
+    ? requestsFromTable(data, doses, format, times, file)
     : {
-        wanted: at ? [ofState(at, times, doses, format, file)] : ofFit(times, description),
+        wanted: at ? [requestFromState(at, times, doses, format, file)] : requestsFromFit(times, description),
         unmatched: ALL_MATCHED,
         dialect: undefined,
       };
@@ -88,7 +88,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
 
 /** The root mean square error of a column; NaN where it has no measurement. */
 function errorOf(
-  wanted: readonly Wanted[],
+  wanted: readonly TrajectoryRequest[],
   rows: readonly (readonly (readonly number[])[])[],
   o: number,
   width: number,
@@ -101,7 +101,7 @@ function errorOf(
 }
 
 /** The trajectories of the fit itself. */
-function ofFit(times: Times | undefined, { trajectories, clock }: FitDescription): Wanted[] {
+function requestsFromFit(times: Times | undefined, { trajectories, clock }: FitDescription): TrajectoryRequest[] {
   if (!times)
     throw new Failure(
       "predict: expected a table, or --times alone for the fitted trajectories, or --at with --times",
@@ -118,13 +118,13 @@ function checkTimes(times: Times, begin: number, name: string, clock: FitDescrip
   throw new Failure(`--times: expected none before ${writeTime(begin, clock)}, where the trajectory ${name} begins`, 2);
 }
 
-function ofState(
-  at: At,
+function requestFromState(
+  at: StateOption,
   times: Times | undefined,
   doses: Source | undefined,
   format: Format,
   { description, field }: FitFile,
-): Wanted {
+): TrajectoryRequest {
   const { states } = field;
   const { time, clock } = description;
   const y0 = stateAt(at, states);
@@ -156,13 +156,13 @@ function ofState(
 }
 
 /** The trajectories of a table; those that were fitted begin as the fit has found. */
-function ofTable(
+function requestsFromTable(
   data: Source,
   dosing: Source | undefined,
   format: Format,
   times: Times | undefined,
   { description, field }: FitFile,
-): { wanted: Wanted[]; unmatched: Unmatched; dialect: Dialect } {
+): { wanted: TrajectoryRequest[]; unmatched: Unmatched; dialect: Dialect } {
   const { clock, initial, estimated, individual, trajectories, estimates } = description;
   const own = { ...description.format, ...format };
   const table = readMapped(description, data, own, field.states, [], true);
@@ -178,7 +178,7 @@ function ofTable(
     dosing,
     format: own,
   });
-  const wanted = read.map((series): Wanted => {
+  const wanted = read.map((series): TrajectoryRequest => {
     const name = nameOf(series, description);
     const begin = beginOf(series, description, clock, data.name);
     const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
@@ -225,7 +225,7 @@ function ofTable(
 
 /** What is observed at the times. */
 function solved(
-  { id, begin, times, y0, arguments: args, doses, early }: Wanted,
+  { id, begin, times, y0, arguments: args, doses, early }: TrajectoryRequest,
   { field, description }: FitFile,
 ): number[][] {
   const { observed, clock, format } = description;

@@ -3,13 +3,13 @@ import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { readDosed } from "./dosed-table.js";
 import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
-import { delayed, fieldOf, stateOf } from "./equation.js";
+import { fieldOf, stateOf, withDelays } from "./equation.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
-import { type At, stateAt } from "./pairs.js";
+import { type StateOption, stateAt } from "./pairs.js";
 import { predictFit } from "./predict-fit.js";
 import { columnIn, csvOf, type Dialect, type Format, formatOfModel, headerOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
@@ -21,7 +21,7 @@ export interface PredictRequest {
   /** A table of doses, where they are in one of their own. */
   readonly doses?: Source | undefined;
   readonly format: Format;
-  readonly at: At | undefined;
+  readonly at: StateOption | undefined;
   readonly times: Times | undefined;
 }
 
@@ -31,16 +31,16 @@ interface Equation {
   readonly field: Field<"float32">;
 }
 
-interface Prediction {
+interface PredictedSeries {
   readonly id: string;
   readonly times: readonly number[];
   readonly rows: readonly (readonly number[])[];
 }
 
 /** Predictions, and what they can be compared with. */
-interface Solved {
+interface PredictionResult {
   readonly observed: readonly Series[] | undefined;
-  readonly predictions: readonly Prediction[];
+  readonly predictions: readonly PredictedSeries[];
   readonly unmatched: Unmatched;
   /** How the table is written, which predictions are like. */
   readonly dialect?: Dialect;
@@ -89,7 +89,7 @@ function equationOf({ network, description: told }: ModelFile, series: readonly 
   return { description: { ...told, settings }, field: fieldOf(network, settings, told.units) };
 }
 
-function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile): Solved {
+function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile): PredictionResult {
   const { state, settings, units, clock, time } = file.description;
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
@@ -108,7 +108,7 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
   return { observed: undefined, predictions: [{ id: "", times: values, rows }], unmatched: ALL_MATCHED };
 }
 
-function fromTable({ format, at, times, doses }: PredictRequest, data: Source, file: ModelFile): Solved {
+function fromTable({ format, at, times, doses }: PredictRequest, data: Source, file: ModelFile): PredictionResult {
   if (at !== undefined) throw new Failure("--at: cannot be combined with a table", 2);
   const { time, id, state, settings, units, clock } = file.description;
   const columns = { time, id: id ?? undefined, state, trained: true };
@@ -120,7 +120,7 @@ function fromTable({ format, at, times, doses }: PredictRequest, data: Source, f
   }
   const model = equationOf(file, table.series);
   const started = table.series.map((whole) => {
-    const own = delayed(whole, settings.delays, units.lag);
+    const own = withDelays(whole, settings.delays, units.lag);
     const first = own.start ? 0 : own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
     if (first < 0) {
       const past = settings.delays === 0 ? "" : `, and ${settings.delays} earlier values ${units.lag} apart,`;
@@ -165,7 +165,7 @@ function solved({ field, description }: Equation, series: Series, times: readonl
 }
 
 /** The root mean square error of each column, the first rows, which are given, left out. */
-function errorsOf(observed: readonly Series[], predictions: readonly Prediction[], state: readonly string[]) {
+function errorsOf(observed: readonly Series[], predictions: readonly PredictedSeries[], state: readonly string[]) {
   return Object.fromEntries(
     state.flatMap((name, column) => {
       const squares = observed.flatMap(({ rows }, i) =>

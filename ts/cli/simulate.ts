@@ -11,7 +11,7 @@ import { checkFactors } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.js";
 import { isModel, type Source } from "./input.js";
 import { counted } from "./number.js";
-import type { Pair, Values } from "./pairs.js";
+import type { NamedValues, Pair } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
 import { csvOf, type Dose, type Format, listOf, unitOf } from "./table.js";
 import {
@@ -28,8 +28,8 @@ import { type Clock, type Time, writeTime } from "./time.js";
 /** What the options say. */
 export interface SimulateOptions {
   /** Of each a value, or several: all combinations are solved. */
-  readonly parameters: readonly Values[];
-  readonly initial: readonly Values[];
+  readonly parameters: readonly NamedValues[];
+  readonly initial: readonly NamedValues[];
   readonly times: Times;
   /** The time of the initial states; by default the first of `times`. */
   readonly t0?: Time;
@@ -67,7 +67,7 @@ export function simulate(request: SimulateRequest) {
   checkParameters(source.name, whole, names, request.parameters);
   const starts = initialOf(states, request.initial);
   checkAll(source.name, whole, names, request.parameters, starts);
-  const initial = states.map((state) => starts.get(state) as Values);
+  const initial = states.map((state) => starts.get(state) as NamedValues);
   if (t0 && t0.clock !== times.clock) {
     throw new Failure(`--t0: expected a ${times.clock}, as in --times, given a ${t0.clock}`, 2);
   }
@@ -77,7 +77,7 @@ export function simulate(request: SimulateRequest) {
   }
   const unit = unitOf(times.clock, request, "in --times");
   const isStart = times.values.length === 1 && times.values[0] === begin;
-  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeMeant(begin), 2);
+  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeHint(begin), 2);
 
   const all = [...request.parameters, ...initial];
   const varied = all.filter(({ values }) => values.length > 1);
@@ -113,7 +113,7 @@ export function simulate(request: SimulateRequest) {
     const method = request.solver ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
-    const solution = told(labelOf, timing, times.clock, () =>
+    const solution = withTrajectoryNames(labelOf, timing, times.clock, () =>
       solveObserved(
         { field, observed, factors: request.doses?.columns.factors ?? {}, options },
         {
@@ -138,7 +138,7 @@ export function simulate(request: SimulateRequest) {
       notes: isStart ? [`${only}; from:to:step, such as 0:10:0.5, gives more, and --t0 an earlier time of these`] : [],
       ...sizes,
       parameters,
-      initial: Object.fromEntries(states.map((state, i) => [state, numbersOf(initial[i] as Values)[1]])),
+      initial: Object.fromEntries(states.map((state, i) => [state, numbersOf(initial[i] as NamedValues)[1]])),
       ...options,
     };
   } finally {
@@ -147,15 +147,16 @@ export function simulate(request: SimulateRequest) {
 }
 
 /** Why a time of day alone is refused: it is what from:to without a step is read as. */
-function rangeMeant(time: number): string {
+function rangeHint(time: number): string {
   const text = `${Math.floor(time / 3600)}:${String(Math.floor(time / 60) % 60).padStart(2, "0")}`;
   return `--times: expected from:to:step, such as ${text}:STEP with a number for STEP, given ${text} alone, which is a time of day`;
 }
 
 /** A name with its value, or the list of those that it takes. */
-const numbersOf = ({ name, values }: Values) => [name, values.length === 1 ? (values[0] as number) : values] as const;
+const numbersOf = ({ name, values }: NamedValues) =>
+  [name, values.length === 1 ? (values[0] as number) : values] as const;
 
-type Names = ReturnType<typeof namesOf>;
+type EquationNames = ReturnType<typeof namesOf>;
 
 /** The names of equations, and what is observed. `defaults` are the values of the text, `missing` the names that it gives none. */
 function namesOf(file: string, text: string, observe: readonly Pair[] | undefined) {
@@ -184,8 +185,8 @@ function namesOf(file: string, text: string, observe: readonly Pair[] | undefine
 function checkParameters(
   file: string,
   text: string,
-  { missing, defaults, states }: Names,
-  given: readonly Values[],
+  { missing, defaults, states }: EquationNames,
+  given: readonly NamedValues[],
 ): void {
   const known = [...defaults.keys(), ...missing.keys()];
   for (const { name } of given) {
@@ -201,8 +202,8 @@ function checkParameters(
 }
 
 /** The initial values by states. */
-function initialOf(states: readonly string[], given: readonly Values[]): Map<string, Values> {
-  const all = new Map<string, Values>();
+function initialOf(states: readonly string[], given: readonly NamedValues[]): Map<string, NamedValues> {
+  const all = new Map<string, NamedValues>();
   for (const { name, values } of given) {
     const own = name.replace(/\(0\)$/, "");
     if (!states.includes(own)) {
@@ -218,9 +219,9 @@ function initialOf(states: readonly string[], given: readonly Values[]): Map<str
 function checkAll(
   file: string,
   text: string,
-  { missing, states, defaults }: Names,
-  parameters: readonly Values[],
-  initial: ReadonlyMap<string, Values>,
+  { missing, states, defaults }: EquationNames,
+  parameters: readonly NamedValues[],
+  initial: ReadonlyMap<string, NamedValues>,
 ): void {
   const rates = [...missing].filter(([name]) => parameters.every((one) => one.name !== name));
   const starts = states.filter((state) => !initial.has(state));
@@ -270,7 +271,12 @@ function dosesOf(
 }
 
 /** Solves; an error names the trajectory by what varies, and times as they are written. */
-function told<T>(labelOf: (trajectory: number) => string[], timing: Timing, clock: Clock, solve: () => T): T {
+function withTrajectoryNames<T>(
+  labelOf: (trajectory: number) => string[],
+  timing: Timing,
+  clock: Clock,
+  solve: () => T,
+): T {
   try {
     return solve();
   } catch (error) {

@@ -6,7 +6,7 @@ import type { Dose } from "./table.js";
 import { equationsField, infusedText } from "./text-model.js";
 
 /** Equations with their parameters, and what is observed. */
-interface Model {
+interface ObservedEquations {
   readonly field: ProgramField<"float64">;
   readonly observed: readonly Observed[];
   /** By states what a dose of 1 adds to them; default 1. */
@@ -15,7 +15,7 @@ interface Model {
 }
 
 /** Trajectories, each with its own steps, over the same times. */
-interface Trajectories {
+interface SolveInputs {
   readonly y0: readonly (readonly number[])[];
   /** By name a number for each trajectory. */
   readonly arguments: Readonly<Record<string, readonly number[]>>;
@@ -26,8 +26,8 @@ interface Trajectories {
 
 /** What is observed of each trajectory at the times, `[trajectories][times][observed]`. */
 export function solveObserved(
-  { field, observed, factors, options }: Model,
-  { y0, arguments: args, doses, t0, times }: Trajectories,
+  { field, observed, factors, options }: ObservedEquations,
+  { y0, arguments: args, doses, t0, times }: SolveInputs,
 ): number[][][] {
   const { equations: text = "", states, argumentNames } = field;
   const infused = infusedBy(doses, states);

@@ -1,5 +1,5 @@
 // What of a table is learned, and what is held out to try it on.
-import { delayed } from "./equation.js";
+import { withDelays } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
@@ -34,10 +34,10 @@ export function lagOf({ series }: Table, change: number, delays: number): number
 export function splitOf(table: Table, { validation, seed, delays, extra, infused }: Settings, lag: number): Split {
   // Dimensions that are known where a trajectory begins, and nowhere else.
   const isHidden = extra + infused.length > 0;
-  const all = table.series.map((own) => delayed(own, delays, lag));
+  const all = table.series.map((own) => withDelays(own, delays, lag));
   const series = all.filter((own) => beginOf(own) >= 0).map((own) => (isHidden ? partOf(own, beginOf(own)) : own));
   const skipped = all.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
-  if (series.length === 0) throw new Failure(`nothing to learn from: ${whyNothing(table, delays, lag)}`);
+  if (series.length === 0) throw new Failure(`nothing to learn from: ${emptyReason(table, delays, lag)}`);
   if (validation === 0) return { training: series, held: [], skipped };
   if (series.length >= 3) {
     const size = Math.min(series.length - 1, Math.max(1, Math.round(validation * series.length)));
@@ -77,7 +77,7 @@ const without = ({ rows, ...own }: Series, last: number): Series => ({
   rows: rows.map((row, i) => (i > last || (i === 0 && !own.start) ? row : row.map(() => Number.NaN))),
 });
 
-function whyNothing({ state, series }: Table, delays: number, lag: number): string {
+function emptyReason({ state, series }: Table, delays: number, lag: number): string {
   const whole = "no complete row is followed by another";
   if (delays > 0) return `${whole}, ${delays} times ${lag} after the first; use fewer --delays or a shorter --lag`;
   const rows = series.flatMap((own) => own.rows);

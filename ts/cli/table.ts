@@ -94,7 +94,7 @@ export interface Table {
 }
 
 /** A row, and the line that it ends in. */
-interface Row {
+interface TableRow {
   readonly record: readonly string[];
   readonly line: number;
 }
@@ -161,10 +161,10 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const textual = further.slice(numeric.length);
   const numbers = numberReader(file, header, rows, [time, ...places, ...numeric], format, columns);
   let clock: Clock | undefined;
-  const series = new Map<string, Reading>();
+  const series = new Map<string, PartialSeries>();
   for (const row of rows) {
     const name = id < 0 ? "" : (row.record[id] as string);
-    const own: Reading = series.get(name) ?? {
+    const own: PartialSeries = series.get(name) ?? {
       ...{ id: name, times: [], rows: [], lines: [], last: [] },
       ...(numeric.length > 0 && { numbers: [] }),
       ...(textual.length > 0 && { texts: [] }),
@@ -214,7 +214,7 @@ export function unitOf(clock: Clock, { timeUnit }: Format, where: string): numbe
 }
 
 /** A series as it is read. */
-interface Reading {
+interface PartialSeries {
   readonly id: string;
   readonly times: number[];
   readonly rows: number[][];
@@ -324,7 +324,7 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
 }
 
 /** The rows of a text as they stand, but for comments and empty ones. */
-function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, options: Options = {}): Row[] {
+function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, options: Options = {}): TableRow[] {
   // Columns that are aligned by spaces have any number of them.
   const aligned = delimiter === " " ? text.replace(/ +/g, " ").replace(/^ | (?=\r?$)/gm, "") : text;
   // A missing value as Excel writes it begins no comment.
@@ -338,8 +338,8 @@ function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, opt
 }
 
 /** The header and the rows below it, each as long. */
-function rowsOf(file: string, text: string, format: Format): { header: Row; rows: readonly Row[] } {
-  let rows: Row[];
+function rowsOf(file: string, text: string, format: Format): { header: TableRow; rows: readonly TableRow[] } {
+  let rows: TableRow[];
   try {
     rows = recordsOf(text, format);
   } catch (error) {
@@ -365,14 +365,14 @@ function rowsOf(file: string, text: string, format: Format): { header: Row; rows
 }
 
 /** What to do where no row is like the header: it may be a title. */
-function titleHint(text: string, { line }: Row, { comment = "#" }: Format): string {
+function titleHint(text: string, { line }: TableRow, { comment = "#" }: Format): string {
   const given = (text.split(/\r?\n|\r/, line)[line - 1] as string).trim().slice(0, 60);
   const hint = comment === "" ? "delete lines above it" : `lines above it may begin with ${comment}`;
   return `; the header is line ${line}: ${JSON.stringify(given)}; if that is no header, ${hint}`;
 }
 
 /** A header that is a comment, as NumPy writes it: the last line before the first row, if it has as many columns. */
-function commented(text: string, first: Row, { comment = "#", ...format }: Format): Row | undefined {
+function commented(text: string, first: TableRow, { comment = "#", ...format }: Format): TableRow | undefined {
   if (comment === "") return undefined;
   const lines = text.split(/\r?\n|\r/, first.line);
   const line = lines.map((line) => line.trim().startsWith(comment)).lastIndexOf(true);
@@ -392,7 +392,7 @@ function cellsOf(line: string, delimiter: string | undefined): readonly string[]
 }
 
 /** Refuses lines that may be comments or rows: those with as many cells, if the first is a name or all others are numbers. */
-function checkComments(file: string, text: string, header: Row, delimiter: string, isNamed: boolean): void {
+function checkComments(file: string, text: string, header: TableRow, delimiter: string, isNamed: boolean): void {
   if (!/^[ \t]*#/m.test(text)) return;
   for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
     if (index < header.line || !line.trim().startsWith("#")) continue;
@@ -406,7 +406,7 @@ function checkComments(file: string, text: string, header: Row, delimiter: strin
 }
 
 /** All columns but those of the time and the trajectory, and those without a name that say nothing. */
-function statesOf(file: string, header: Row, rows: readonly Row[], others: readonly number[]): string[] {
+function statesOf(file: string, header: TableRow, rows: readonly TableRow[], others: readonly number[]): string[] {
   return header.record.filter((name, index) => {
     if (others.includes(index)) return false;
     if (!/^(unnamed: \d+)?$/i.test(name)) return true;
@@ -418,7 +418,7 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
 }
 
 /** The place of a column that an option names. */
-function placeOf(file: string, { record, line }: Row, name: string, option: string, columns: Columns): number {
+function placeOf(file: string, { record, line }: TableRow, name: string, option: string, columns: Columns): number {
   const column = columnIn(record, name);
   if (column === undefined) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
   const index = record.indexOf(column);
@@ -464,18 +464,18 @@ function missingColumn(
 /** Reads the cells of a table as numbers and times, by the one decimal point that it has. */
 function numberReader(
   file: string,
-  header: Row,
-  rows: readonly Row[],
+  header: TableRow,
+  rows: readonly TableRow[],
   places: readonly number[],
   format: Format,
   columns: Columns,
 ) {
-  const place = ({ line }: Row, index: number) => `${file}:${line}: column ${header.record[index]}:`;
+  const place = ({ line }: TableRow, index: number) => `${file}:${line}: column ${header.record[index]}:`;
   const decimal = format.decimal ?? decimalOf(rows, places, place);
   const other = decimal === "," ? "." : ",";
   const further = new Set(format.missing === undefined ? [] : names(format.missing));
   const isAbsent = (cell: string) => isMissing(cell) || further.has(cell);
-  const refused = (row: Row, index: number, expected: string) => {
+  const refused = (row: TableRow, index: number, expected: string) => {
     const cell = row.record[index] as string;
     const comma = Number.isFinite(numberBy(other, cell))
       ? `; --decimal "${other}" reads ${other} as the decimal point`
@@ -486,13 +486,13 @@ function numberReader(
   };
   return {
     decimal,
-    value(row: Row, index: number): number {
+    value(row: TableRow, index: number): number {
       const cell = row.record[index] as string;
       if (isAbsent(cell)) return Number.NaN;
       const value = numberBy(decimal, cell);
       return Number.isNaN(value) ? refused(row, index, "a number") : value;
     },
-    time(row: Row, index: number) {
+    time(row: TableRow, index: number) {
       const cell = row.record[index] as string;
       if (isAbsent(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
       const value = numberBy(decimal, cell);
@@ -504,7 +504,7 @@ function numberReader(
 }
 
 /** What to do with a row without any number right below the header. */
-function unitsHint(row: Row, first: Row | undefined): string {
+function unitsHint(row: TableRow, first: TableRow | undefined): string {
   const isText = (cell: string) => isMissing(cell) || readTime(cell) === undefined;
   if (row !== first || row.record.length < 2 || !row.record.every(isText)) return "";
   return "; if this is a row of units, begin it with #, or write them into the header, as in conc [mg/L]";
@@ -540,9 +540,9 @@ const numberBy = (decimal: string, cell: string): number =>
 
 /** What stands for the decimal point: a comma where numbers have one and none has a point. */
 function decimalOf(
-  rows: readonly Row[],
+  rows: readonly TableRow[],
   places: readonly number[],
-  place: (row: Row, index: number) => string,
+  place: (row: TableRow, index: number) => string,
 ): string {
   let comma: string | undefined;
   let grouped: string | undefined;

@@ -7,10 +7,10 @@ import {
   type Field,
   type MinibatchOptions,
   minibatches,
+  type ObservedTrajectory,
   type Optimizer,
   type ProgramField,
   SymplecticAdjointError,
-  type Trajectory,
   train,
   warmUp,
 } from "../index.js";
@@ -438,7 +438,7 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
  * Short windows first: over a long one an untrained field goes astray, and its gradient with it. From about half a unit of
  * time, in which the state changes by half its deviation, doubled up to the longest, which has half of the steps.
  */
-function stagesOf(trajectories: readonly Trajectory[], { window, steps, extra }: Settings): Stage[] {
+function stagesOf(trajectories: readonly ObservedTrajectory[], { window, steps, extra }: Settings): Stage[] {
   const longest = trajectories.reduce((most, { times }) => Math.max(most, times.length), 0);
   const spacings = trajectories.flatMap(({ times }) =>
     Array.from(times).map((time, i) => time - (times[i - 1] ?? time)),

@@ -2,14 +2,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Trial, TrialFunction, TrialOutcome } from "../cluster.js";
 
-export type ThreadReply = { readonly outcome: TrialOutcome } | { readonly message: string };
+export type TrialReply = { readonly outcome: TrialOutcome } | { readonly message: string };
 
 const exported = import(workerData as string) as Promise<Record<string, TrialFunction>>;
 // It is heard of by the first trial.
 exported.catch(() => {});
 
 parentPort?.on("message", async ({ name, trial }: { name: string; trial: Omit<Trial, "signal"> }) => {
-  let reply: ThreadReply;
+  let reply: TrialReply;
   try {
     const run = (await exported)[name] as TrialFunction;
     // A thread that is no longer wanted is ended.

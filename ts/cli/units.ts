@@ -53,7 +53,7 @@ export function unitsOf({ state, time, series, log, paired, lag, hidden = [], un
     }
     return momentsOf(
       name,
-      seen.map((value) => learned(value, logs[i] as boolean)),
+      seen.map((value) => toModelScale(value, logs[i] as boolean)),
     );
   });
   const half = state.length / 2;
@@ -128,7 +128,7 @@ function momentsOf(name: string, values: readonly number[]): { mean: number; var
 }
 
 /** A value as it is learned. */
-export function learned(value: number, log: boolean): number {
+export function toModelScale(value: number, log: boolean): number {
   if (log && value <= 0) throw new Failure(`${value}: no logarithm, in a column that is learned as one`);
   return log ? Math.log(value) : value;
 }
@@ -138,7 +138,7 @@ function timeOfChange(series: readonly Series[], { log, mean, scale }: Omit<Unit
   const scaled = series.map(({ times, rows }) => ({
     times,
     rows: rows.map((row) =>
-      mean.map((own, i) => (learned(row[i] as number, log[i] as boolean) - own) / (scale[i] as number)),
+      mean.map((own, i) => (toModelScale(row[i] as number, log[i] as boolean) - own) / (scale[i] as number)),
     ),
   }));
   let [most, time] = [0, 0];

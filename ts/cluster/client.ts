@@ -6,7 +6,7 @@ import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { anything, fallback, isObject, number, object, rule } from "../checks/rules.js";
 import { readAddresses } from "./addresses.js";
 import { isToken } from "./messages.js";
-import { type Names, namesOf } from "./names.js";
+import { type ClusterNames, namesOf } from "./names.js";
 
 /** Modules of the NATS client for JavaScript, as `import * as core from "@nats-io/nats-core"` gives them. */
 export interface NatsModules {
@@ -57,7 +57,7 @@ export interface Client {
   readonly manager: JetStream.JetStreamManager;
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
-  readonly names: Names;
+  readonly names: ClusterNames;
   /** The most bytes that a message may have beside its headers and, where it carries a part of something, what tells which. */
   readonly most: number;
   /** The most bytes of a part of a value or an answer. */

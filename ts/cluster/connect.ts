@@ -17,17 +17,16 @@ import { type FieldNames, type NamesOfField, type WasmField, wasmField } from ".
 // Types that this entry shares with the default one are those of that one.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import {
-  alongOfPart,
   type Cut,
   cotangentsOfPart,
   joinGradients,
   joinResults,
   LEAST_PART,
+  tangentsOfPart,
 } from "../parallel/ensembles.js";
 import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
 import { registerPool } from "../parallel/pool-rule.js";
 import type { IndependentPoolVjp } from "../parallel/pool-types.js";
-import { type Along, alongWidths } from "../solve/along.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -36,11 +35,12 @@ import {
   type EnsembleResult,
   readProblem,
 } from "../solve/ensemble.js";
+import { jvpWidths, type TangentArrays } from "../solve/ensemble-jvp.js";
 import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf } from "../solve/independent.js";
 import { type IndependentSolutionJvp, jvpOf } from "../solve/jvp.js";
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
-import { readAlongProblem, type Tangents } from "../solve/tangents.js";
+import { readEnsembleJvp, type Tangents } from "../solve/tangents.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
 import { Coordinator, type Task } from "./coordinator.js";
@@ -357,7 +357,7 @@ class ClusterPool implements Cluster {
     options: OdeintOptions,
     keep: boolean,
   ): Promise<Solved<D>> {
-    checkApart(options);
+    checkIndependent(options);
     const problem = readProblem(field, y0, times, options);
     checkLists(problem);
     const running = this.#begin(field, problem, { keep });
@@ -468,15 +468,15 @@ class ClusterPool implements Cluster {
     options: OdeintOptions = {},
   ): Promise<IndependentSolutionJvp<D>> {
     const read = readOptions(options);
-    checkApart(read);
-    const whole = readAlongProblem(field, y0, times, tangents, read, "jvp");
+    checkIndependent(read);
+    const whole = readEnsembleJvp(field, y0, times, tangents, read, "jvp");
     const { problem, directions } = whole;
     const running = this.#begin(field, problem, { keep: false, directions });
-    const widths = alongWidths(problem, directions);
+    const widths = jvpWidths(problem, directions);
     try {
       const task = (index: number, cut: Cut): Omit<ShardTask, "part"> => {
-        const along = alongOfPart(whole, cut) as Along;
-        return { kind: "along", solve: `${running.name}.${index}`, keep: false, directions, along };
+        const tangents = tangentsOfPart(whole, cut) as TangentArrays;
+        return { kind: "jvp", solve: `${running.name}.${index}`, keep: false, directions, tangents };
       };
       const read = (cut: Cut, result: unknown) => readResult(problem, cut, result, widths);
       const results = await this.#shards(running, options.progress, task, read);
@@ -533,7 +533,7 @@ class ClusterPool implements Cluster {
 }
 
 /** Refuses what a cluster cannot do. */
-function checkApart({ batching, partial }: OdeintOptions): void {
+function checkIndependent({ batching, partial }: OdeintOptions): void {
   if (batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
   if (partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
 }

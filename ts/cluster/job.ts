@@ -7,8 +7,8 @@ import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { product, wantedBy } from "../files/arrays.js";
 import { type Cut, partOf, stateOfPart } from "../parallel/ensembles.js";
 import type { EnsembleJob } from "../parallel/protocol.js";
-import type { Along, AlongProblem } from "../solve/along.js";
 import type { EnsembleProblem } from "../solve/ensemble.js";
+import type { EnsembleJvpProblem, TangentArrays } from "../solve/ensemble-jvp.js";
 
 type Problem = Partial<EnsembleProblem>;
 
@@ -132,12 +132,12 @@ function outputBytes({ dtype, batch, state, times, counts }: EnsembleProblem): n
 }
 
 /** The directions of a job, checked likewise. */
-export function readDirections(
+export function readTangents(
   { problem, parameters }: Omit<EnsembleJob, "keep">,
   directions: unknown,
   given: unknown,
   mostBytes: number,
-): AlongProblem {
+): EnsembleJvpProblem {
   expect(isCount(directions, 1, 2 ** 31), "directions", "a count", directions);
   const count = directions as number;
   const bytes = outputBytes(problem) * (1 + count);
@@ -148,7 +148,7 @@ export function readDirections(
     parameters: of,
     arguments: args,
     times: rates,
-  } = (isObject(given) ? given : {}) as Partial<Along>;
+  } = (isObject(given) ? given : {}) as Partial<TangentArrays>;
   const lists = [
     ["y0", starts, dtype, y0.length],
     ["parameters", of, dtype, parameters.length],
@@ -157,9 +157,9 @@ export function readDirections(
   ] as const;
   for (const [name, numbers, type, width] of lists) {
     const right = numbers === undefined || (numbers instanceof constructors[type] && numbers.length === count * width);
-    expect(right, `along.${name}`, `${count * width} numbers of ${type}`, numbers);
+    expect(right, `tangents.${name}`, `${count * width} numbers of ${type}`, numbers);
   }
-  return { problem, directions: count, along: { y0: starts, parameters: of, arguments: args, times: rates } };
+  return { problem, directions: count, tangents: { y0: starts, parameters: of, arguments: args, times: rates } };
 }
 
 function checkState(state: unknown): asserts state is FieldState {

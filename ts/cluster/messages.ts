@@ -6,7 +6,7 @@ import { decode, encode } from "./codec.js";
 export const PROTOCOL = 1;
 
 /** Bytes that lie in the store: where, and how many. */
-export interface Value {
+export interface StoredValue {
   readonly key: string;
   readonly chunks: number;
   readonly bytes: number;
@@ -19,7 +19,7 @@ export interface TaskMessage {
   /** Whose task, which is where the answer goes. */
   readonly session: string;
   /** What the body refers to, in its order: where it lies, or itself, where it is small. */
-  readonly values: readonly (Value | Uint8Array)[];
+  readonly values: readonly (StoredValue | Uint8Array)[];
   /** What is to be done; where it is too large for a message, the last of the values. */
   readonly body: Uint8Array | undefined;
 }
@@ -79,8 +79,8 @@ function parsed(text: unknown): unknown {
   }
 }
 
-const isValue = (value: unknown): value is Value => {
-  const { key, chunks, bytes } = (value ?? {}) as Partial<Value>;
+const isValue = (value: unknown): value is StoredValue => {
+  const { key, chunks, bytes } = (value ?? {}) as Partial<StoredValue>;
   return isText(key) && /^[\w-]+\.[\w-]+$/.test(key) && isCount(chunks, 1) && isCount(bytes) && chunks <= bytes + 1;
 };
 

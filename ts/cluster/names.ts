@@ -2,7 +2,7 @@
 import { PROTOCOL } from "./messages.js";
 
 /** What lies where. */
-export interface Names {
+export interface ClusterNames {
   /** The work-queue stream of tasks, and its subjects. */
   readonly stream: string;
   readonly subjects: string;
@@ -35,7 +35,7 @@ export interface Names {
   sweepKey(key: string): string;
 }
 
-export function namesOf(prefix: string): Names {
+export function namesOf(prefix: string): ClusterNames {
   const bucket = `${prefix}_values`;
   const sweepBucket = `${prefix}_sweeps`;
   return {

@@ -1,7 +1,7 @@
 // What a coordinator has on its servers: the streams, and the values of its session. A server that was restarted has lost what was in
 // its memory; then it is made anew.
 import { type Client, connectionError, isFinal } from "./client.js";
-import type { Value } from "./messages.js";
+import type { StoredValue } from "./messages.js";
 import { dropValues, putValue } from "./store.js";
 import { makeStreams, type StreamOptions } from "./streams.js";
 import { delay } from "./wait.js";
@@ -13,10 +13,10 @@ export interface Stored {
   readonly isSmall: boolean;
 }
 
-interface Place {
+interface StoreEntry {
   readonly bytes: Uint8Array;
   readonly key: string;
-  put: Promise<Value>;
+  put: Promise<StoredValue>;
   /** When it was put last. */
   at: number;
 }
@@ -37,7 +37,7 @@ const PERSIST_MS = 120_000;
 export class ServerSide {
   readonly #client: Client;
   readonly #options: ServerSideOptions;
-  readonly #places = new Map<Stored, Place>();
+  readonly #places = new Map<Stored, StoreEntry>();
   #restoring: Promise<void> | undefined;
   /** When the streams were made, which tells one that was made anew. */
   #created = { tasks: "", values: "" };
@@ -63,7 +63,7 @@ export class ServerSide {
     return stored;
   }
 
-  #put(key: string, bytes: Uint8Array): { put: Promise<Value>; at: number } {
+  #put(key: string, bytes: Uint8Array): { put: Promise<StoredValue>; at: number } {
     const client = this.#client;
     const put = putValue(client, client.names.bucket, key, bytes, (action) => this.persist(action));
     // Whoever needs it will see.
@@ -72,11 +72,11 @@ export class ServerSide {
   }
 
   /** What a task's message has of each value: where it lies, or itself. */
-  async refer(values: readonly Stored[]): Promise<(Value | Uint8Array)[]> {
+  async refer(values: readonly Stored[]): Promise<(StoredValue | Uint8Array)[]> {
     const references = values.map((stored) => (stored.isSmall ? stored.bytes : this.#places.get(stored)?.put));
     const found = await Promise.all(references);
     if (found.some((value) => value === undefined)) throw new Error("a value has been forgotten");
-    return found as (Value | Uint8Array)[];
+    return found as (StoredValue | Uint8Array)[];
   }
 
   /** Puts values again that were put last before that time. */

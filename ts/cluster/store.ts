@@ -1,7 +1,7 @@
 // Values that tasks share, such as parameters: stored once, in pieces that fit a message, and kept by whoever has fetched them.
 import type { KV } from "@nats-io/kv";
 import { type Client, isFinal, MOST_PARTS, patienceFor } from "./client.js";
-import type { Value } from "./messages.js";
+import type { StoredValue } from "./messages.js";
 import { delay } from "./wait.js";
 import { Window } from "./window.js";
 
@@ -43,7 +43,7 @@ export async function putValue(
   key: string,
   bytes: Uint8Array,
   persist = aFewTimes,
-): Promise<Value> {
+): Promise<StoredValue> {
   const { part, connected } = client;
   const store = await openBucket(client, bucket);
   const window = new Window(() => MOST_PARTS);
@@ -82,7 +82,7 @@ export class ValueCache {
   }
 
   /** The bytes of a value; undefined where the store has it no longer, or has another. */
-  get(value: Value): Promise<Uint8Array | undefined> {
+  get(value: StoredValue): Promise<Uint8Array | undefined> {
     // Whoever claims another length means another value.
     const name = `${value.key} ${value.chunks} ${value.bytes}`;
     const known = this.#known.get(name);
@@ -115,7 +115,7 @@ export class ValueCache {
 export async function fetchValue(
   client: Client,
   bucket: string,
-  { key, chunks, bytes }: Value,
+  { key, chunks, bytes }: StoredValue,
   most: number,
 ): Promise<Uint8Array | undefined> {
   if (bytes > most || chunks > 1 + bytes) return undefined;

@@ -23,8 +23,8 @@ export type ThreadReply = { readonly id: number } & (
   | { readonly failure: TaskFailure | "forgotten" }
 );
 
-/** The end of the line to the worker, in whatever runtime. */
-interface Port {
+/** The port to the worker that started this thread, in any runtime. */
+interface ParentPort {
   postMessage(reply: ThreadReply, transfer: ArrayBuffer[]): void;
 }
 
@@ -37,7 +37,7 @@ async function answerTo(request: ThreadRequest): Promise<unknown> {
   return fingerprintOf();
 }
 
-async function answer(port: Port, { id, request }: { id: number; request: ThreadRequest }): Promise<void> {
+async function answer(port: ParentPort, { id, request }: { id: number; request: ThreadRequest }): Promise<void> {
   try {
     const value = await answerTo(request);
     port.postMessage({ id, value }, value instanceof Uint8Array ? [value.buffer as ArrayBuffer] : []);
@@ -48,13 +48,15 @@ async function answer(port: Port, { id, request }: { id: number; request: Thread
   }
 }
 
-const scope = globalThis as unknown as Port & { addEventListener?: (name: string, listener: object) => void };
+const scope = globalThis as unknown as ParentPort & { addEventListener?: (name: string, listener: object) => void };
 if (typeof scope.postMessage === "function" && typeof scope.addEventListener === "function") {
   scope.addEventListener("message", ({ data }: { data: { id: number; request: ThreadRequest } }) =>
     answer(scope, data),
   );
 } else {
-  type NodePort = Port & { on(name: string, listener: (data: { id: number; request: ThreadRequest }) => void): void };
+  type NodePort = ParentPort & {
+    on(name: string, listener: (data: { id: number; request: ThreadRequest }) => void): void;
+  };
   builtin<{ parentPort: NodePort }>("node:worker_threads").then(({ parentPort }) => {
     parentPort.on("message", (data) => answer(parentPort, data));
   });

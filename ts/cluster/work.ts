@@ -3,15 +3,15 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
-import { type Along, EnsembleAlong } from "../solve/along.js";
 import { type EnsembleCotangents, EnsembleSolve } from "../solve/ensemble.js";
+import { EnsembleJvp, type TangentArrays } from "../solve/ensemble-jvp.js";
 import { Forgotten } from "./failures.js";
-import { FieldCache, type JobPart, readDirections, readJob } from "./job.js";
+import { FieldCache, type JobPart, readJob, readTangents } from "./job.js";
 import { pack, unpack } from "./pack.js";
 
 /** A task, as the body of its message. */
 export interface ShardTask {
-  readonly kind: "solve" | "along" | "pull";
+  readonly kind: "solve" | "jvp" | "pull";
   /** The name of the solve, which is kept under it until it is pulled back. */
   readonly solve: string;
   /** Whether it is to be kept. */
@@ -22,7 +22,7 @@ export interface ShardTask {
   readonly cotangents?: EnsembleCotangents;
   /** Of a solve with derivatives: along how many directions, and which. */
   readonly directions?: number;
-  readonly along?: Along;
+  readonly tangents?: TangentArrays;
 }
 
 /** However little a worker is to keep, one shard may take so much. */
@@ -36,8 +36,8 @@ export interface ShardAnswer {
 
 function readShardTask(body: Uint8Array): ShardTask {
   const task = unpack(body) as ShardTask;
-  if (!isObject(task) || !["solve", "along", "pull"].includes(task.kind) || typeof task.solve !== "string") {
-    throw refused("OPTION", "task", "solve, along or pull, with the name of a solve", "something else");
+  if (!isObject(task) || !["solve", "jvp", "pull"].includes(task.kind) || typeof task.solve !== "string") {
+    throw refused("OPTION", "task", "solve, jvp or pull, with the name of a solve", "something else");
   }
   if (typeof task.keep !== "boolean") throw refused("OPTION", "task.keep", "true or false", describe(task.keep));
   return task;
@@ -68,7 +68,7 @@ export class Work {
     const start = performance.now();
     const task = readShardTask(body);
     const key = `${session} ${task.solve}`;
-    const does = { solve: this.#solve, along: this.#along, pull: this.#pull }[task.kind];
+    const does = { solve: this.#solve, jvp: this.#jvp, pull: this.#pull }[task.kind];
     const result = does.call(this, task, key, values);
     return pack({ ms: performance.now() - start, result });
   }
@@ -97,11 +97,11 @@ export class Work {
     return result;
   }
 
-  #along({ part, directions, along }: ShardTask, _: string, values: readonly Uint8Array[]): unknown {
+  #jvp({ part, directions, tangents }: ShardTask, _: string, values: readonly Uint8Array[]): unknown {
     if (!part) throw new Forgotten();
     const job = readJob([...values.map(unpack), part], this.#mostBytes);
-    const whole = readDirections(job, directions, along, this.#mostBytes);
-    const solve = new EnsembleAlong(this.#fields.get(job), whole, { keep: false, caller: "jvp" });
+    const whole = readTangents(job, directions, tangents, this.#mostBytes);
+    const solve = new EnsembleJvp(this.#fields.get(job), whole, { keep: false, caller: "jvp" });
     try {
       return solve.result();
     } finally {

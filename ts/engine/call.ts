@@ -2,7 +2,7 @@ import { describe, isError, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { instance } from "./instance.js";
 import { fields, optimizers, solvers, solves } from "./live-objects.js";
 
@@ -17,7 +17,7 @@ export function call<T>(engine: Instance, body: () => T): T {
   try {
     return body();
   } catch (error) {
-    throw translate(engine, error);
+    throw translateError(engine, error);
   } finally {
     engine.calls--;
     while (engine.calls === 0 && !engine.lost && engine.abandoned.length > 0) engine.abandoned.pop()?.free();
@@ -31,7 +31,7 @@ const PROGRESS_MS = 50;
  * As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller, after
  * `discard` has freed what there was.
  */
-export function watched<T>(
+export function callWithProgress<T>(
   engine: Instance,
   progress: ((fraction: number) => void) | undefined,
   body: () => T,
@@ -81,7 +81,7 @@ export function watched<T>(
 const RESERVE = 2 ** 20;
 
 /** Refuses what takes memory in proportion to its size that nobody asks for with care: texts and lists on their way into Rust. */
-export function needRoom(engine: Instance, bytes: number, purpose: string): void {
+export function ensureMemory(engine: Instance, bytes: number, purpose: string): void {
   engine.needStack();
   if (bytes > RESERVE / 8 && !engine.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
 }
@@ -98,7 +98,7 @@ export function release(engine: Instance, object: { free(): void } | undefined):
   else object.free();
 }
 
-function translate(engine: Instance, error: unknown): unknown {
+function translateError(engine: Instance, error: unknown): unknown {
   const { thrown } = engine;
   if (thrown) {
     engine.thrown = undefined;
@@ -106,16 +106,16 @@ function translate(engine: Instance, error: unknown): unknown {
   }
   if (error instanceof SymplecticAdjointError) return error;
   if (isError(error)) return engine.fault(error);
-  return fromRust(error);
+  return errorFromRust(error);
 }
 
 /** An error that Rust reports as a plain object; anything else, as an instance that was lost may give, is a fault. */
-export function fromRust(error: unknown): SymplecticAdjointError {
+export function errorFromRust(error: unknown): SymplecticAdjointError {
   const { code, message, ...details } = (isObject(error) ? error : {}) as Partial<SymplecticAdjointError>;
   if (code === undefined || message === undefined) {
-    return internal(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
+    return internalError(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
   }
-  const text = code === "OUT_OF_MEMORY" ? withRemedy(message) : message.replaceAll(INFINITE, "$1 $2Infinity");
+  const text = code === "OUT_OF_MEMORY" ? addRemedy(message) : message.replaceAll(INFINITE, "$1 $2Infinity");
   const { given } = details;
   const own = given === undefined ? details : { ...details, given: given.replace(/^(-?)inf$/, "$1Infinity") };
   return new SymplecticAdjointError(code, text, own);
@@ -125,7 +125,7 @@ export function fromRust(error: unknown): SymplecticAdjointError {
 const INFINITE = /\b(given|finite,) (-?)inf\b/g;
 
 /** What is too large is made smaller where it is, and what is alive may be disposed of: Rust tells of solves alone. */
-function withRemedy(message: string): string {
+function addRemedy(message: string): string {
   const many = [solves, solvers, optimizers, fields].find(({ isMany }) => isMany);
   const remedy = many ? String(many) : / for network;/.test(message) ? "use smaller widths" : undefined;
   return remedy ? message.replace(/;.*$/, `; ${remedy}`) : message;

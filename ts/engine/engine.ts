@@ -22,7 +22,7 @@ export interface Engine {
 }
 
 /** What has memory that its caller may look into: parameters, or the state of an optimizer. */
-type Owner = object;
+type MemoryOwner = object;
 
 /** An engine, ready for calls. */
 export interface Instance extends Engine {
@@ -34,7 +34,7 @@ export interface Instance extends Engine {
   /** Copies numbers to a pointer. */
   write<D extends Dtype>(dtype: D, pointer: number, numbers: ArrayOf<D>): void;
   /** A live view of an owner's numbers; of WebAssembly memory it is valid until that grows, so never kept across a call. */
-  view<D extends Dtype>(dtype: D, owner: Owner, pointer: number, length: number): ArrayOf<D>;
+  view<D extends Dtype>(dtype: D, owner: MemoryOwner, pointer: number, length: number): ArrayOf<D>;
   /** An array ready to be handed over: one that stays whole while a call makes memory grow. */
   steady<A extends Float32Array | Float64Array | Uint8Array>(array: A): A;
   /** Throws the runtime's own error of a recursion without end where the stack has too little room for a call. */

@@ -2,9 +2,9 @@
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { anything, argument, oneOf, options as readOptions } from "../checks/rules.js";
 import type { Engine, EngineKind, EngineSource, Instance, Simd } from "./engine.js";
-import { type Attempt, openAddon } from "./native.js";
+import { type AddonResult, openAddon } from "./native.js";
 import { environment } from "./node.js";
-import { instantiateWasm, type Prepared, prepareWasm, type WasmSource } from "./wasm.js";
+import { instantiateWasm, type PreparedInstance, prepareWasm, type WasmSource } from "./wasm.js";
 
 /** Which engine to use, and for WebAssembly which build and module. */
 export interface InitOptions {
@@ -25,15 +25,15 @@ const rules = { engine: kindRule, module: anything<unknown>(), simd: oneOf(["sim
 /** The engine chosen; after that, faults do not change it. */
 let kind: EngineKind | undefined;
 /** What `init` has instantiated for the first use that follows. */
-let prepared: Prepared | undefined;
+let prepared: PreparedInstance | undefined;
 let current: Instance | undefined;
 /** Why no addon can be had, if none can; what an entry without a loader says. */
-let attempt: () => Attempt = () => ({ causes: ["symplectic-adjoint/slim loads WebAssembly only"] });
+let loadOnce: () => AddonResult = () => ({ causes: ["symplectic-adjoint/slim loads WebAssembly only"] });
 
 /** Hands over the loader of addons that an entry has. */
-export function carryNative(load: () => Attempt): void {
-  let tried: Attempt | undefined;
-  attempt = () => {
+export function setNativeLoader(load: () => AddonResult): void {
+  let tried: AddonResult | undefined;
+  loadOnce = () => {
     tried ??= load();
     return tried;
   };
@@ -64,7 +64,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
     throw refused("OPTION", "init", "to be called before the first use", inUse);
   };
   if (isDone()) return;
-  const chosen = choose(wanted);
+  const chosen = chooseAddon(wanted);
   const made = chosen ? { take: () => chosen } : await prepareWasm(simd, module as InitOptions["module"]);
   // The first use may have come meanwhile.
   if (isDone()) return;
@@ -73,10 +73,10 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 /** The addon, if it is wanted and can be had; undefined for WebAssembly. */
-function choose(given: EngineKind | undefined): Instance | undefined {
+function chooseAddon(given: EngineKind | undefined): Instance | undefined {
   const wanted = given ?? kind ?? fromEnvironment();
   if (wanted === "wasm") return undefined;
-  const { instance, causes } = attempt();
+  const { instance, causes } = loadOnce();
   if (instance || wanted === undefined) return instance;
   throw new SymplecticAdjointError("UNSUPPORTED", `the native engine could not be loaded: ${causes.join("; ")}`);
 }
@@ -90,7 +90,7 @@ function fromEnvironment(): EngineKind | undefined {
 /** The engine, made by `init` or on first use, and anew after a fault. */
 export function instance(): Instance {
   if (current && !current.lost) return current;
-  current = prepared?.take() ?? choose(undefined) ?? instantiateWasm();
+  current = prepared?.take() ?? chooseAddon(undefined) ?? instantiateWasm();
   prepared = undefined;
   kind = current.kind;
   return current;
@@ -105,7 +105,7 @@ export async function sourceInUse(): Promise<EngineSource> {
 /** Takes the engine of another thread. */
 export async function adopt(source: EngineSource): Promise<void> {
   if (source.kind === "wasm") return init({ module: source.module, simd: source.simd });
-  carryNative(() => openAddon(source.path));
+  setNativeLoader(() => openAddon(source.path));
   await init({ engine: "native" });
 }
 

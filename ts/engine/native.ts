@@ -3,15 +3,15 @@ import type { Bindings } from "../../wasm/glue.js";
 import { type ArrayOf, constructors, zeros } from "../checks/arrays.js";
 import { textOf } from "../checks/errors.js";
 import type { Instance } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { builtinAtOnce, isAllowed } from "./node.js";
 import { isOverflow, NATIVE, needStack } from "./stack.js";
 
 // The version of the package, put in when it is built.
 declare const VERSION: string;
 
-/** What has come of loading an addon: an engine, or why there is none. */
-export interface Attempt {
+/** The result of loading an addon: an engine, or the reasons why there is none. */
+export interface AddonResult {
   readonly instance?: Instance;
   readonly causes: readonly string[];
 }
@@ -30,14 +30,14 @@ type Require = ((name: string) => unknown) & { resolve(name: string): string };
 type Modules = { createRequire(from: string): Require };
 
 /** Loads the addon for this platform, as seen from a module of the package. */
-export function loadNative(from: string): Attempt {
+export function loadNative(from: string): AddonResult {
   const causes: string[] = [];
   try {
     const require = requireFrom(from);
     const platform = platformOf();
     for (const name of [`@symplectic-adjoint/${platform}`, `../native/symplectic-adjoint.${platform}.node`]) {
       try {
-        return { instance: started(require(name), require.resolve(name)), causes };
+        return { instance: createInstance(require(name), require.resolve(name)), causes };
       } catch (cause) {
         causes.push(`${name}: ${firstLine(cause)}`);
       }
@@ -49,9 +49,9 @@ export function loadNative(from: string): Attempt {
 }
 
 /** Loads the addon of a file. */
-export function openAddon(path: string): Attempt {
+export function openAddon(path: string): AddonResult {
   try {
-    return { instance: started(requireFrom(path)(path), path), causes: [] };
+    return { instance: createInstance(requireFrom(path)(path), path), causes: [] };
   } catch (cause) {
     return { causes: [`${path}: ${firstLine(cause)}`] };
   }
@@ -70,7 +70,7 @@ function requireFrom(path: string): Require {
   return modules.createRequire(path);
 }
 
-interface Process {
+interface PlatformProcess {
   readonly platform: string;
   readonly arch: string;
   readonly report?: { excludeNetwork: boolean | undefined; getReport(): { header?: { glibcVersionRuntime?: string } } };
@@ -78,13 +78,13 @@ interface Process {
 
 /** The name of this platform, as the packages of addons have it. */
 function platformOf(): string {
-  const { process } = globalThis as unknown as { process: Process };
+  const { process } = globalThis as unknown as { process: PlatformProcess };
   const { platform, arch } = process;
   if (platform === "linux") return `linux-${arch}-${isMusl(process) ? "musl" : "gnu"}`;
   return platform === "win32" ? `win32-${arch}-msvc` : `${platform}-${arch}`;
 }
 
-function isMusl(process: Process): boolean {
+function isMusl(process: PlatformProcess): boolean {
   try {
     const files = builtinAtOnce<{ readFileSync(path: string, encoding: string): string }>("node:fs");
     if (files) return files.readFileSync("/usr/bin/ldd", "latin1").includes("musl");
@@ -103,12 +103,12 @@ function isMusl(process: Process): boolean {
   }
 }
 
-interface Threads {
+interface WorkerThreads {
   markAsUntransferable(value: object): void;
 }
 
 /** An addon, ready for calls. */
-function started(exports: unknown, path: string): Instance {
+function createInstance(exports: unknown, path: string): Instance {
   const addon = exports as Addon;
   // What it makes is of the realm that it was loaded in; in another one, as runners of tests have them, nothing would fit.
   if (!(addon instanceof Object)) throw new Error("this realm is not the one in which addons are loaded");
@@ -116,7 +116,7 @@ function started(exports: unknown, path: string): Instance {
   if (version !== VERSION) throw new Error(`its version is ${version}, but that of the package is ${VERSION}`);
   addon.ensureViews();
   // Node and Bun never move memory of an addon's to another thread; Deno is to be told. (Node 24 would not survive it at its end.)
-  const threads = "Deno" in globalThis ? builtinAtOnce<Threads>("node:worker_threads") : undefined;
+  const threads = "Deno" in globalThis ? builtinAtOnce<WorkerThreads>("node:worker_threads") : undefined;
   const views = new WeakMap<object, Float32Array | Float64Array>();
   return {
     kind: "native",
@@ -148,7 +148,7 @@ function started(exports: unknown, path: string): Instance {
     needStack: () => needStack(NATIVE),
     wasmBytes: 0,
     // Nothing is lost: a panic is caught, and unwinds.
-    fault: (error) => (isOverflow(error) ? error : internal(error)),
+    fault: (error) => (isOverflow(error) ? error : internalError(error)),
     lost: false,
     calls: 0,
     callbacks: 0,

@@ -1,6 +1,6 @@
 // Modules of the runtime's own, where it is Node or one like it.
 
-interface Process {
+interface NodeProcess {
   readonly versions?: { readonly node?: string };
   readonly env?: Readonly<Record<string, string | undefined>>;
   getBuiltinModule?(name: string): unknown;
@@ -11,7 +11,7 @@ interface Process {
  * Elsewhere `process` may be a stand-in without versions, as in Next.js's edge runtime.
  */
 export function builtinAtOnce<M>(name: string): M | undefined {
-  const { process } = globalThis as { process?: Process };
+  const { process } = globalThis as { process?: NodeProcess };
   return process?.versions?.node ? (process.getBuiltinModule?.(name) as M | undefined) : undefined;
 }
 
@@ -33,6 +33,6 @@ export function isAllowed(name: string, variable?: string): boolean {
 
 /** A variable of the environment, where there is one that may be read. */
 export function environment(name: string): string | undefined {
-  const { process } = globalThis as { process?: Process };
+  const { process } = globalThis as { process?: NodeProcess };
   return isAllowed("env", name) ? process?.env?.[name] : undefined;
 }

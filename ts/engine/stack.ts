@@ -10,19 +10,19 @@ const AGAIN = 1;
 /** 240 KB, for native code and what it calls in JavaScript. */
 export const NATIVE = 9;
 
-let room: ((again: number) => number) | undefined;
+let stackProbe: ((again: number) => number) | undefined;
 
 /** Throws the runtime's own error of a recursion without end, mostly a `RangeError`, where too little is left. Takes some 10 ns. */
 export function needStack(again = AGAIN): void {
-  room ??= make();
-  room(again);
+  stackProbe ??= makeProbe();
+  stackProbe(again);
 }
 
 /**
  * A function with a branch that is never taken and would hold many numbers at once: runtimes make room for them, and check
  * that it is there, on entry.
  */
-function make(): (again: number) => number {
+function makeProbe(): (again: number) => number {
   // Types: (result f64 × RESULTS); (param i32) (result f64). The first function, of the first type, calls itself.
   const types = [2, 0x60, 0, RESULTS, ...Array(RESULTS).fill(0x7c), 0x60, 1, 0x7f, 1, 0x7c];
   // The second: where its parameter is negative, the sum of what CALLS calls of the first give;
@@ -51,7 +51,7 @@ function make(): (again: number) => number {
   ];
   const size = start.length + sum.length + rest.length + 2;
   const head = [0, 97, 115, 109, 1, 0, 0, 0, 1, types.length, ...types, 3, 3, 2, 0, 1, 7, 4, 1, 0, 0, 1];
-  const code = [10, ...unsigned(size + 8), 2, 4, 0, 0x10, 0, 0x0b, ...unsigned(size), ...start];
+  const code = [10, ...leb128(size + 8), 2, 4, 0, 0x10, 0, 0x0b, ...leb128(size), ...start];
   const bytes = Uint8Array.of(...head, ...code, ...sum, ...rest, 0x0b, 0x0b);
   try {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
@@ -64,7 +64,7 @@ function make(): (again: number) => number {
 }
 
 /** A number of 14 bits, as WebAssembly writes it. */
-function unsigned(number: number): number[] {
+function leb128(number: number): number[] {
   return [(number & 127) | 128, number >> 7];
 }
 

@@ -4,7 +4,7 @@ import { type ArrayOf, constructors, type Dtype } from "../checks/arrays.js";
 import { classOf, describe, refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import type { Instance, Simd } from "./engine.js";
-import { internal } from "./fault.js";
+import { internalError } from "./fault.js";
 import { builtin } from "./node.js";
 import { needStack } from "./stack.js";
 
@@ -23,7 +23,7 @@ let embedded: ((simd: Simd) => Uint8Array<ArrayBuffer>) | undefined;
 let compiled: Compiled | undefined;
 
 /** Hands over the builds that an entry carries. */
-export function embed(bytesOf: (simd: Simd) => Uint8Array<ArrayBuffer>): void {
+export function setEmbeddedBuilds(bytesOf: (simd: Simd) => Uint8Array<ArrayBuffer>): void {
   embedded = bytesOf;
 }
 
@@ -43,11 +43,11 @@ function supports(simd: Simd): boolean {
 export async function prepareWasm(
   wanted: Simd | undefined,
   source: WasmSource | Promise<WasmSource> | undefined,
-): Promise<Prepared> {
-  const simd = wanted ?? compiled?.simd ?? choose();
+): Promise<PreparedInstance> {
+  const simd = wanted ?? compiled?.simd ?? chooseBuild();
   ensureSupport(simd);
   const known = source === undefined && compiled?.simd === simd ? compiled.module : undefined;
-  const module = known ?? (await compile(source === undefined ? bytesOf(simd) : await source));
+  const module = known ?? (await compile(source === undefined ? bytesOfSelected(simd) : await source));
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
     throw new SymplecticAdjointError("FILE", 'module is neither "symplectic-adjoint/simd.wasm" nor relaxed.wasm');
   }
@@ -61,23 +61,26 @@ export async function prepareWasm(
   };
 }
 
-/** An instance that becomes the one of later instances too as soon as it is taken. */
-export interface Prepared {
+/** An instance made ahead of its use. As soon as it is taken, later instances are of its build too. */
+export interface PreparedInstance {
   take(): Instance;
 }
 
 async function compile(source: unknown): Promise<WebAssembly.Module> {
   if (isModule(source)) return source;
-  const bytes = await read(source);
+  const bytes = await readBytes(source);
   if (![0, 97, 115, 109].every((byte, i) => bytes[i] === byte)) {
     const name = urlOf(source) ?? "module";
-    throw new SymplecticAdjointError("FILE", `${name} is not a WebAssembly module: it begins with ${start(bytes)}`);
+    throw new SymplecticAdjointError(
+      "FILE",
+      `${name} is not a WebAssembly module: it begins with ${firstBytes(bytes)}`,
+    );
   }
   try {
     // Not compileStreaming: a server may not send the MIME type that it insists on.
     return await WebAssembly.compile(bytes);
   } catch (cause) {
-    throw failure("compiled", cause);
+    throw wasmError("compiled", cause);
   }
 }
 
@@ -101,13 +104,13 @@ function urlOf(source: unknown): string | undefined {
 }
 
 /** How a file begins, to tell what it is instead: a page for all addresses, as servers of applications send it, or nothing. */
-function start(bytes: Uint8Array): string {
+function firstBytes(bytes: Uint8Array): string {
   return bytes.length === 0 ? "nothing" : JSON.stringify(String.fromCharCode(...bytes.subarray(0, 15)));
 }
 
-async function read(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
+async function readBytes(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
   const url = urlOf(source);
-  if (typeof url === "string") return fetched(url);
+  if (typeof url === "string") return fetchBytes(url);
   if (isBuffer(source)) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
@@ -122,9 +125,9 @@ async function read(source: unknown): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await source.arrayBuffer());
 }
 
-async function fetched(url: string): Promise<Uint8Array<ArrayBuffer>> {
+async function fetchBytes(url: string): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    if (!url.startsWith("file:")) return await read(await fetch(url));
+    if (!url.startsWith("file:")) return await readBytes(await fetch(url));
     const files = await builtin<{ readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> }>("node:fs/promises");
     return await files.readFile(new URL(url));
   } catch (cause) {
@@ -133,7 +136,7 @@ async function fetched(url: string): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-function choose(): Simd {
+function chooseBuild(): Simd {
   return supports("relaxed") ? "relaxed" : "simd128";
 }
 
@@ -154,7 +157,7 @@ function ensureSupport(simd: Simd): void {
   throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no ${what[simd]}`);
 }
 
-function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
+function bytesOfSelected(simd: Simd): Uint8Array<ArrayBuffer> {
   const bytes = embedded?.(simd);
   if (bytes) return bytes;
   const message =
@@ -163,7 +166,7 @@ function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
 }
 
 /** The error of a module that the runtime does not take, with what can be done about it. */
-function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticAdjointError {
+function wasmError(what: "compiled" | "instantiated", cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
   const text = textOf(cause).replace(/\.$/, "");
   if (/out of memory|allocate memory/i.test(text)) {
@@ -186,20 +189,20 @@ function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticA
 /** An instance at once: of what was compiled before, else of the build that this entry carries. */
 export function instantiateWasm(): Instance {
   if (!compiled) {
-    const simd = choose();
+    const simd = chooseBuild();
     ensureSupport(simd);
     try {
-      compiled = { module: new WebAssembly.Module(bytesOf(simd)), simd };
+      compiled = { module: new WebAssembly.Module(bytesOfSelected(simd)), simd };
     } catch (cause) {
-      throw failure("compiled", cause);
+      throw wasmError("compiled", cause);
     }
   }
   const glue = createGlue();
   try {
     const { exports } = new WebAssembly.Instance(compiled.module, importsOf(compiled.module, glue));
-    return started(glue, exports, compiled);
+    return createInstance(glue, exports, compiled);
   } catch (cause) {
-    throw failure("instantiated", cause);
+    throw wasmError("instantiated", cause);
   }
 }
 
@@ -207,9 +210,9 @@ async function instantiate(compiled: Compiled): Promise<Instance> {
   const glue = createGlue();
   try {
     const { exports } = await WebAssembly.instantiate(compiled.module, importsOf(compiled.module, glue));
-    return started(glue, exports, compiled);
+    return createInstance(glue, exports, compiled);
   } catch (cause) {
-    throw failure("instantiated", cause);
+    throw wasmError("instantiated", cause);
   }
 }
 
@@ -221,7 +224,7 @@ function importsOf(module: WebAssembly.Module, glue: Glue): WebAssembly.Imports 
 }
 
 /** An instance with its glue, ready for calls. */
-function started(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Compiled): Instance {
+function createInstance(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Compiled): Instance {
   glue.__wbg_set_wasm(exports);
   (exports.__wbindgen_start as () => void)();
   const memory = exports.memory as WebAssembly.Memory;
@@ -246,7 +249,7 @@ function started(glue: Glue, exports: WebAssembly.Exports, { module, simd }: Com
       this.lost = true;
       // Cut off, so that no finalizer calls into it.
       glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 }));
-      return internal(error, "; its fields are lost, new ones will work");
+      return internalError(error, "; its fields are lost, new ones will work");
     },
     lost: false,
     calls: 0,

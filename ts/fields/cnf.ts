@@ -6,7 +6,15 @@ import { fix } from "../checks/frozen.js";
 import { anything, argument, fallback, flag, natural, oneOf, options, required } from "../checks/rules.js";
 import { call, refuseReentry } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
-import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField, wasmField } from "./field.js";
+import {
+  type Field,
+  type FieldKind,
+  type FieldState,
+  type Recipe,
+  type StateNames,
+  WasmField,
+  wasmField,
+} from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
 /** What a continuous normalizing flow is made of. */
@@ -133,4 +141,4 @@ function flow(given: unknown): WasmCnf<Dtype> {
 }
 
 /** For the registry. */
-export const cnfKind: Kind = { rules: settings, make: ({ network, options }) => flow({ ...options, network }) };
+export const cnfKind: FieldKind = { rules: settings, make: ({ network, options }) => flow({ ...options, network }) };

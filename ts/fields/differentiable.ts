@@ -25,13 +25,13 @@ import {
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
-import { callTraced, named, piecesIn, programOf, returned } from "../trace/program.js";
+import { callTraced, type Entry, named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
-import type { Entry, FieldNames, NamesOf } from "./field.js";
+import type { FieldNames, NamesOf } from "./field.js";
 import type { EntryNames, ParameterValues, ParameterValuesOf } from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
-import type { None } from "./vector-field.js";
+import type { EmptyRecord } from "./vector-field.js";
 
 /** Shapes of inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
 export type InputShapes = { readonly [name: string]: "scalar" | number | readonly number[] };
@@ -134,59 +134,59 @@ const rules = {
  */
 export function differentiable<
   const I extends InputShapes,
-  const P extends Parameters = None,
+  const P extends Parameters = EmptyRecord,
   D extends Dtype = "float32",
 >(given: DifferentiableOptions<I, P, D>): Differentiable<I, D, P> {
   const { traced, widths, dtype } = traceFunction(given);
-  return new Program<I, D>(programField(traced, dtype as D), widths) as never;
+  return new DifferentiableProgram<I, D>(programField(traced, dtype as D), widths) as never;
 }
 
-class Program<I extends InputShapes, D extends Dtype> implements Differentiable<I, D> {
+class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements Differentiable<I, D> {
   readonly #field: WasmProgram<D>;
   readonly #widths: Widths;
 
   constructor(field: WasmProgram<D>, widths: Widths) {
-    disposable(Program.prototype, Program.prototype.dispose);
+    disposable(DifferentiableProgram.prototype, DifferentiableProgram.prototype.dispose);
     this.#field = field;
     this.#widths = widths;
     Object.preventExtensions(this);
   }
 
   get dtype(): D {
-    return Program.#of(this).#field.dtype;
+    return DifferentiableProgram.#of(this).#field.dtype;
   }
 
   get outputSize(): number {
-    return Program.#of(this).#field.outputSize;
+    return DifferentiableProgram.#of(this).#field.outputSize;
   }
 
   get entries(): Readonly<Record<string, Entry>> {
-    return Program.#of(this).#field.entries;
+    return DifferentiableProgram.#of(this).#field.entries;
   }
 
   get parameters(): ArrayOf<D> {
-    return Program.#of(this).#field.parameters;
+    return DifferentiableProgram.#of(this).#field.parameters;
   }
 
   set parameters(values: ArrayOf<D> | ParameterValues) {
-    Program.#of(this).#field.parameters = values;
+    DifferentiableProgram.#of(this).#field.parameters = values;
   }
 
   get field(): Differentiable<I, D>["field"] {
-    return Program.#of(this).#field as never;
+    return DifferentiableProgram.#of(this).#field as never;
   }
 
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D> {
-    return Program.#of(this).#field.evaluate(
+    return DifferentiableProgram.#of(this).#field.evaluate(
       0,
-      packed("inputs", Program.#of(this).#widths, inputs, this.dtype).numbers,
+      packed("inputs", DifferentiableProgram.#of(this).#widths, inputs, this.dtype).numbers,
     );
   }
 
   vjp(inputs: InputArrays<I, D>, w: ArrayOf<D>) {
-    const { y, parameters } = Program.#of(this).#field.vjp(
+    const { y, parameters } = DifferentiableProgram.#of(this).#field.vjp(
       0,
-      packed("inputs", Program.#of(this).#widths, inputs, this.dtype).numbers,
+      packed("inputs", DifferentiableProgram.#of(this).#widths, inputs, this.dtype).numbers,
       w,
     );
     type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
@@ -194,29 +194,29 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
   }
 
   jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D> {
-    const { y, along } = Program.#direction(this, inputs, tangents, parameterTangents);
-    return Program.#of(this).#field.jvp(0, y, along);
+    const { y, direction } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
+    return DifferentiableProgram.#of(this).#field.jvp(0, y, direction);
   }
 
   hessianProduct(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>) {
     if (this.outputSize !== 1) {
       throw refused("OPTION", "hessianProduct", "a function of one output", `one of ${this.outputSize}`);
     }
-    const { y, along } = Program.#direction(this, inputs, tangents, parameterTangents);
-    const product = Program.#of(this).#field.hessianProduct(0, y, along);
+    const { y, direction } = DifferentiableProgram.#direction(this, inputs, tangents, parameterTangents);
+    const product = DifferentiableProgram.#of(this).#field.hessianProduct(0, y, direction);
     type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
     return { inputs: unpacked(this.#widths, product.y, this.dtype) as Arrays, parameters: product.parameters };
   }
 
   /** A function itself, and no object that was made from one. */
-  static #of<I extends InputShapes, D extends Dtype>(own: Program<I, D>): Program<I, D> {
+  static #of<I extends InputShapes, D extends Dtype>(own: DifferentiableProgram<I, D>): DifferentiableProgram<I, D> {
     if (isObject(own) && #field in own) return own;
     throw refused("OPTION", "this", "a differentiable function", describe(own));
   }
 
   /** Inputs and a direction, packed. */
   static #direction<I extends InputShapes, D extends Dtype>(
-    own: Program<I, D>,
+    own: DifferentiableProgram<I, D>,
     inputs: unknown,
     tangents: unknown,
     parameters: ArrayOf<D> | undefined,
@@ -227,13 +227,13 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     const still = Object.entries(own.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
     const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
-    const along = packed("tangents", own.#widths, all, dtype, batch).numbers;
+    const direction = packed("tangents", own.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
       const moved = arrayOf("parameterTangents", parameters, dtype);
       checkLength("parameterTangents", moved, own.parameters.length);
       numbersOf("parameterTangents", moved);
     }
-    return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
+    return { y: numbers, direction: { y: direction, ...(parameters && { parameters }) } };
   }
 
   /** What it is, for messages and consoles. */
@@ -243,7 +243,7 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
   }
 
   dispose(): void {
-    Program.#of(this).#field.dispose();
+    DifferentiableProgram.#of(this).#field.dispose();
   }
 
   declare [Symbol.dispose]: () => void;

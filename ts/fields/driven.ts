@@ -11,7 +11,7 @@ import { type Field, WasmField, wasmField } from "./field.js";
 import type { HamiltonianField } from "./hamiltonian.js";
 
 /** An input, and where it acts. */
-export interface InputOptions {
+export interface DrivenOptions {
   /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major or as an array of rows. */
   B: ArrayLike<number> | readonly ArrayLike<number>[];
   /** The input u(t): returns `inputs` numbers for the whole batch, or `[batch, inputs]`. */
@@ -22,8 +22,8 @@ export interface InputOptions {
 
 const rules = {
   B: anything<unknown>(),
-  u: required(callable<InputOptions["u"]>("a function of t")),
-  du: callable<NonNullable<InputOptions["du"]>>("a function of t"),
+  u: required(callable<DrivenOptions["u"]>("a function of t")),
+  du: callable<NonNullable<DrivenOptions["du"]>>("a function of t"),
 };
 
 /** A field with an input. */
@@ -55,9 +55,9 @@ class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements Hamiltonia
  * A field with an input: f(t, y, θ) + B u(t). With a Hamiltonian field, it is the port-Hamiltonian system (J − R) ∇H + B u. The parameters
  * of `field` are copied once. Keep `field` as long as the result, and dispose of it afterwards.
  */
-export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
-export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;
-export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D> {
+export function driven<D extends Dtype>(field: HamiltonianField<D>, input: DrivenOptions): HamiltonianField<D>;
+export function driven<D extends Dtype>(field: Field<D>, input: DrivenOptions): Field<D>;
+export function driven<D extends Dtype>(field: Field<D>, input: DrivenOptions): Field<D> {
   const own = wasmField(field);
   const { stateSize, outputSize, dtype } = own;
   if (outputSize !== stateSize) {

@@ -1,9 +1,10 @@
 // The arrays of a field's parameters by their names, and what those are part of.
-import { type Entry, type Field, type Layer, wasmField } from "./field.js";
+import type { Entry } from "../trace/program.js";
+import { type Field, type LayerEntries, wasmField } from "./field.js";
 import type { ProgramOptions } from "./program.js";
 
 /** The arrays of a layer by the ends of their names in a file. */
-export const SUFFIXES: Record<string, keyof Layer> = {
+export const SUFFIXES: Record<string, keyof LayerEntries> = {
   weight: "weight",
   bias: "bias",
   gate_weight: "gateWeight",

@@ -16,18 +16,11 @@ import { call, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { fields } from "../engine/live-objects.js";
+import type { Entry } from "../trace/program.js";
 import { totalOf, type Widths } from "./packed.js";
 
-/** Where an array lies in the flat parameters, and in their gradient. */
-export interface Entry {
-  /** The index of the array's first number in the flat parameters. */
-  readonly offset: number;
-  /** The length of each axis of the array, row-major. */
-  readonly shape: readonly number[];
-}
-
 /** Where the arrays of a layer lie in `field.parameters`. */
-export interface Layer {
+export interface LayerEntries {
   /** The weight matrix, `[out, in]`, row-major; with `time: "concat"`, `[out, 1 + in]` with the column of the time first. */
   readonly weight: Entry;
   /** The bias, `[out]`; undefined if the network has no biases. */
@@ -96,7 +89,7 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   /** Sets all parameters, to a copy of an array of the same length with finite numbers. */
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty if the field is not a network. */
-  readonly layers: readonly Layer[];
+  readonly layers: readonly LayerEntries[];
   /**
    * Evaluates f(t, y) for y `[batch, state]`, row-major, with `parameters` instead of the field's own if given. A field with arguments
    * needs `args`, those of each sample.
@@ -140,7 +133,7 @@ const NO_NAMES: readonly string[] = Object.freeze([]);
 const NONE = { numbers: [], arrays: {} };
 
 /** A kind of field, as the registry has it. */
-export interface Kind {
+export interface FieldKind {
   /** The rules of a recipe's options. */
   readonly rules: Rules;
   /** The field of a recipe that follows them. */
@@ -164,7 +157,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     readonly dtype: D,
     readonly stateSize: number,
     readonly outputSize: number,
-    readonly layers: readonly Layer[],
+    readonly layers: readonly LayerEntries[],
     /** None for a field of the user's own functions. */
     readonly recipe?: Recipe,
   ) {

@@ -18,7 +18,7 @@ import {
 } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
 import { matrixNumbers } from "../trace/nested.js";
-import { argumentsOf, type Field, type Kind, WasmField } from "./field.js";
+import { argumentsOf, type Field, type FieldKind, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
 /** What a system driven by an energy is made of. */
@@ -128,7 +128,7 @@ const settings = {
 };
 
 /** For the registry. */
-export const hamiltonianKind: Kind = {
+export const hamiltonianKind: FieldKind = {
   rules: settings,
   make({ network, options: given }) {
     const { structure, matrix, points, spacing } = options(given, settings);

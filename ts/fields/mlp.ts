@@ -3,9 +3,9 @@ import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { anything, array, elements, fallback, flag, isRecord, natural, oneOf, options, size } from "../checks/rules.js";
-import { call, needRoom } from "../engine/call.js";
+import { call, ensureMemory } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { type Field, type Kind, type Layer, WasmField } from "./field.js";
+import { type Field, type FieldKind, type LayerEntries, WasmField } from "./field.js";
 
 /**
  * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
@@ -68,15 +68,17 @@ function network(given: unknown, where = ""): WasmField<Dtype> {
   const { dtype, activation, time, bias } = read;
   const sizes = Uint32Array.from(elements(`${where}widths`, widths, widthsRule, size));
   const engine = instance();
-  needRoom(engine, LAYER_BYTES * sizes.length, "the layers");
+  ensureMemory(engine, LAYER_BYTES * sizes.length, "the layers");
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
-  return Object.preventExtensions(new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe));
+  return Object.preventExtensions(
+    new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as LayerEntries[], recipe),
+  );
 }
 
 /** For the registry. */
-export const mlpKind: Kind = { rules: architecture, make: ({ options }) => network(options) };
+export const mlpKind: FieldKind = { rules: architecture, make: ({ options }) => network(options) };
 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {

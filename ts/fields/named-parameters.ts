@@ -6,7 +6,7 @@ import { argument, finite, finiteValue, isRecord, required } from "../checks/rul
 import { outside } from "../checks/user-code.js";
 import { type NestedNumbers, nestedNumbers } from "../trace/nested.js";
 import type { Module } from "../trace/nn.js";
-import type { Entry } from "./field.js";
+import type { Entry } from "../trace/program.js";
 
 /**
  * Numbers for parameters, by name: a number for a number, an array for an array, nested as it was given or flat, and objects of these
@@ -62,7 +62,7 @@ export type PartNamesOf<Name extends string, P> =
         : `${Name}.${PartNames<P>}`);
 
 /** Numbers, and where they belong. */
-interface Part {
+interface ParameterAssignment {
   readonly offset: number;
   readonly numbers: ArrayLike<number>;
 }
@@ -71,8 +71,12 @@ interface Part {
 export const isNamed = (given: unknown): given is ParameterValues => isRecord(given);
 
 /** Reads parameters by name, all of which are checked. */
-export function readNamed(given: ParameterValues, entries: Readonly<Record<string, Entry>>, dtype: Dtype): Part[] {
-  const read = new Map<string, Part>();
+export function readNamed(
+  given: ParameterValues,
+  entries: Readonly<Record<string, Entry>>,
+  dtype: Dtype,
+): ParameterAssignment[] {
+  const read = new Map<string, ParameterAssignment>();
   const names = Object.keys(entries);
   const take = (prefix: string, values: object) => {
     for (const [key, value] of outside(() => Object.entries(values))) {

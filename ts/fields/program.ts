@@ -29,19 +29,18 @@ import {
   size,
   text,
 } from "../checks/rules.js";
-import { call, needRoom } from "../engine/call.js";
+import { call, ensureMemory } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { readEquations } from "../trace/equations.js";
-import { areSame, type Node, type Program } from "../trace/graph.js";
-import type { StandIns, Traced } from "../trace/program.js";
+import { areSamePrograms, type GraphNode, type Program } from "../trace/graph.js";
+import type { Entry, StandIns, Traced } from "../trace/program.js";
 import {
   type ArgumentArrays,
   argumentsOf,
-  type Entry,
   type Field,
+  type FieldKind,
   type FieldNames,
-  type Kind,
   type Recipe,
   WasmField,
   wasmField,
@@ -246,8 +245,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       return array;
     };
     const point = theta ?? this.copyParameters();
-    const along = list("tangents.parameters", read.parameters, this.parameterCount);
-    checkLength("parameters", point, along.length);
+    const direction = list("tangents.parameters", read.parameters, this.parameterCount);
+    checkLength("parameters", point, direction.length);
     const [size, features] = [this.argumentSize, this.stateSize];
     const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
     const moved =
@@ -261,9 +260,9 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     copyRows(batch, features, dy, features, all.subarray(size), total);
     copyRows(batch, size, moved, size, all.subarray(size + features), total);
     for (let row = 1; row <= batch; row++) all[row * total - 1] = read.t;
-    const both = zeros(dtype, 2 * along.length);
+    const both = zeros(dtype, 2 * direction.length);
     both.set(point as never);
-    both.set(along as never, along.length);
+    both.set(direction as never, direction.length);
     // Whoever gives these may have disposed of the field.
     const { rust } = this.use();
     this.#tangent ??= new TangentField(
@@ -327,7 +326,7 @@ function makeField<D extends Dtype>(
 ): WasmProgram<D> {
   const program = JSON.stringify(made.program);
   const engine = instance();
-  needRoom(engine, CHARACTER_BYTES * program.length, "the program");
+  ensureMemory(engine, CHARACTER_BYTES * program.length, "the program");
   const rust = call(engine, () => engine.bindings.Field.program(dtype, program, engine.steady(parameters)));
   return new WasmProgram(engine, rust, dtype, made, standIns);
 }
@@ -345,11 +344,11 @@ const programRules = {
   state: required(size),
   parameters: required(natural),
   arguments: required(natural),
-  nodes: required(array<Node>("an array of nodes", 1)),
+  nodes: required(array<GraphNode>("an array of nodes", 1)),
   result: required(natural),
 };
 /** Flat, so that whatever reads it does not recurse. */
-const nodeRule = rule<Node>(
+const nodeRule = rule<GraphNode>(
   "an array of names and numbers",
   (node) => Array.isArray(node) && node.every((part) => typeof part === "string" || typeof part === "number"),
 );
@@ -428,14 +427,14 @@ export function checkEquations(field: WasmField<Dtype>): void {
   const placed = (all: Readonly<Record<string, Entry>>) =>
     Object.entries(all).map(([name, { offset, shape }]) => `${name} ${offset} ${shape.join()}`);
   const isSame =
-    areSame(read.program, program) &&
+    areSamePrograms(read.program, program) &&
     placed(read.entries).sort().join() === placed(entries).sort().join() &&
     Object.values(sizes).every((width) => width === 1);
   if (!isSame) throw refused("OPTION", "equations", "the text that the program was made from", "another");
 }
 
 /** For the registry. */
-export const programKind: Kind = {
+export const programKind: FieldKind = {
   rules,
   make({ options }: Recipe) {
     const made = readProgram(options);

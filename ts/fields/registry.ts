@@ -3,14 +3,14 @@ import type { Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, choiceOf, isObject, object, options, required } from "../checks/rules.js";
 import { cnfKind } from "./cnf.js";
-import type { Field, Kind, Recipe, WasmField } from "./field.js";
+import type { Field, FieldKind, Recipe, WasmField } from "./field.js";
 import { wasmField } from "./field.js";
 import { hamiltonianKind } from "./hamiltonian.js";
 import { mlpKind } from "./mlp.js";
 import { programKind, readProgram } from "./program.js";
 
 /** By the names that recipes have for them; cnf and hamiltonian have a network inside. */
-const KINDS: Readonly<Record<string, Kind>> = {
+const KINDS: Readonly<Record<string, FieldKind>> = {
   mlp: mlpKind,
   cnf: cnfKind,
   hamiltonian: hamiltonianKind,
@@ -26,7 +26,7 @@ export function recipeOf<D extends Dtype>(field: Field<D>): Recipe {
 
 /** A field by its recipe, with initial parameters. */
 export function fieldOf(recipe: Recipe): WasmField<Dtype> {
-  return (KINDS[recipe.kind] as Kind).make(recipe);
+  return (KINDS[recipe.kind] as FieldKind).make(recipe);
 }
 
 /** A recipe that somebody else has written: whatever it adds to what a field needs is refused. */

@@ -89,7 +89,7 @@ export interface VectorFieldOptions<
 }
 
 /** No names. */
-export type None = Readonly<Record<never, never>>;
+export type EmptyRecord = Readonly<Record<never, never>>;
 
 const rules = {
   state: anything<unknown>(),
@@ -111,8 +111,8 @@ const rules = {
  */
 export function vectorField<
   const S extends readonly string[] | number,
-  const P extends Parameters = None,
-  const A extends ArgumentSizes = None,
+  const P extends Parameters = EmptyRecord,
+  const A extends ArgumentSizes = EmptyRecord,
   D extends Dtype = "float32",
 >(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>, NamesOf<NamesIn<S>, P>> {
   const { traced, dtype } = trace(given);

@@ -11,20 +11,20 @@ import type { Tensor, TensorFile } from "./tensors.js";
 export const KEY = "symplectic-adjoint";
 
 /** The arrays that a file must hold for a field, in the order of its flat parameters. */
-export interface Wanted {
+export interface WantedArrays {
   readonly dtype: Dtype;
   readonly shapes: readonly (readonly [name: string, shape: readonly number[]])[];
 }
 
 /** What a file must hold for the field of a recipe that has been read. */
-export function wantedBy({ kind, options, network }: Recipe): Wanted {
+export function wantedBy({ kind, options, network }: Recipe): WantedArrays {
   if (kind !== "program") return wantedByNetwork((network ?? options) as MlpOptions<Dtype>);
   const { dtype, entries } = options as ProgramOptions;
   return { dtype, shapes: Object.entries(entries).map(([name, { shape }]) => [name, shape]) };
 }
 
 /** The same for a network. */
-export function wantedByNetwork(network: MlpOptions<Dtype>): Wanted {
+export function wantedByNetwork(network: MlpOptions<Dtype>): WantedArrays {
   const { widths, time = "none", bias = true, dtype = "float32" } = network;
   elements("widths", widths, { ...widthsRule, code: "FILE" }, { ...size, code: "FILE" });
   const shapes: [string, number[]][] = [];
@@ -41,7 +41,7 @@ export function wantedByNetwork(network: MlpOptions<Dtype>): Wanted {
 
 /** The parameters of a field from the arrays of a file, each checked for number type, shape and numbers. */
 export function collect(
-  { dtype, shapes }: Wanted,
+  { dtype, shapes }: WantedArrays,
   take: (name: string) => Tensor | undefined,
   file?: TensorFile,
 ): Float32Array | Float64Array {

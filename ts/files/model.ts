@@ -22,7 +22,7 @@ import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
 import { collect, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
-import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+import { loadTensors, type OwnedBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What goes into a model file besides the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
@@ -38,7 +38,7 @@ export interface SaveOptions<D extends Dtype = Dtype> {
 export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | HamiltonianField<D> | CnfField<D>;
 
 /** What a model file holds: the result of `load`. */
-export interface Model<D extends Dtype = Dtype> {
+export interface LoadedModel<D extends Dtype = Dtype> {
   /**
    * A new field; dispose of it when done. Check for what only some kinds of field have before you use it:
    * `if ("entries" in field) field.parameters = { birth: 0.4 }`.
@@ -85,7 +85,7 @@ const SQUARES = STATES.adam[1];
  * @throws `OPTION` for a custom field, whose functions no file can hold; `NON_FINITE` for parameters, noise or moments of the
  * optimizer that are not finite, which `load` would reject.
  */
-export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
+export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnedBytes {
   const { state, stateNames } = wasmField(field);
   const { optimizer, metadata, tensors } = readOptions(options, saveRules);
   const recipe = recipeOf(field);
@@ -145,7 +145,7 @@ function arraysOf<D extends Dtype>(field: Field<D>): Map<string, Tensor> {
  *
  * @throws `FILE` for a file that is damaged or holds no such model; nothing is left in memory then.
  */
-export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOptions<D> = {}): Model<D> {
+export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOptions<D> = {}): LoadedModel<D> {
   const read = readOptions(options, loadRules);
   const file = loadTensors(bytes);
   const header = file.metadata.get(KEY);
@@ -156,17 +156,17 @@ export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOp
     model.field.dispose();
     throw refused("FILE", "bytes", `a model in ${read.dtype}`, dtype);
   }
-  return Object.freeze(model) as unknown as Model<D>;
+  return Object.freeze(model) as unknown as LoadedModel<D>;
 }
 
 /** A network saved elsewhere. */
-function networkModel(file: TensorFile, options: LoadOptions): Model {
+function networkModel(file: TensorFile, options: LoadOptions): LoadedModel {
   const { field, rest } = networkFrom(file, options);
-  return { field, optimizer: undefined, ...others(file, rest) };
+  return { field, optimizer: undefined, ...userEntries(file, rest) };
 }
 
 /** A file of `save`. */
-function savedModel(file: TensorFile, text: string, options: LoadOptions): Model {
+function savedModel(file: TensorFile, text: string, options: LoadOptions): LoadedModel {
   const { activation, time, prefix } = options;
   checkAbsent({ activation, time, prefix }, ", since the file has its architecture");
   const header = headerOf(text);
@@ -178,10 +178,10 @@ function savedModel(file: TensorFile, text: string, options: LoadOptions): Model
   };
   // Before anything is allocated: what the architecture asks for must be in the file.
   const parameters = collect(wantedBy(header.field), take, file);
-  const field = made("field", () => fieldOf(header.field));
+  const field = asFileError("field", () => fieldOf(header.field));
   let optimizer: Optimizer | undefined;
   try {
-    made("field", () => checkEquations(field));
+    asFileError("field", () => checkEquations(field));
     field.parameters = parameters as ArrayOf<Dtype>;
     restoreState(field, header as unknown as Record<string, number>, take);
     if (header.optimizer !== undefined) optimizer = restoreOptimizer(field, header.optimizer, take, file);
@@ -189,7 +189,7 @@ function savedModel(file: TensorFile, text: string, options: LoadOptions): Model
     field.dispose();
     throw error;
   }
-  return { field, optimizer, ...others(file, rest) };
+  return { field, optimizer, ...userEntries(file, rest) };
 }
 
 function headerOf(text: string): Header {
@@ -207,7 +207,7 @@ function headerOf(text: string): Header {
   if (optimizer !== undefined && !(isObject(optimizer) && Object.hasOwn(STATES, optimizer.kind))) {
     throw refused("FILE", `${KEY}.optimizer`, "{ kind: adam, sgd }", describe(optimizer));
   }
-  return { ...header, field: made("field", () => readRecipe(`${KEY}.field`, header.field)) };
+  return { ...header, field: asFileError("field", () => readRecipe(`${KEY}.field`, header.field)) };
 }
 
 /** A rule of what a file has to hold. */
@@ -219,7 +219,7 @@ function checkSquares(code: ErrorCode, numbers: Float32Array | Float64Array = ne
 }
 
 /** What is made of a file's own words: where they are refused, the file is at fault. */
-function made<T>(what: string, make: () => T): T {
+function asFileError<T>(what: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
@@ -244,7 +244,7 @@ function restoreState(
     if (tensor) saved[name] = numbersOf(name, tensor, field.dtype, [tensor.shape[0] ?? 0, size]);
   }
   const known = numbers.filter((name) => header[name] !== undefined).map((name) => [name, header[name]]);
-  made("state", () => field.restore({ numbers: Object.fromEntries(known), arrays: saved }));
+  asFileError("state", () => field.restore({ numbers: Object.fromEntries(known), arrays: saved }));
 }
 
 function restoreOptimizer(
@@ -259,9 +259,9 @@ function restoreOptimizer(
   const names = moving ? STATES[saved.kind] : [];
   const state = names.map((name) => numbersOf(name, take(name), field.dtype, [size], file));
   if (saved.kind === "adam") checkSquares("FILE", state[1]);
-  const optimizer = made("optimizer", () => makeOptimizer(field, saved));
+  const optimizer = asFileError("optimizer", () => makeOptimizer(field, saved));
   try {
-    made("optimizer", () => {
+    asFileError("optimizer", () => {
       optimizer.steps = saved.steps;
       if (saved.learningRate !== undefined) optimizer.learningRate = saved.learningRate;
     });
@@ -274,7 +274,7 @@ function restoreOptimizer(
 }
 
 /** What is left of a file for its owner. */
-function others(file: TensorFile, tensors: Map<string, Tensor>) {
+function userEntries(file: TensorFile, tensors: Map<string, Tensor>) {
   const metadata = new Map(file.metadata);
   metadata.delete(KEY);
   return { metadata, tensors };

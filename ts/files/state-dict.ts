@@ -94,7 +94,7 @@ const arraysByPlace = ({ arrays }: NamedLayer, place: number) =>
   [...arrays].map(([suffix, array]): [string, NamedTensor] => [`${2 * place}.${suffix}`, array]);
 
 /** Whether the names of layers differ in one number alone, as those of one list do, and so tell their order. */
-function areList(layers: readonly NamedLayer[]): boolean {
+function areSequential(layers: readonly NamedLayer[]): boolean {
   if (new Set(layers.map(patternOf)).size > 1) return false;
   const numbers = layers.map(({ start }) => start.match(/\d+/g) ?? []);
   const varying = numbers[0]?.filter((_, place) => new Set(numbers.map((own) => own[place])).size > 1) ?? [];
@@ -141,7 +141,7 @@ function layersOf(file: TensorFile, prefix: string | undefined): { layers: Named
 
 /** Layers in the order of a network: that of their numbers, or else the only one in which their shapes fit. */
 function inOrder(layers: readonly NamedLayer[], columns: number): readonly NamedLayer[] {
-  if (areList(layers)) return layers;
+  if (areSequential(layers)) return layers;
   checkParents(layers);
   const found: NamedLayer[][] = [];
   // It ends: names without numbers are few, and two orders are too many.
@@ -201,7 +201,7 @@ export function loadStateDict<D extends Dtype>(
   }
   // With a prefix the network is a part of the model that was saved.
   const own = file.metadata.has(KEY) && prefix === undefined;
-  const layers = own ? [] : fitted(field, layersOf(file, prefix).layers);
+  const layers = own ? [] : matchLayers(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));
   const parts = entries.map(([place, { shape }]) => {
     const { name, tensor } = arrays.get(place) ?? { name: place, tensor: own ? file.tensors.get(place) : undefined };
@@ -214,17 +214,17 @@ export function loadStateDict<D extends Dtype>(
 }
 
 /** Layers of a file in the order of a field's: that of their numbers, or else by their shapes. */
-function fitted(field: Field, layers: readonly NamedLayer[]): readonly NamedLayer[] {
+function matchLayers(field: Field, layers: readonly NamedLayer[]): readonly NamedLayer[] {
   if (layers.length !== field.layers.length) {
     checkParents(layers);
     throw refused("FILE", "bytes", `the ${field.layers.length} layers of the field`, listed(layers));
   }
-  if (areList(layers)) return layers;
+  if (areSequential(layers)) return layers;
   const left = new Set(layers);
   return field.layers.map(({ weight: { shape } }, index) => {
     const fitting = [...left].filter(({ weight }) => weight.shape.join() === shape.join());
     const [layer] = fitting;
-    if (!layer || !areList(fitting)) {
+    if (!layer || !areSequential(fitting)) {
       throw refused("FILE", "bytes", `one layer to be number ${index + 1}, [${shape.join(", ")}]`, listed(layers));
     }
     left.delete(layer);

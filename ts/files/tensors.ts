@@ -3,7 +3,7 @@ import { bytesOf, dtypeOf, floatsOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { argument, array, elements, number, type Rule, record, required, text } from "../checks/rules.js";
-import { call, needRoom, release } from "../engine/call.js";
+import { call, ensureMemory, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 
@@ -11,7 +11,7 @@ import { instance } from "../engine/instance.js";
  * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
  * knows no such parameter.
  */
-export type OwnBytes = ReturnType<Uint8Array["slice"]>;
+export type OwnedBytes = ReturnType<Uint8Array["slice"]>;
 
 /** A named array in a file. */
 export interface Tensor {
@@ -65,7 +65,7 @@ function headerSize(bytes: Uint8Array): number {
  * @throws `SHAPE` for a shape that is not a list of integers or does not fit the length of `data`; `DTYPE` for data other than a
  * Float32Array or a Float64Array; `OPTION` for the name `__metadata__`, metadata that are not strings, or 4 GiB in all; `OUT_OF_MEMORY`.
  */
-export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): OwnBytes {
+export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): OwnedBytes {
   const entries = Object.entries(argument("tensors", tensors, named)).map(([name, tensor]) => {
     const { shape, data } = argument(`tensors.${name}`, tensor, named) as unknown as Tensor;
     const dtype = dtypeOf(data);
@@ -79,13 +79,13 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
   if (size >= LARGEST) throw refused("OPTION", "tensors", "less than 4 GiB in all", `${size} bytes`);
   const engine = instance();
   const names = entries.reduce((sum, { name, sides }) => sum + name.length + 8 * sides.length, 0);
-  needRoom(engine, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
+  ensureMemory(engine, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
   const file = call(engine, () => new engine.bindings.TensorFile());
   try {
     return call(engine, () => {
       for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, engine.steady(data));
       for (const [key, text] of texts) file.describe(key, text);
-      return file.serialize() as OwnBytes;
+      return file.serialize() as OwnedBytes;
     });
   } finally {
     release(engine, file);
@@ -112,7 +112,7 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
   const given = bytesOf("bytes", bytes);
   if (given.length >= LARGEST) throw refused("FILE", "bytes", "a file of less than 4 GiB", `${given.length} bytes`);
   const engine = instance();
-  needRoom(engine, TEXT_BYTES * headerSize(given), "the file's header");
+  ensureMemory(engine, TEXT_BYTES * headerSize(given), "the file's header");
   const file = parsed(engine, given);
   try {
     return call(engine, () => {

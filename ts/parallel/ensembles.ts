@@ -3,7 +3,6 @@
 import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import type { FieldState } from "../fields/field.js";
-import type { AlongProblem } from "../solve/along.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -13,6 +12,7 @@ import {
   type Subtree,
   subtrees,
 } from "../solve/ensemble.js";
+import type { EnsembleJvpProblem, TangentArrays } from "../solve/ensemble-jvp.js";
 import { addBytes } from "./shards.js";
 
 /** A run of trajectories. */
@@ -82,10 +82,10 @@ export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): 
 }
 
 /** The same directions for a run of trajectories. */
-export function alongOfPart<D extends Dtype>(
-  { problem, directions, along }: AlongProblem<D>,
+export function tangentsOfPart<D extends Dtype>(
+  { problem, directions, tangents }: EnsembleJvpProblem<D>,
   cut: Cut,
-): AlongProblem<D>["along"] {
+): TangentArrays<D> {
   const { batch, times, counts } = problem;
   const rows = (all: ArrayOf<D> | undefined) => {
     if (all === undefined) return undefined;
@@ -94,10 +94,10 @@ export function alongOfPart<D extends Dtype>(
   };
   const [begin, end] = rangeOf(counts, times.length, cut);
   return {
-    y0: rows(along.y0),
-    parameters: along.parameters,
-    arguments: rows(along.arguments),
-    times: along.times && ofEach<"float64">(along.times, directions, begin, end),
+    y0: rows(tangents.y0),
+    parameters: tangents.parameters,
+    arguments: rows(tangents.arguments),
+    times: tangents.times && ofEach<"float64">(tangents.times, directions, begin, end),
   };
 }
 

@@ -18,7 +18,6 @@ import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
-import { type Along, type AlongProblem, alongWidths } from "../solve/along.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -27,6 +26,7 @@ import {
   type EnsembleResult,
   readProblem,
 } from "../solve/ensemble.js";
+import { type EnsembleJvpProblem, jvpWidths, type TangentArrays } from "../solve/ensemble-jvp.js";
 import type { IndependentValueAndGradient } from "../solve/gradient.js";
 import {
   type EventCotangents,
@@ -46,10 +46,9 @@ import {
 } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
 import type { Gradient, Solution } from "../solve/results.js";
-import { readAlongProblem, type Tangents } from "../solve/tangents.js";
+import { readEnsembleJvp, type Tangents } from "../solve/tangents.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import {
-  alongOfPart,
   type Cut,
   cotangentsOfPart,
   cutBatch,
@@ -58,6 +57,7 @@ import {
   LEAST_PART,
   partOf,
   stateOfPart,
+  tangentsOfPart,
 } from "./ensembles.js";
 import { causeOf, PartError, summed, workerDied } from "./failures.js";
 import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
@@ -333,18 +333,18 @@ class WorkerPool implements Pool {
   }
 
   /** Solves trajectories of their own along directions. */
-  async #solveAlong<D extends Dtype>(
+  async #solveJvp<D extends Dtype>(
     field: Field<D>,
-    whole: AlongProblem<D>,
+    whole: EnsembleJvpProblem<D>,
     progress: OdeintOptions["progress"],
   ): Promise<IndependentSolutionJvp<D>> {
     const own = wasmField(field);
     const { problem, directions } = whole;
     const cuts = cutBatch(problem.batch, LEAST_PART, this.workers);
     const results = await this.#share(own, { problem, progress }, cuts, (cut) => {
-      return { kind: "along", directions, along: alongOfPart(whole, cut) as Along };
+      return { kind: "jvp", directions, tangents: tangentsOfPart(whole, cut) as TangentArrays };
     });
-    const result = joinResults(problem, cuts, results, alongWidths(problem, directions)[0]);
+    const result = joinResults(problem, cuts, results, jvpWidths(problem, directions)[0]);
     return jvpOf(problem, directions, { ...result, stats: { ...result.stats, workers: cuts.length } });
   }
 
@@ -423,8 +423,8 @@ class WorkerPool implements Pool {
   ): Promise<IndependentSolutionJvp<D>> {
     const pool = WorkerPool.#own(this);
     const read = readOptions(options);
-    checkApart(read, times);
-    return pool.#solveAlong(field, readAlongProblem(field, y0, times, tangents, read, "jvp"), read.progress);
+    checkIndependent(read, times);
+    return pool.#solveJvp(field, readEnsembleJvp(field, y0, times, tangents, read, "jvp"), read.progress);
   }
 
   async valueAndGrad<D extends Dtype>(
@@ -449,10 +449,10 @@ class WorkerPool implements Pool {
 /** What is asked of a worker beside the problem. */
 type EnsembleRequest =
   | { readonly kind: "ensemble"; readonly keep: boolean }
-  | ({ readonly kind: "along" } & Pick<AlongProblem, "directions" | "along">);
+  | ({ readonly kind: "jvp" } & Pick<EnsembleJvpProblem, "directions" | "tangents">);
 
 /** Refuses steps that all trajectories take together, by an error that is all theirs. */
-function checkApart(options: OdeintOptions, times: Lists): void {
+function checkIndependent(options: OdeintOptions, times: Lists): void {
   if (isIndependent(options, times) || !isAdaptive(options)) return;
   const expected = "independent, or fixed steps: derivatives along directions are not shared otherwise";
   throw refused("OPTION", "batching", expected, options.batching ?? "together, by default");

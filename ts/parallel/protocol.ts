@@ -4,8 +4,8 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
 import type { EngineSource } from "../engine/engine.js";
 import type { FieldState, Recipe } from "../fields/field.js";
-import type { AlongProblem } from "../solve/along.js";
 import type { EnsembleCotangents, EnsembleGradient, EnsembleProblem, EnsembleResult } from "../solve/ensemble.js";
+import type { EnsembleJvpProblem } from "../solve/ensemble-jvp.js";
 import type { GradientOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
 
@@ -49,14 +49,14 @@ export interface EnsembleJob {
 }
 
 /** The same, with its derivatives along directions; it is not kept. */
-export interface AlongJob extends Omit<EnsembleJob, "keep" | "problem">, AlongProblem {}
+export interface JvpJob extends Omit<EnsembleJob, "keep" | "problem">, EnsembleJvpProblem {}
 
 export type Request =
   | { readonly kind: "start"; readonly engine: EngineSource }
   | ({ readonly kind: "odeint" } & Job)
   | ({ readonly kind: "vjp" } & Job)
   | ({ readonly kind: "ensemble" } & EnsembleJob)
-  | ({ readonly kind: "along" } & AlongJob)
+  | ({ readonly kind: "jvp" } & JvpJob)
   | { readonly kind: "transpose"; readonly solve: number; readonly cotangents: EnsembleCotangents }
   | { readonly kind: "pullback"; readonly solve: number; readonly cotangent: ArrayOf<Dtype> }
   | { readonly kind: "release"; readonly solve: number };
@@ -67,7 +67,7 @@ export interface Answers {
   odeint: Solution;
   vjp: Solution;
   ensemble: EnsembleResult;
-  along: EnsembleResult;
+  jvp: EnsembleResult;
   transpose: EnsembleGradient;
   pullback: Gradient;
   release: undefined;

@@ -4,7 +4,7 @@ import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.j
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import type { FieldState } from "../fields/field.js";
-import type { Bytes, Gradient, Solution } from "../solve/results.js";
+import type { Gradient, PeakBytes, Solution } from "../solve/results.js";
 import type { Part } from "./protocol.js";
 
 /** The parts of a batch for so many workers at most: whole panels, which are never divided. */
@@ -47,7 +47,7 @@ export function slice<D extends Dtype>(numbers: ArrayOf<D>, part: Part, dtype: D
 }
 
 /** Puts the parts of `[…, batch, state]` numbers together. */
-function unite<D extends Dtype>(
+function mergeParts<D extends Dtype>(
   pieces: readonly ArrayOf<D>[],
   parts: readonly Part[],
   dtype: D,
@@ -66,10 +66,10 @@ function unite<D extends Dtype>(
   return all;
 }
 
-export function addBytes(parts: readonly Bytes[]): Bytes {
+export function addBytes(parts: readonly PeakBytes[]): PeakBytes {
   const sum: Record<string, number> = {};
   for (const part of parts) for (const [name, bytes] of Object.entries(part)) sum[name] = (sum[name] ?? 0) + bytes;
-  return sum as unknown as Bytes;
+  return sum as unknown as PeakBytes;
 }
 
 // Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
@@ -84,7 +84,7 @@ export function joinSolutions<D extends Dtype>(
   const [{ stats }] = solved as [Solution<D>];
   const peakBytes = addBytes(solved.map((part) => part.stats.peakBytes));
   return frozen({
-    y: unite(
+    y: mergeParts(
       solved.map((part) => part.y),
       parts,
       dtype,
@@ -116,10 +116,10 @@ export function addGradients<D extends Dtype>(
   const args = Object.keys(pulled[0]?.arguments ?? {}).map((name) => {
     const pieces = pulled.map((part) => part.arguments[name] as ArrayOf<D>);
     const numbers = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    return [name, unite(pieces, parts, dtype, numbers / (parts[0] as Part).samples)];
+    return [name, mergeParts(pieces, parts, dtype, numbers / (parts[0] as Part).samples)];
   });
   return frozen({
-    y0: unite(
+    y0: mergeParts(
       pulled.map((part) => part.y0),
       parts,
       dtype,

@@ -3,11 +3,11 @@
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { builtin } from "../engine/node.js";
 
-let carried: () => string | URL = () => "";
+let defaultWorker: () => string | URL = () => "";
 
 /** Hands over the worker that an entry has: the source of one, or the address of its file. */
-export function carryWorker(worker: () => string | URL): void {
-  carried = worker;
+export function setWorkerSource(worker: () => string | URL): void {
+  defaultWorker = worker;
 }
 
 /** A worker: what it says goes to `receive`, its end to `die`. */
@@ -18,7 +18,7 @@ export interface Thread {
   end(): void;
 }
 
-export interface Listener {
+export interface ThreadListener {
   receive(message: unknown): void;
   die(reason: unknown): void;
 }
@@ -63,8 +63,8 @@ export async function cores(): Promise<number> {
 /** Starts a worker: from a URL if given, else from a source, that of the pool's worker by default. */
 export async function startThread(
   url: string | undefined,
-  listener: Listener,
-  source: () => string | URL = carried,
+  listener: ThreadListener,
+  source: () => string | URL = defaultWorker,
 ): Promise<Thread> {
   if (!node && !globals.Worker) {
     const message = "this runtime has no Worker, as in service workers and edge functions; solve without a pool";
@@ -88,7 +88,7 @@ export function notStarted(cause: unknown, url: string | undefined): SymplecticA
   return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
 }
 
-async function startNode(carried: string | URL, { receive, die }: Listener): Promise<Thread> {
+async function startNode(carried: string | URL, { receive, die }: ThreadListener): Promise<Thread> {
   const { Worker } = await builtin<{ Worker: new (source: string | URL, options: object) => NodeWorker }>(
     "node:worker_threads",
   );
@@ -118,7 +118,7 @@ async function startNode(carried: string | URL, { receive, die }: Listener): Pro
   };
 }
 
-function startWeb(carried: string | URL, { receive, die }: Listener): Thread {
+function startWeb(carried: string | URL, { receive, die }: ThreadListener): Thread {
   const blob = typeof carried === "string" && URL.createObjectURL(new Blob([carried], { type: "text/javascript" }));
   const address = blob || carried;
   // A classic one: where a page has no origin, as from file: and in a sandboxed frame, modules are not loaded from blob:.

@@ -6,12 +6,12 @@ import { adopt } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import type { WasmField } from "../fields/field.js";
 import { fieldOf } from "../fields/registry.js";
-import { EnsembleAlong } from "../solve/along.js";
 import { EnsembleSolve } from "../solve/ensemble.js";
+import { EnsembleJvp } from "../solve/ensemble-jvp.js";
 import { Recording } from "../solve/gradient.js";
 import { solve } from "../solve/odeint.js";
 import { abort, SharedSums } from "./all-reduce.js";
-import type { AlongJob, Answers, EnsembleJob, Failure, Job, Reply, Request } from "./protocol.js";
+import type { Answers, EnsembleJob, Failure, Job, JvpJob, Reply, Request } from "./protocol.js";
 
 /** The end of the line to the pool, in whatever runtime. */
 interface Port {
@@ -26,7 +26,7 @@ const fields = new Map<string, WasmField<Dtype>>();
 const KEPT = 8;
 
 /** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
-function preparedField({ recipe, parameters, state, firstSample }: Job | EnsembleJob | AlongJob): WasmField<Dtype> {
+function preparedField({ recipe, parameters, state, firstSample }: Job | EnsembleJob | JvpJob): WasmField<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? fieldOf(recipe);
   fields.delete(key);
@@ -79,8 +79,8 @@ const answers: {
     else solve.dispose();
     return result;
   },
-  along(job) {
-    const solve = new EnsembleAlong(preparedField(job), job, { keep: false, caller: "jvp" });
+  jvp(job) {
+    const solve = new EnsembleJvp(preparedField(job), job, { keep: false, caller: "jvp" });
     try {
       return solve.result();
     } finally {

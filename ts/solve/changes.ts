@@ -22,9 +22,9 @@ import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, definedIn, readAssignments, readCondition } from "../trace/equations.js";
 import { activeGraph, type Program } from "../trace/graph.js";
 import type { TraceableOf } from "../trace/parameters.js";
-import { placed, tracing } from "../trace/place.js";
 import {
   callTraced,
+  type Entry,
   named,
   parameterIn,
   parameterNames,
@@ -37,10 +37,11 @@ import {
   statesIn,
   timeIn,
 } from "../trace/program.js";
+import { traceUserCode, withLocation } from "../trace/source-location.js";
 import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
-export interface ChangeInputs<A extends string = string, N extends FieldNames = FieldNames> {
+export interface EventInputs<A extends string = string, N extends FieldNames = FieldNames> {
   /** The time of the jump or event. */
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
@@ -80,7 +81,7 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
    * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as `depot =
    * depot + dose`.
    */
-  set: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
+  set: ((inputs: EventInputs<A, N>) => NewState<N["states"]>) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
   amounts?: Readonly<Record<string, Lists>> | undefined;
 }
@@ -88,7 +89,7 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
 /** Something that happens where a function of the trajectory crosses zero. */
 export interface Event<A extends string = string, N extends FieldNames = FieldNames> {
   /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
-  when: ((inputs: ChangeInputs<A, N>) => Value) | string;
+  when: ((inputs: EventInputs<A, N>) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
   direction?: "both" | "rising" | "falling" | undefined;
   /**
@@ -97,7 +98,7 @@ export interface Event<A extends string = string, N extends FieldNames = FieldNa
    */
   terminal?: boolean | number | undefined;
   /** The state after the event, as in `set` of a jump; by default the state does not change. */
-  set?: (((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string) | undefined;
+  set?: (((inputs: EventInputs<A, N>) => NewState<N["states"]>) | string) | undefined;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */
@@ -139,7 +140,7 @@ const jumpRules = {
 };
 
 /** The direction that SciPy has a number for. */
-function directionMeant(given: unknown): string | undefined {
+function directionHint(given: unknown): string | undefined {
   const meant = new Map<unknown, string>([
     [-1, "falling"],
     [1, "rising"],
@@ -150,7 +151,7 @@ function directionMeant(given: unknown): string | undefined {
 
 const eventRules = {
   when: required(change),
-  direction: fallback(hinted(oneOf(["both", "rising", "falling"]), directionMeant), "both"),
+  direction: fallback(hinted(oneOf(["both", "rising", "falling"]), directionHint), "both"),
   terminal: fallback(
     rule<boolean | number>(
       "true, false, or a positive integer",
@@ -179,17 +180,17 @@ export function readChanges(
     const columns = Object.values(amounts);
     for (const time of flat) numbers.push(time);
     for (let i = 0; i < flat.length; i++) for (const column of columns) numbers.push(column[i] as number);
-    const set = setOf(scope, `${where}set`, own, names, ", or a name in amounts");
+    const set = setProgram(scope, `${where}set`, own, names, ", or a name in amounts");
     return { counts, times: flat.length, amounts: flat.length * names.length, set, names };
   });
   const readEvents = elements("events", events ?? [], several, object).map((given, index) => {
     const where = `events[${index}].`;
     const { when, direction, terminal, set } = options(given, eventRules, where);
     return {
-      when: whenOf(scope, `${where}when`, when),
+      when: whenProgram(scope, `${where}when`, when),
       direction,
       terminal: terminal === false ? null : terminal === true ? 1 : terminal,
-      set: set === undefined ? null : setOf(scope, `${where}set`, set, []),
+      set: set === undefined ? null : setProgram(scope, `${where}set`, set, []),
     };
   });
   return { jumps: readJumps, events: readEvents, numbers: Float64Array.from(numbers) };
@@ -253,7 +254,7 @@ export function listsOf(where: string, given: unknown, batch: number) {
 }
 
 /** What is known of the times and jumps of trajectories. */
-interface Timed {
+interface TimesAndJumps {
   readonly batch: number;
   readonly times: Float64Array;
   readonly counts: readonly number[] | null;
@@ -263,8 +264,8 @@ interface Timed {
 }
 
 /** Refuses times and amounts that no solve can have, with the trajectory and the jump whose they are, of which the crate does not tell. */
-export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: Timed): void {
-  const own = eachOf("times", times, counts, batch);
+export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: TimesAndJumps): void {
+  const own = listsByTrajectory("times", times, counts, batch);
   if (counts) for (const { where, list } of own) checkTimes(where, list);
   let at = 0;
   for (const [index, jump] of changes.jumps.entries()) {
@@ -273,16 +274,16 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
     const flat = changes.numbers.subarray(at, at + jump.times);
     const amounts = changes.numbers.subarray(at + jump.times, at + jump.times + jump.amounts);
     at += jump.times + jump.amounts;
-    const lists = eachOf(`${where}.times`, flat, jumpCounts, batch);
+    const lists = listsByTrajectory(`${where}.times`, flat, jumpCounts, batch);
     // Shared lists are alike for all trajectories.
     const several = counts !== null || jumpCounts !== null;
     for (let trajectory = 0; trajectory < (several ? batch : 1); trajectory++) {
-      const { where: name, list } = lists[jumpCounts ? trajectory : 0] as Own;
-      checkJumps(name, list, (own[counts ? trajectory : 0] as Own).list, counts ? nameOf(trajectory) : "times");
+      const { where: name, list } = lists[jumpCounts ? trajectory : 0] as NamedList;
+      checkJumps(name, list, (own[counts ? trajectory : 0] as NamedList).list, counts ? nameOf(trajectory) : "times");
     }
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
-      for (const { where: place, list } of eachOf(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
+      for (const { where: place, list } of listsByTrajectory(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
         checkFinite(place, list);
       }
     }
@@ -290,12 +291,17 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
 }
 
 /** A list of numbers, and what it is called. */
-interface Own {
+interface NamedList {
   readonly where: string;
   readonly list: Float64Array;
 }
 
-function eachOf(where: string, flat: Float64Array, counts: readonly number[] | null, batch: number): Own[] {
+function listsByTrajectory(
+  where: string,
+  flat: Float64Array,
+  counts: readonly number[] | null,
+  batch: number,
+): NamedList[] {
   if (counts === null) return [{ where, list: flat }];
   let end = 0;
   return Array.from({ length: batch }, (_, i) => {
@@ -349,7 +355,7 @@ interface Scope {
   readonly state: number;
   readonly states: readonly string[];
   readonly parameters: number;
-  readonly entries: Readonly<Record<string, { readonly offset: number; readonly shape: readonly number[] }>>;
+  readonly entries: Readonly<Record<string, Entry>>;
   readonly standIns: StandIns | undefined;
   readonly arguments: Readonly<Record<string, number>>;
   readonly equations: string | undefined;
@@ -362,7 +368,7 @@ function scopeOf(field: WasmField<"float32" | "float64">): Scope {
 }
 
 /** The program of a new state. */
-function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
+function setProgram(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
   const widths = { ...scope.arguments, ...Object.fromEntries(amounts.map((name) => [name, 1])) };
   const { states, entries, equations } = scope;
   const known = [...Object.keys(scope.arguments), ...states, ...Object.keys(entries), ...definedIn(equations), "t"];
@@ -376,22 +382,22 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
     );
   }
   if (typeof given === "string") return readAssignments(where, given, quantities(where, scope, amounts), remedy);
-  return traced(scope, widths, amounts, (inputs, elsewhere) =>
+  return traceChange(scope, widths, amounts, (inputs, elsewhere) =>
     returned(where, callTraced(where, given, inputs, elsewhere), scope.state, scope.states, inputs.state),
   );
 }
 
 /** The program of an event's function. */
-function whenOf(scope: Scope, where: string, given: unknown): Program {
+function whenProgram(scope: Scope, where: string, given: unknown): Program {
   if (typeof given === "string") {
     checkCrossing(where, given);
     return readCondition(where, given, quantities(where, scope, []));
   }
-  return traced(scope, scope.arguments, [], (inputs, elsewhere) => {
+  return traceChange(scope, scope.arguments, [], (inputs, elsewhere) => {
     const result = callTraced(where, given, inputs, elsewhere);
     if (!Condition.is(result)) return returned(where, result, 1);
     const expected = "the function that crosses zero, h for h.less(0), or a.sub(b) for a.less(b)";
-    throw placed(refused("CALLBACK", `${where}'s result`, expected, "a condition"), activeGraph().unusedAt);
+    throw withLocation(refused("CALLBACK", `${where}'s result`, expected, "a condition"), activeGraph().unusedAt);
   });
 }
 
@@ -415,10 +421,10 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       ? (errors: Iterable<Value>) => [...errors].map((error) => error.abs()).reduce((most, error) => most.max(error))
       : (norm as (errors: Value) => unknown);
   // Names stand for errors here: of all features at once, as the function takes them.
-  return traced({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
+  return traceChange({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
-      tracing(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
+      traceUserCode(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
       1,
     ),
   );
@@ -438,11 +444,11 @@ function onlyRows(errors: Value, names: readonly string[]): Value {
   return errors;
 }
 
-function traced(
+function traceChange(
   { state, states, parameters, entries, standIns, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
-  body: (inputs: ChangeInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
+  body: (inputs: EventInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
 ): Program {
   const isNamed = parameters === 0 || Object.keys(entries).length > 0;
   return programOf({ state, parameters, arguments: widths }, (graph) => {
@@ -463,7 +469,7 @@ function traced(
       arguments: Object.keys(own),
       amounts,
     };
-    return concat(body(inputs as unknown as ChangeInputs, elsewhere));
+    return concat(body(inputs as unknown as EventInputs, elsewhere));
   });
 }
 

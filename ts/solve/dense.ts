@@ -4,7 +4,7 @@ import { refused } from "../checks/errors.js";
 import { anyNumber, argument, isObject, natural, number, required } from "../checks/rules.js";
 
 /** The steps of a trajectory with the polynomials between them. */
-export interface Path<D extends Dtype> {
+export interface TrajectorySteps<D extends Dtype> {
   readonly t: Float64Array;
   readonly y: ArrayOf<D>;
   /** Of each step the coefficients of θ, θ², … with θ = (t − t_n) / h, each `[state]`; the constant one is y. */
@@ -18,17 +18,17 @@ export function indexOf(trajectory: unknown, batch: number): number {
 }
 
 /** Solutions between steps, by their polynomials. */
-export class Dense<D extends Dtype> {
+export class DenseOutput<D extends Dtype> {
   readonly #dtype: D;
   readonly #state: number;
-  readonly #paths: readonly Path<D>[];
+  readonly #paths: readonly TrajectorySteps<D>[];
   readonly #times: (trajectory: number) => Float64Array;
   readonly #failed: ReadonlySet<number>;
 
   constructor(
     dtype: D,
     state: number,
-    paths: readonly Path<D>[],
+    paths: readonly TrajectorySteps<D>[],
     times: (trajectory: number) => Float64Array,
     failed: readonly number[],
   ) {
@@ -50,7 +50,7 @@ export class Dense<D extends Dtype> {
   }
 
   #write(time: number, trajectory: number, order: 0 | 1, out: ArrayOf<D>, at: number): void {
-    const { t, y, polynomials } = this.#paths[trajectory] as Path<D>;
+    const { t, y, polynomials } = this.#paths[trajectory] as TrajectorySteps<D>;
     const [state, steps] = [this.#state, t.length - 1];
     const times = this.#times(trajectory);
     const end = t[steps] as number;

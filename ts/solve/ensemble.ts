@@ -1,15 +1,15 @@
-// Trajectories of their own as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
+// Independent trajectories as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { MAX_EVENTS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
 import { checkAbsent } from "../checks/rules.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import type { Program } from "../trace/graph.js";
 import { type Changes, type Lists, listsOf, readChanges, readNorm } from "./changes.js";
-import type { Path } from "./dense.js";
+import type { TrajectorySteps } from "./dense.js";
 import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
@@ -58,7 +58,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
   /** Trajectories that failed, and why, as the crate tells it. */
   readonly failures: readonly { readonly trajectory: number; readonly failure: unknown }[];
   /** The steps of each trajectory, if they were wanted. */
-  readonly paths: readonly Path<D>[];
+  readonly paths: readonly TrajectorySteps<D>[];
   readonly stats: SolveStats;
 }
 
@@ -164,7 +164,7 @@ export class EnsembleSolve<D extends Dtype> {
       return [parameters, ensemble, engine.bindings.liveBytes() - before] as const;
     };
     const discard = ([, ensemble]: ReturnType<typeof solve>) => release(engine, ensemble);
-    [this.#parameters, this.#ensemble, this.bytes] = watched(engine, progress, solve, discard);
+    [this.#parameters, this.#ensemble, this.bytes] = callWithProgress(engine, progress, solve, discard);
   }
 
   /** What has come of it; if there is no room for the copy, the solve is given up. */
@@ -193,7 +193,7 @@ export class EnsembleSolve<D extends Dtype> {
     };
   }
 
-  #path(places: ArrayLike<number>): Path<D> {
+  #path(places: ArrayLike<number>): TrajectorySteps<D> {
     const part = <E extends Dtype>(dtype: E, index: number) =>
       this.#engine.read(dtype, places[2 * index] as number, places[2 * index + 1] as number);
     const { dtype } = this.#problem;

@@ -6,7 +6,7 @@ import { frozen } from "../checks/frozen.js";
 import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
 import {
@@ -22,8 +22,8 @@ import {
   type EventCotangents,
   type IndependentGradient,
   type IndependentSolution,
+  IndependentSolve,
   isIndependent,
-  Trajectories,
 } from "./independent.js";
 import { forCrate, type GradientOptions, type Independent, readOptions, withoutIndependent } from "./options.js";
 import { checkLoss, outputsForLoss } from "./outputs.js";
@@ -67,7 +67,7 @@ export class Recording<D extends Dtype> {
       return [parameters, recorded, engine.bindings.liveBytes() - before] as const;
     };
     const discard = ([, recorded]: ReturnType<typeof record>) => release(engine, recorded);
-    [this.#parameters, this.#recorded, this.bytes] = watched(engine, progress, record, discard);
+    [this.#parameters, this.#recorded, this.bytes] = callWithProgress(engine, progress, record, discard);
   }
 
   /** The solution; if there is no room for the copy, the recording is given up. */
@@ -188,7 +188,7 @@ function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Li
   if (!isIndependent(read, times)) return new Recording(field, y0, times as ArrayLike<number>, read);
   // As `partial` changes nothing in a gradient.
   const { partial: _, ...settings } = read;
-  return new Trajectories(field, y0, times, settings, true);
+  return new IndependentSolve(field, y0, times, settings, true);
 }
 
 /** What a loss has returned, checked. */
@@ -268,12 +268,12 @@ export function valueAndGrad<D extends Dtype>(
   try {
     const solution = recording.solution();
     const y = outputsForLoss(solution, times);
-    const own = recording instanceof Trajectories ? [solution as IndependentSolution<D>] : [];
+    const own = recording instanceof IndependentSolve ? [solution as IndependentSolution<D>] : [];
     const result = outside(() =>
       (loss as (...inputs: unknown[]) => ReturnType<IndependentLoss<D>>)(y, [...solution.shape], ...own),
     );
     const { value, cotangent } = lossOf(result);
-    const events = recording instanceof Trajectories ? eventCotangentsOf<D>(result) : undefined;
+    const events = recording instanceof IndependentSolve ? eventCotangentsOf<D>(result) : undefined;
     return { value, gradient: recording.pullback(cotangent, events), solution };
   } finally {
     recording.dispose();

@@ -5,10 +5,10 @@ import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { call, release, watched } from "../engine/call.js";
+import { call, callWithProgress, release } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
-import { solvedAlong } from "./along.js";
 import type { Lists } from "./changes.js";
+import { solvedJvp } from "./ensemble-jvp.js";
 import { lossOf } from "./gradient.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
 import {
@@ -22,7 +22,7 @@ import {
 import { checkLoss, outputsForLoss } from "./outputs.js";
 import type { GradientStats, LossAndCotangent, Solution } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
-import { prepareAlong, solveAlong, type Tangents } from "./tangents.js";
+import { prepareJvp, solveEnsembleJvp, type Tangents } from "./tangents.js";
 
 /** The Hessian of a loss times one direction. */
 export interface HessianVectorProduct<
@@ -136,13 +136,13 @@ export function hessianVectorProduct<D extends Dtype>(
     batch,
     ends,
     packed,
-    along,
+    tangentArrays,
     settings: solver,
-  } = prepareAlong(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
+  } = prepareJvp(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = wasmField(field).parameterCount;
-  const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
-  const recorded = watched(engine, solver.progress, record, (result) => release(engine, result));
+  const record = () => rust.recordTangent(start, batch, ends, tangentArrays as never, forCrate(solver), packed);
+  const recorded = callWithProgress(engine, solver.progress, record, (result) => release(engine, result));
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;
@@ -201,7 +201,7 @@ function secondOrder<D extends Dtype>(
   return { value, cotangent: checked("cotangent", cotangent), curvature: checked("curvature", curvature) };
 }
 
-/** `hessianVectorProduct` of trajectories of their own. */
+/** `hessianVectorProduct` of independent trajectories. */
 function independentProduct<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -210,12 +210,12 @@ function independentProduct<D extends Dtype>(
   direction: Omit<Tangents<D>, "directions" | "times">,
   settings: OdeintOptions,
 ): HessianVectorProduct<D, IndependentSolution<D>> {
-  const { problem, directions, solved } = solveAlong(field, y0, times, direction, settings, {
+  const { problem, directions, solved } = solveEnsembleJvp(field, y0, times, direction, settings, {
     keep: true,
     caller: "hessianVectorProduct",
   });
   try {
-    const { solution, tangents: tangent } = solvedAlong(problem, directions, solved.result());
+    const { solution, tangents: tangent } = solvedJvp(problem, directions, solved.result());
     const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent, times);
     return frozen({ value, solution, tangent, ...solved.pullback(cotangent, curvature) });
   } finally {

@@ -3,11 +3,11 @@ import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen, withMethods } from "../checks/frozen.js";
 import { anything, options as readRules } from "../checks/rules.js";
-import { fromRust } from "../engine/call.js";
+import { errorFromRust } from "../engine/call.js";
 import { solves } from "../engine/live-objects.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, isLists, type JumpGradient, jumpGradients, type Lists } from "./changes.js";
-import { Dense, indexOf, type Path } from "./dense.js";
+import { DenseOutput, indexOf, type TrajectorySteps } from "./dense.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -19,7 +19,7 @@ import {
   TRAJECTORY_NUMBERS,
 } from "./ensemble.js";
 import type { OdeintOptions } from "./options.js";
-import { tellOutputs } from "./outputs.js";
+import { registerOutputs } from "./outputs.js";
 import type { Gradient, Solution } from "./results.js";
 
 /** How each trajectory of an independent solve went: a number for each. */
@@ -39,7 +39,7 @@ export interface TrajectoryStats {
 }
 
 /** The events of a solve, trajectory by trajectory in the order of their times; a number or a row for each. */
-export interface Events<D extends Dtype = Dtype> {
+export interface DetectedEvents<D extends Dtype = Dtype> {
   /** The trajectory of each event, counted from 0. */
   readonly trajectory: Uint32Array;
   /** Which of the option `events` each one is, counted from 0. */
@@ -73,7 +73,7 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
   /** How many steps and evaluations each trajectory took; `stats` has their sums. */
   readonly trajectories: TrajectoryStats;
   /** The events that happened, of the option `events`. */
-  readonly events: Events<D>;
+  readonly events: DetectedEvents<D>;
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
   readonly failures: readonly {
     /** The index of the trajectory, from 0. */
@@ -116,7 +116,7 @@ export interface EventCotangents<D extends Dtype = Dtype> {
   states?: ArrayOf<D> | undefined;
 }
 
-/** Whether options ask for trajectories of their own. */
+/** Whether options ask for independent trajectories. */
 export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   const { batching, jumps, events, dense, saveSteps, onFailure, norm } = options;
   const asked = [
@@ -134,8 +134,8 @@ export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   return batching === "independent" || asked !== undefined;
 }
 
-/** A solve of trajectories of their own that is kept for its gradient. */
-export class Trajectories<D extends Dtype> {
+/** A solve of independent trajectories, kept for its gradient. */
+export class IndependentSolve<D extends Dtype> {
   readonly #problem: EnsembleProblem<D>;
   readonly #field: WasmField<D>;
   readonly #solved: EnsembleSolve<D>;
@@ -175,12 +175,12 @@ export function solutionOf<D extends Dtype>(
 ): IndependentSolution<D> {
   const { batch, state, dtype } = problem;
   const { paths } = result;
-  const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: fromRust(failure) }));
-  const rows = rowsOf(problem);
+  const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: errorFromRust(failure) }));
+  const rows = paddedRows(problem);
   const failed = failures.map(({ trajectory }) => trajectory);
   const { y, mask } = padded(problem, rows, result.y, failed);
-  if (mask) tellOutputs(y, { mask, failure: failures[0]?.error });
-  const dense = problem.dense ? new Dense(dtype, state, paths, rows.times, failed) : undefined;
+  if (mask) registerOutputs(y, { mask, failure: failures[0]?.error });
+  const dense = problem.dense ? new DenseOutput(dtype, state, paths, rows.times, failed) : undefined;
   const between = (order: 0 | 1, t: number | ArrayLike<number>, trajectory?: number) => {
     if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
     return dense.value(t, trajectory, order);
@@ -199,7 +199,7 @@ export function solutionOf<D extends Dtype>(
     derivative: (t, trajectory) => between(1, t, trajectory),
     steps: (trajectory) => {
       if (!problem.steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
-      const { t, y } = paths[indexOf(trajectory, batch)] as Path<D>;
+      const { t, y } = paths[indexOf(trajectory, batch)] as TrajectorySteps<D>;
       return { t: t.slice(), y: y.slice() as ArrayOf<D> };
     },
   };
@@ -221,7 +221,7 @@ export function statsOf(numbers: Float64Array): TrajectoryStats {
 }
 
 /** The events, from three numbers each. */
-export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>): Events<D> {
+export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>): DetectedEvents<D> {
   const columns = columnsOf(numbers, EVENT_NUMBERS);
   return {
     trajectory: Uint32Array.from(columns[0] ?? []),
@@ -232,7 +232,7 @@ export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>):
 }
 
 /** The outputs of trajectories as rows of the most that one has. */
-interface Rows {
+interface PaddedRows {
   readonly longest: number;
   /** The times of a trajectory. */
   times(trajectory: number): Float64Array;
@@ -240,7 +240,7 @@ interface Rows {
   each(visit: (trajectory: number, output: number, index: number, own: boolean) => void): void;
 }
 
-export function rowsOf({ times, counts }: EnsembleProblem): Rows {
+export function paddedRows({ times, counts }: EnsembleProblem): PaddedRows {
   if (counts === null) return { longest: times.length, times: () => times, each: () => {} };
   const starts: number[] = [];
   let before = 0;
@@ -269,7 +269,7 @@ export function rowsOf({ times, counts }: EnsembleProblem): Rows {
 /** Outputs with rows of the most that a trajectory has, and which of them a loss may depend on. */
 export function padded<D extends Dtype>(
   { dtype, batch, state, counts }: EnsembleProblem<D>,
-  rows: Rows,
+  rows: PaddedRows,
   flat: ArrayOf<D>,
   failed: readonly number[] = [],
 ) {
@@ -295,7 +295,7 @@ export function cotangentsOf<D extends Dtype>(
 ): EnsembleCotangents<D> {
   const { dtype, batch, state } = problem;
   const given = arrayOf("cotangent", cotangent, dtype);
-  const rows = rowsOf(problem);
+  const rows = paddedRows(problem);
   checkLength("cotangent", given, rows.longest * batch * state, `[${rows.longest}, ${batch}, ${state}]`);
   const { times, states } = readRules(of, eventRules, "events.");
   return {
@@ -308,7 +308,7 @@ export function cotangentsOf<D extends Dtype>(
 /** Cotangents, by their names, without padding; those of rows that are nobody's must be zero. */
 export function flattened<D extends Dtype>(
   problem: EnsembleProblem<D>,
-  rows: Rows,
+  rows: PaddedRows,
   padded: ArrayOf<D>,
   name = "cotangent",
 ): ArrayOf<D> {
@@ -347,7 +347,7 @@ export function gradientOf<D extends Dtype>(
 
 function paddedTimes(problem: EnsembleProblem, flat: Float64Array): Float64Array {
   if (problem.counts === null) return flat;
-  const rows = rowsOf(problem);
+  const rows = paddedRows(problem);
   const padded = new Float64Array(rows.longest * problem.batch);
   rows.each((trajectory, output, index, own) => {
     if (own) padded[output * problem.batch + trajectory] = flat[index] as number;
@@ -370,7 +370,7 @@ export function solveIndependent<D extends Dtype>(
   times: Lists,
   options: OdeintOptions,
 ): IndependentSolution<D> {
-  const solved = new Trajectories(field, y0, times, options, false);
+  const solved = new IndependentSolve(field, y0, times, options, false);
   try {
     return solved.solution();
   } finally {

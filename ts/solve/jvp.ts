@@ -1,16 +1,16 @@
 // Jacobian–vector products: derivatives of a solution along directions, in one solve with it.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
-import { release, watched } from "../engine/call.js";
+import { callWithProgress, release } from "../engine/call.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
-import { type EventTangents, solvedAlong } from "./along.js";
 import type { Lists } from "./changes.js";
 import type { EnsembleProblem, EnsembleResult } from "./ensemble.js";
+import { type EventTangents, solvedJvp } from "./ensemble-jvp.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
 import { forCrate, type Independent, type OdeintOptions, readOptions, withoutIndependent } from "./options.js";
 import type { Solution } from "./results.js";
 import { solveStats } from "./stats.js";
-import { prepareAlong, solveAlong, type Tangents } from "./tangents.js";
+import { prepareJvp, solveEnsembleJvp, type Tangents } from "./tangents.js";
 
 /** A solution with its derivatives along directions. */
 export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
@@ -102,7 +102,7 @@ export function jvpOf<D extends Dtype>(
   directions: number,
   result: EnsembleResult<D>,
 ): IndependentSolutionJvp<D> {
-  const { solution, tangents, eventTangents: events } = solvedAlong(problem, directions, result);
+  const { solution, tangents, eventTangents: events } = solvedJvp(problem, directions, result);
   return frozen({ solution, tangents, shape: [directions, ...solution.shape] as const, events });
 }
 
@@ -117,7 +117,7 @@ export function jvpFor<D extends Dtype>(
 ): SolutionJvp<D> {
   const read = readOptions(given);
   if (isIndependent(read, times)) {
-    const { problem, directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
+    const { problem, directions, solved } = solveEnsembleJvp(field, y0, times, tangents, read, { keep: false, caller });
     try {
       return jvpOf(problem, directions, solved.result());
     } finally {
@@ -132,12 +132,12 @@ export function jvpFor<D extends Dtype>(
     batch,
     ends,
     packed,
-    along,
+    tangentArrays,
     directions,
     settings: solver,
-  } = prepareAlong(field, y0, times as ArrayLike<number>, tangents, settings, caller);
-  const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
-  const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
+  } = prepareJvp(field, y0, times as ArrayLike<number>, tangents, settings, caller);
+  const move = () => rust.jvp(start, batch, ends, directions, tangentArrays as never, forCrate(solver), packed);
+  const moved = callWithProgress(engine, solver.progress, move, (result) => release(engine, result));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];

@@ -3,7 +3,7 @@ import type { Solved } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { fromRust, refuseReentry, release, watched } from "../engine/call.js";
+import { callWithProgress, errorFromRust, refuseReentry, release } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, useField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { type IndependentSolution, isIndependent, solveIndependent } from "./independent.js";
@@ -83,7 +83,7 @@ export function solve<D extends Dtype>(
   let solved: Solved | undefined;
   try {
     const body = () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce);
-    solved = watched(engine, progress, body, (result) => release(engine, result));
+    solved = callWithProgress(engine, progress, body, (result) => release(engine, result));
     const made = solved;
     const solution = (): Solution<D> => {
       const reached = made.reached;
@@ -92,7 +92,7 @@ export function solve<D extends Dtype>(
     };
     const failure = made.error;
     if (failure === undefined) return solution();
-    const error = fromRust(failure);
+    const error = errorFromRust(failure);
     if (partial) {
       const lastState = engine.read(dtype, solved.lastState, batch * stateSize);
       error.partial = { ...solution(), lastState };

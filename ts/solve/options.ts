@@ -10,12 +10,13 @@ import {
   OUTPUTS,
   SUMMATIONS,
 } from "../../wasm/constants.js";
-import { IMPLICIT } from "../checks/aliases.js";
+import { IMPLICIT_METHODS } from "../checks/aliases.js";
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
-import { plainName } from "../checks/names.js";
+import { normalizedName } from "../checks/names.js";
 import {
   anything,
+  argument,
   array,
   callable,
   checkAbsent,
@@ -283,13 +284,14 @@ const tolerance = rule<number | ArrayLike<number>>(
 );
 
 /** What to take instead of a method for stiff problems. */
-function explicitInstead(method: unknown): string | undefined {
-  if (typeof method !== "string" || !IMPLICIT.some((name) => plainName(method).startsWith(name))) return undefined;
+function implicitHint(method: unknown): string | undefined {
+  if (typeof method !== "string" || !IMPLICIT_METHODS.some((name) => normalizedName(method).startsWith(name)))
+    return undefined;
   return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
 }
 
 export const stepRules = {
-  method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), explicitInstead),
+  method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), implicitHint),
   rtol: tolerance,
   atol: tolerance,
   firstStep: finitePositive,
@@ -379,8 +381,7 @@ function readTableau(given: object, where: string): Tableau {
 /** A plain copy of tolerances. */
 function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
   const list = numbersOf(where, given);
-  const bad = list.findIndex((value) => !nonNegative.valid(value));
-  if (bad >= 0) throw refused("OPTION", `${where}[${bad}]`, nonNegative.expected, String(list[bad]));
+  for (const [i, value] of list.entries()) argument(`${where}[${i}]`, value, nonNegative);
   checkSome(where, list, "number");
   return list;
 }

@@ -24,7 +24,7 @@ export function outputsIn(y: object): Outputs {
 }
 
 /** Has losses find out about outputs. */
-export function tellOutputs(y: object, outputs: Outputs): void {
+export function registerOutputs(y: object, outputs: Outputs): void {
   known.set(y, outputs);
 }
 
@@ -36,10 +36,10 @@ export function outputsForLoss<D extends Dtype>(solution: Solution<D>, times: Li
 }
 
 /** Losses that take data beside the solution. */
-export const needData = /* @__PURE__ */ new WeakSet<object>();
+export const lossesWithData = /* @__PURE__ */ new WeakSet<object>();
 
 /** The error of such a loss that is handed over as it is. */
-export function withoutData(): SymplecticAdjointError {
+export function missingDataError(): SymplecticAdjointError {
   const expected = "a function of the solution alone: for a loss made by loss(…), write myLoss.of({ target: … })";
   return refused("OPTION", "loss", expected, "the loss without its data");
 }
@@ -47,5 +47,5 @@ export function withoutData(): SymplecticAdjointError {
 /** Refuses what is no loss of a solution alone. */
 export function checkLoss(loss: unknown): void {
   argument("loss", loss, required(callable()));
-  if (needData.has(loss as object)) throw withoutData();
+  if (lossesWithData.has(loss as object)) throw missingDataError();
 }

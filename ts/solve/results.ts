@@ -1,7 +1,7 @@
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
-export interface Bytes {
+export interface PeakBytes {
   /** All bytes at the peak: the sum of the other entries. */
   readonly total: number;
   /** Bytes of the field's parameters, and of copies of them packed for the kernels. */
@@ -41,7 +41,7 @@ export interface SolveStats {
   /** Whether the solve raised `rtol` to the least that means anything in float32, 2 ε. */
   readonly rtolClamped: boolean;
   /** Bytes by purpose at the peak of the solve. */
-  readonly peakBytes: Bytes;
+  readonly peakBytes: PeakBytes;
   /** The number of workers of a pool that shared the batch; `peakBytes` is the sum over all of them. */
   readonly workers?: number;
 }
@@ -81,7 +81,7 @@ export interface GradientStats {
   /** What the solve kept for the gradient. */
   readonly retention: Retention;
   /** Bytes by purpose at the peak of the solve and its gradients together. */
-  readonly peakBytes: Bytes;
+  readonly peakBytes: PeakBytes;
   /** The number of workers of a pool that shared the batch; `peakBytes` is the sum over all of them, the other numbers are those of one. */
   readonly workers?: number;
 }

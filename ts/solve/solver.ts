@@ -30,7 +30,7 @@ import {
 } from "../fields/field.js";
 import type { Event } from "./changes.js";
 import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
-import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
+import { type DetectedEvents, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
 /** How a solver takes its steps: the options of `odeint` except those for outputs and whole solves. */
@@ -80,7 +80,7 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
   readonly trajectories: TrajectoryStats;
   /** The events of the last call of `stepTo` or `step`. */
-  readonly events: Events<D>;
+  readonly events: DetectedEvents<D>;
   /** Gives the field other arguments from now on, such as the input of a controller. */
   setArguments(values: ArgumentArrays<A>): void;
   /**
@@ -124,7 +124,7 @@ export function solver<
   F extends Field = Field<D, A>,
   N extends FieldNames = NamesOfField<F>,
 >(field: F & Field<D, A>, y0: ArrayOf<D>, t: number, options: SolverOptions<A, N> = {}): Solver<D, A> {
-  return OwnSolver.start(field, y0, argument("t", t, required(anyNumber)), readOptions(options));
+  return EngineSolver.start(field, y0, argument("t", t, required(anyNumber)), readOptions(options));
 }
 
 /**
@@ -151,7 +151,7 @@ export function restoreSolver<
     throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
   }
   const before = readOptions(read.options);
-  const others = Object.entries(before).filter(([name]) => !(DECIDING as readonly string[]).includes(name));
+  const others = Object.entries(before).filter(([name]) => !(COMPARED_OPTIONS as readonly string[]).includes(name));
   checkAbsent(Object.fromEntries(others), " of this name", "saved.options.");
   const merged = readOptions({ ...before, ...readOptions(options) });
   if (argumentSize > 0 && merged.arguments === undefined) {
@@ -160,19 +160,24 @@ export function restoreSolver<
     merged.arguments = own.nameArguments(new constructors[field.dtype](last) as ArrayOf<D>);
   }
   const programs = readRules(read.programs, programsRules, "saved.programs.");
-  return OwnSolver.start(field, zeros(field.dtype, batch * stateSize), 0, merged, {
+  return EngineSolver.start(field, zeros(field.dtype, batch * stateSize), 0, merged, {
     numbers: all,
     options: plainOptions(before),
     programs,
   });
 }
 
-const DECIDING = [...(Object.keys(stepRules) as (keyof typeof stepRules)[]), "events", "maxEvents", "norm"] as const;
+const COMPARED_OPTIONS = [
+  ...(Object.keys(stepRules) as (keyof typeof stepRules)[]),
+  "events",
+  "maxEvents",
+  "norm",
+] as const;
 
 /** The options that decide about steps, as far as they are plain data, as JSON keeps them. */
 function plainOptions(read: OdeintOptions): Record<string, unknown> {
   const plain: Record<string, unknown> = {};
-  for (const name of DECIDING) {
+  for (const name of COMPARED_OPTIONS) {
     const value = name === "events" ? textsOf(read.events) : read[name];
     // What is infinite is no bound.
     if (value === undefined || value === Number.POSITIVE_INFINITY || typeof value === "function") continue;
@@ -197,31 +202,33 @@ function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
 }
 
 /** Whether a value from elsewhere is like one of ours, which bounds what is read of it. */
-function isLike(own: unknown, given: unknown): boolean {
+function isDeepEqual(own: unknown, given: unknown): boolean {
   if (!isObject(own) || !isObject(given)) return own === given;
   const lengthOf = (value: object) => (isArray(value) ? value.length : Object.keys(value).length);
   const isSame = isArray(own) === isArray(given) && lengthOf(own) === lengthOf(given);
-  return isSame && Object.entries(own).every(([name, part]) => isLike(part, (given as Record<string, unknown>)[name]));
+  return (
+    isSame && Object.entries(own).every(([name, part]) => isDeepEqual(part, (given as Record<string, unknown>)[name]))
+  );
 }
 
 /** What a solver was saved with. */
-interface Saved {
+interface SavedNumbers {
   readonly numbers: Float64Array;
   readonly options: Readonly<Record<string, unknown>>;
   readonly programs: Readonly<Record<string, unknown>>;
 }
 
 /** Refuses options that differ from those of a saved solver. */
-function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "programs">, saved: Saved): void {
-  for (const name of DECIDING) {
+function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "programs">, saved: SavedNumbers): void {
+  for (const name of COMPARED_OPTIONS) {
     const [own, before] = [how.options[name], saved.options[name]];
     if (name === "events" || name === "norm") {
       // Whether text or functions: what they compute.
-      if (outside(() => isLike(how.programs[name], saved.programs[name]))) continue;
+      if (outside(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
       const expected = "that of the saved solver, given again where it has functions";
       throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
     }
-    if (isLike(own, before)) continue;
+    if (isDeepEqual(own, before)) continue;
     const expected =
       before === undefined
         ? "no value, as the saved solver has none"
@@ -255,7 +262,7 @@ function timeOf(name: string, given: number): number {
   return time;
 }
 
-class OwnSolver<D extends Dtype> implements Solver<D> {
+class EngineSolver<D extends Dtype> implements Solver<D> {
   #integrator: Integrator | undefined;
   readonly #engine: Instance;
   readonly #field: WasmField<D>;
@@ -273,11 +280,11 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     bytes: number,
     how: Pick<SavedSolver, "options" | "programs">,
   ) {
-    disposable(OwnSolver.prototype, OwnSolver.prototype.dispose);
+    disposable(EngineSolver.prototype, EngineSolver.prototype.dispose);
     [this.#field, this.#engine, this.#integrator, this.#bytes] = [field, engine, integrator, bytes];
     this.#how = how;
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
-    fix<OwnSolver<D>>(this, ["batch"]);
+    fix<EngineSolver<D>>(this, ["batch"]);
     Object.preventExtensions(this);
     solvers.add(this, bytes);
   }
@@ -287,8 +294,8 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     y0: ArrayOf<D>,
     t: number,
     options: OdeintOptions,
-    saved?: Saved,
-  ): OwnSolver<D> {
+    saved?: SavedNumbers,
+  ): EngineSolver<D> {
     const { jumps, dense, saveSteps, onFailure, partial, output, progress } = options;
     const others = { jumps, dense, saveSteps, onFailure, partial, progress };
     checkAbsent({ ...others, output: output === "land" ? undefined : output }, " for a solver");
@@ -309,7 +316,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
       const made = rust.integrator(start, batch, problem.times, plan, problem.options, problem.arguments);
       return [made, engine.bindings.liveBytes() - before] as const;
     });
-    const solver = new OwnSolver(own, engine, integrator, batch, bytes, how);
+    const solver = new EngineSolver(own, engine, integrator, batch, bytes, how);
     if (saved) {
       try {
         call(engine, () => integrator.restore(saved.numbers));
@@ -322,62 +329,62 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   }
 
   get t(): Float64Array {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     return engine.read("float64", integrator.t, this.batch);
   }
 
   get y(): Readonly<ArrayOf<D>> {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     return engine.read(this.#dtype, integrator.y, this.batch * this.#state);
   }
 
   set y(states: Readonly<ArrayOf<D>>) {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     const given = engine.steady(arrayOf("y", states, this.#dtype));
     checkLength("y", given, this.batch * this.#state, `[${this.batch}, ${this.#state}]`);
     call(engine, () => integrator.setY(given));
   }
 
   get trajectories(): TrajectoryStats {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     return frozen(statsOf(engine.read("float64", integrator.trajectories, TRAJECTORY_NUMBERS * this.batch)));
   }
 
-  get events(): Events<D> {
-    const { engine, integrator } = OwnSolver.#use(this);
+  get events(): DetectedEvents<D> {
+    const { engine, integrator } = EngineSolver.#use(this);
     const numbers = engine.read("float64", integrator.events, integrator.eventsLength);
     const count = numbers.length / EVENT_NUMBERS;
     return frozen(eventsOf(numbers, engine.read(this.#dtype, integrator.eventStates, count * this.#state)));
   }
 
   setArguments(values: ArgumentArrays): void {
-    const { engine } = OwnSolver.#use(this);
+    const { engine } = EngineSolver.#use(this);
     const packed = this.#field.packArguments(values, this.batch);
-    const { integrator } = OwnSolver.#use(this);
+    const { integrator } = EngineSolver.#use(this);
     if (packed) call(engine, () => integrator.setArguments(packed));
   }
 
   stepTo(t: number): void {
-    OwnSolver.#advance(this, timeOf("t", t), false);
+    EngineSolver.#advance(this, timeOf("t", t), false);
   }
 
   step(towards: number): void {
-    OwnSolver.#advance(this, timeOf("towards", towards), true);
+    EngineSolver.#advance(this, timeOf("towards", towards), true);
   }
 
-  static #advance(solver: OwnSolver<Dtype>, to: number, single: boolean): void {
-    const { engine, integrator } = OwnSolver.#use(solver);
+  static #advance(solver: EngineSolver<Dtype>, to: number, single: boolean): void {
+    const { engine, integrator } = EngineSolver.#use(solver);
     call(engine, () => integrator.advance(to, single));
   }
 
   copy(): Solver<D> {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     const copy = call(engine, () => integrator.copy());
-    return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes, this.#how);
+    return new EngineSolver(this.#field, engine, copy, this.batch, this.#bytes, this.#how);
   }
 
   save(): SavedSolver {
-    const { engine, integrator } = OwnSolver.#use(this);
+    const { engine, integrator } = EngineSolver.#use(this);
     const numbers = call(engine, () => integrator.save());
     return frozen({
       kind: KIND,
@@ -391,12 +398,12 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   }
 
   /** A solver itself, and no object that was made from one. */
-  static #own(solver: OwnSolver<Dtype>): void {
+  static #own(solver: EngineSolver<Dtype>): void {
     if (!isObject(solver) || !(#integrator in solver)) throw refused("OPTION", "this", "a solver", describe(solver));
   }
 
-  static #use(solver: OwnSolver<Dtype>): { engine: Instance; integrator: Integrator } {
-    OwnSolver.#own(solver);
+  static #use(solver: EngineSolver<Dtype>): { engine: Instance; integrator: Integrator } {
+    EngineSolver.#own(solver);
     solver.#engine.needStack();
     if (!solver.#integrator || solver.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the solver has been disposed");
@@ -412,7 +419,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   }
 
   dispose(): void {
-    OwnSolver.#own(this);
+    EngineSolver.#own(this);
     this.#engine.needStack();
     const integrator = this.#integrator;
     this.#integrator = undefined;

@@ -3,7 +3,7 @@ import { BYTES, GRADIENT_STATS, RETENTION, SOLVE_STATS } from "../../wasm/consta
 import type { GradientStats, SolveStats } from "./results.js";
 
 /** What writes its statistics into an array. */
-interface Measured {
+interface StatsSource {
   stats(numbers: Float64Array): void;
 }
 
@@ -16,7 +16,7 @@ function named(names: readonly string[], numbers: Float64Array, first: number): 
 /** Where statistics are written and read at once: arrays of their own would cost small solves a microsecond each. */
 const scratch = new Map<number, Float64Array>();
 
-function numbersOf(measured: Measured, length: number): Float64Array {
+function numbersOf(measured: StatsSource, length: number): Float64Array {
   const numbers = scratch.get(length) ?? new Float64Array(length);
   scratch.set(length, numbers);
   measured.stats(numbers);
@@ -24,7 +24,7 @@ function numbersOf(measured: Measured, length: number): Float64Array {
 }
 
 /** How a solve went. */
-export function solveStats(solved: Measured): SolveStats {
+export function solveStats(solved: StatsSource): SolveStats {
   const numbers = numbersOf(solved, SOLVE_STATS.length + BYTES.length);
   const stats: Record<string, unknown> = named(SOLVE_STATS, numbers, 0);
   stats.rtolClamped = stats.rtolClamped === 1;
@@ -33,7 +33,7 @@ export function solveStats(solved: Measured): SolveStats {
 }
 
 /** What a gradient took. */
-export function gradientStats(pulled: Measured): GradientStats {
+export function gradientStats(pulled: StatsSource): GradientStats {
   const numbers = numbersOf(pulled, GRADIENT_STATS.length + RETENTION.length + BYTES.length);
   const stats: Record<string, unknown> = named(GRADIENT_STATS, numbers, 0);
   const retention: Record<string, unknown> = named(RETENTION, numbers, GRADIENT_STATS.length);

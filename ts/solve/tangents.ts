@@ -3,8 +3,8 @@ import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from
 import { anything, checkAbsent, fallback, options, size } from "../checks/rules.js";
 import { refuseReentry } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, wasmField } from "../fields/field.js";
-import { type AlongProblem, EnsembleAlong, ratesOf, readAlong } from "./along.js";
 import type { Lists } from "./changes.js";
+import { EnsembleJvp, type EnsembleJvpProblem, flatTimeTangents, readJvpProblem } from "./ensemble-jvp.js";
 import type { OdeintOptions } from "./options.js";
 
 /**
@@ -40,7 +40,7 @@ const tangentRules = {
 };
 
 /** A solve's inputs, checked, with directions along which they move. */
-export function prepareAlong<D extends Dtype>(
+export function prepareJvp<D extends Dtype>(
   field: Field<D>,
   y0: unknown,
   times: ArrayLike<number>,
@@ -57,7 +57,7 @@ export function prepareAlong<D extends Dtype>(
   const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = own.packArguments(args, batch);
-  const { directions, along, rates } = readTangents(field, given, batch);
+  const { directions, tangentArrays, rates } = readTangents(field, given, batch);
   if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
   // Whoever gives these may have disposed of the field.
   const { rust } = useField(field);
@@ -69,7 +69,7 @@ export function prepareAlong<D extends Dtype>(
     batch,
     ends,
     packed,
-    along: { ...along, times: rates },
+    tangentArrays: { ...tangentArrays, times: rates },
     directions,
     settings: rest,
   };
@@ -88,7 +88,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
     checkLength(`tangents.${name}`, numbers, directions * length, `[${directions}, ${shape}]`);
     return numbers;
   };
-  const along = {
+  const tangentArrays = {
     y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
     parameters: list("parameters", own.parameterCount, String(own.parameterCount)),
     arguments:
@@ -97,25 +97,26 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
         : (own.packArguments(read.arguments, directions * batch, "tangents.arguments") as ArrayOf<D>),
   };
   const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
-  return { directions, along, rates };
+  return { directions, tangentArrays, rates };
 }
 
 /** Trajectories of their own and the directions along which they move, checked. */
-export function readAlongProblem<D extends Dtype>(
+export function readEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
   given: unknown,
   settings: OdeintOptions,
   caller: string,
-): AlongProblem<D> {
-  const problem = readAlong(field, y0, times, settings, caller);
-  const { directions, along, rates } = readTangents(field, given, problem.batch);
-  return { problem, directions, along: { ...along, times: rates && ratesOf(problem, directions, rates) } };
+): EnsembleJvpProblem<D> {
+  const problem = readJvpProblem(field, y0, times, settings, caller);
+  const { directions, tangentArrays, rates } = readTangents(field, given, problem.batch);
+  const tangents = { ...tangentArrays, times: rates && flatTimeTangents(problem, directions, rates) };
+  return { problem, directions, tangents };
 }
 
-/** A solve of trajectories of their own along directions. */
-export function solveAlong<D extends Dtype>(
+/** A solve of independent trajectories, with derivatives along directions. */
+export function solveEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
@@ -123,11 +124,11 @@ export function solveAlong<D extends Dtype>(
   settings: OdeintOptions,
   { keep, caller }: { keep: boolean; caller: string },
 ) {
-  const whole = readAlongProblem(field, y0, times, given, settings, caller);
+  const whole = readEnsembleJvp(field, y0, times, given, settings, caller);
   const { problem, directions } = whole;
   if (keep) checkAbsent({ events: problem.changes.events }, `, as ${caller} does not take this option`);
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
-  const solved = new EnsembleAlong(field, whole, solve);
+  const solved = new EnsembleJvp(field, whole, solve);
   return { problem, directions, solved };
 }

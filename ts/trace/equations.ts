@@ -6,7 +6,7 @@ import { argument, array, elements, finite, isRecord, record, required, rule, te
 import { outside } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
-import { linesOf, placeIn, withoutComment } from "./lines.js";
+import { linesOf, positionIn, withoutComment } from "./lines.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
 import { concat, type Operand, type Value } from "./value.js";
 
@@ -25,7 +25,7 @@ interface Statement {
 }
 
 /** What the names of a text may stand for, beside what it defines. */
-export interface Names {
+export interface ExternalNames {
   readonly parameters: Readonly<Record<string, number>>;
   readonly arguments: readonly string[];
   /** The states in their order; that of their equations where it is undefined. */
@@ -35,7 +35,7 @@ export interface Names {
 const NAME = /^[A-Za-z_]\w*$/;
 
 /** The program of a system of equations. */
-export function readEquations(given: unknown, names: Names): Traced {
+export function readEquations(given: unknown, names: ExternalNames): Traced {
   const source = argument("equations", given, required(text));
   const lines = linesOf(source);
   const values = lines.flatMap((line, index) => initialValueOf(line, index + 1));
@@ -47,14 +47,14 @@ export function readEquations(given: unknown, names: Names): Traced {
   const statements = lines.flatMap((line, index) => (taken.has(index + 1) ? [] : statementOf(line, index + 1)));
   const states = statesOf(statements, values, names);
   const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
-    const features = ones(states);
+    const features = scalars(states);
     const known = new Map<string, Operand>([
       ["t", timeIn(graph)],
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.keys(parameters).map((name, i): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
-    const slopes = define(statements, known);
+    const slopes = evaluateStatements(statements, known);
     return concat(...states.map((name) => slopes.get(name) as Value));
   });
   const entries = Object.keys(parameters).map((name, offset) => [name, { offset, shape: [] }]);
@@ -62,13 +62,13 @@ export function readEquations(given: unknown, names: Names): Traced {
 }
 
 /** Works out statements: definitions become known, and the slopes are given by the names of their states. */
-function define(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
+function evaluateStatements(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
   const slopes = new Map<string, Value>();
   const defined = new Map(statements.map((statement) => [statement.name, statement]));
   for (const statement of statements) {
     const { name, derivative, expression, line, start } = statement;
     const refuse: Refuse = (at, expected, given) => {
-      return refusedAt(...placeIn(line, start, expression, at), expected, given);
+      return equationsError(...positionIn(line, start, expression, at), expected, given);
     };
     const lookup: Lookup = (used, at) => {
       const value = known.get(used) ?? (defined.has(used) ? undefined : constantOf(used));
@@ -76,7 +76,9 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
       if (!defined.has(used)) {
         checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
       }
-      throw unknown(used, statement, defined, [...known.keys()], (expected, given) => refuse(at, expected, given));
+      throw unknownNameError(used, statement, defined, [...known.keys()], (expected, given) =>
+        refuse(at, expected, given),
+      );
     };
     const value = evaluate(expression, lookup, refuse);
     if (derivative) slopes.set(name, value);
@@ -86,7 +88,7 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
 }
 
 /** Names of a number each, in their order. */
-const ones = (names: readonly string[]) => names.map((name) => [name, 1] as const);
+const scalars = (names: readonly string[]) => names.map((name) => [name, 1] as const);
 
 /** What expressions of a field's quantities may name. */
 export interface Quantities {
@@ -123,13 +125,13 @@ export function readObserved(where: string, expressions: readonly string[], name
   const sizes = Object.fromEntries([...names.arguments, TIME].map((name) => [name, 1]));
   const { states, parameterCount } = names;
   const program = programOf({ state: states.length, parameters: parameterCount, arguments: sizes }, (graph) => {
-    const features = ones(states);
+    const features = scalars(states);
     const known = new Map<string, Operand>([
       ...Object.entries(piecesIn(graph, "state", features)),
       ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", Object.entries(sizes))),
     ]);
-    define(definitionsOf(names), known);
+    evaluateStatements(definitionsOf(names), known);
     const values = expressions.map((expression, index) => {
       const own = `${where}[${index}]`;
       const refuse: Refuse = (at, expected, given) => {
@@ -171,21 +173,21 @@ function checkMeaning(name: string, names: Quantities, refuse: (expected: string
   const meant = kinds.flatMap(([kind, isMeant]) => (isMeant ? [kind] : []));
   if (meant.length < 2) return;
   throw refuse(
-    "a name of one thing, or a function, in which records keep them apart",
+    "a name with one meaning, or a function, which takes states, parameters and arguments apart",
     `${name}, ${meant.join(" and ")}`,
   );
 }
 
 /** The values of names in the program of a text beside a field's equations, those that the equations define included. */
 function namesIn(graph: Graph, names: Quantities): Map<string, Operand> {
-  const features = ones(names.states);
+  const features = scalars(names.states);
   const known = new Map<string, Operand>([
     ["t", timeIn(graph)],
     ...Object.entries(piecesIn(graph, "state", features)),
     ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
-    ...Object.entries(piecesIn(graph, "argument", ones(names.arguments))),
+    ...Object.entries(piecesIn(graph, "argument", scalars(names.arguments))),
   ]);
-  define(definitionsOf(names), known);
+  evaluateStatements(definitionsOf(names), known);
   return known;
 }
 
@@ -197,7 +199,7 @@ const sizesOf = (names: Quantities) => ({
 });
 
 /** An expression of a text that an option has, and where in it. */
-interface Place {
+interface ExpressionPlace {
   readonly where: string;
   readonly line: number;
   readonly start: number;
@@ -207,13 +209,13 @@ interface Place {
 
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
-  { where, line, start, remedy = "" }: Place,
+  { where, line, start, remedy = "" }: ExpressionPlace,
   expression: string,
   known: Map<string, Operand>,
   names: Quantities,
 ): Value {
   const refuse: Refuse = (at, expected, given) => {
-    return refusedIn(where, ...placeIn(line, start, expression, at), expected, given);
+    return optionTextError(where, ...positionIn(line, start, expression, at), expected, given);
   };
   const lookup: Lookup = (used, at) => {
     checkMeaning(used, names, (expected, given) => refuse(at, expected, given));
@@ -227,7 +229,7 @@ function evaluateIn(
   return evaluate(expression, lookup, refuse);
 }
 
-function refusedIn(where: string, line: number, at: number, expected: string, given: string) {
+function optionTextError(where: string, line: number, at: number, expected: string, given: string) {
   const column = at + 1;
   const message = `${where}, line ${line}, column ${column}: expected ${expected}; given ${given}`;
   return new SymplecticAdjointError("OPTION", message, { argument: where, expected, given, line, column });
@@ -243,7 +245,7 @@ export function checkCrossing(where: string, expression: string): void {
   if (!OPERATOR.test(sign) || left === "" || !/^[^=<>!?]+$/.test(right)) return;
   const minus = /^[\w.]+$/.test(right) ? right : `(${right})`;
   const crossing = Number(right) === 0 ? left : `${left} - ${minus}`;
-  throw refusedIn(where, 1, at, `the function that crosses zero, ${crossing}`, sign);
+  throw optionTextError(where, 1, at, `the function that crosses zero, ${crossing}`, sign);
 }
 
 /** The program of an expression. */
@@ -265,12 +267,13 @@ export function readAssignments(where: string, source: string, names: Quantities
     const match = /^\s*([A-Za-z_]\w*)\s*=(?!=)/.exec(text);
     const [{ length: start } = "", name = ""] = match ?? [];
     const expected = `state = expression, with one of ${names.states.join(", ")}`;
-    if (!match || !names.states.includes(name)) throw refusedIn(where, line, 0, expected, text.trim().slice(0, 40));
+    if (!match || !names.states.includes(name))
+      throw optionTextError(where, line, 0, expected, text.trim().slice(0, 40));
     return [{ name, line, start, expression: text.slice(start) }];
   });
   checkSome(where, lines, "line state = expression", "OPTION");
   const twice = lines.find(({ name }, i) => lines.findIndex((other) => other.name === name) < i);
-  if (twice) throw refusedIn(where, twice.line, 0, `one line for ${twice.name}`, "another");
+  if (twice) throw optionTextError(where, twice.line, 0, `one line for ${twice.name}`, "another");
   return programOf(sizesOf(names), (graph) => {
     const known = namesIn(graph, names);
     const changed = new Map(
@@ -279,13 +282,13 @@ export function readAssignments(where: string, source: string, names: Quantities
         evaluateIn({ where, line, start, remedy }, expression, known, names),
       ]),
     );
-    const before = piecesIn(graph, "state", ones(names.states));
+    const before = piecesIn(graph, "state", scalars(names.states));
     return concat(...names.states.map((name) => changed.get(name) ?? (before[name] as Value)));
   });
 }
 
 /** The error of a text, with its line and column from 1. */
-function refusedAt(line: number, at: number, expected: string, given: string): SymplecticAdjointError {
+function equationsError(line: number, at: number, expected: string, given: string): SymplecticAdjointError {
   const column = at + 1;
   const message = `equations, line ${line}, column ${column}: expected ${expected}; given ${given}`;
   return new SymplecticAdjointError("OPTION", message, { argument: "equations", expected, given, line, column });
@@ -307,16 +310,16 @@ function initialValueOf(whole: string, line: number): InitialValue[] {
   const match = /^(\s*param\s+)([^\s=]+)\s*(=?)\s*/.exec(text);
   if (!match) return [];
   const [{ length: start }, { length: at } = "", name = "", equals] = match;
-  if (!NAME.test(name)) throw refusedAt(line, at, "a name of letters, digits and _ after param", name);
+  if (!NAME.test(name)) throw equationsError(line, at, "a name of letters, digits and _ after param", name);
   if (!equals) {
     const given = text.slice(at).trim();
-    throw refusedAt(line, at, `param ${name} = 1, with the initial value of ${name}`, given);
+    throw equationsError(line, at, `param ${name} = 1, with the initial value of ${name}`, given);
   }
   const number = text.slice(start).trim();
   const value = Number(number);
   if (!NUMBER.test(number) || !Number.isFinite(value)) {
     const expected = `a number such as 2, -0.5 or 1e-3, the initial value of ${name}`;
-    throw refusedAt(line, start, expected, number === "" ? "nothing" : number);
+    throw equationsError(line, start, expected, number === "" ? "nothing" : number);
   }
   return [{ name, value, line, at }];
 }
@@ -327,50 +330,50 @@ function statementOf(whole: string, line: number): Statement[] {
   const at = text.length - text.trimStart().length;
   if (at === text.length) return [];
   const dollar = text.indexOf("$");
-  if (dollar >= 0) throw refusedAt(line, dollar, "names of letters, digits and _", "$");
+  if (dollar >= 0) throw equationsError(line, dollar, "names of letters, digits and _", "$");
   const expected = "name' = expression, or name = expression";
   const match = /^\s*([A-Za-z_]\w*)\s*(?:('+)\s*)?=(?!=)/.exec(text);
   if (!match) {
     const rest = text.trim();
     const given = rest.length > 40 ? `${rest.slice(0, 40)}…` : rest;
     const rate = /^d\s*([A-Za-z_]\w*)\s*\/\s*dt\s*=/.exec(rest);
-    if (rate) throw refusedAt(line, at, `${rate[1]}' = expression`, given);
+    if (rate) throw equationsError(line, at, `${rate[1]}' = expression`, given);
     const prime = /^([A-Za-z_]\w*)\s*[’′´`"]+\s*=/.exec(rest);
-    if (prime) throw refusedAt(line, at, `${prime[1]}' with a straight apostrophe`, given);
+    if (prime) throw equationsError(line, at, `${prime[1]}' with a straight apostrophe`, given);
     const other = /^([^=]*[^\s=])\s*=(?!=)/.exec(rest);
-    if (other) throw refusedAt(line, at, "a name of letters, digits and _ before =, or name'", String(other[1]));
-    throw refusedAt(line, at, expected, given);
+    if (other) throw equationsError(line, at, "a name of letters, digits and _ before =, or name'", String(other[1]));
+    throw equationsError(line, at, expected, given);
   }
   const [{ length: start }, name = "", primes = ""] = match;
   if (primes.length > 1) {
     const first = `first derivatives: a state for the velocity, as in ${name}' = v and v' = expression`;
-    throw refusedAt(line, at, first, name + primes);
+    throw equationsError(line, at, first, name + primes);
   }
   return [{ name, derivative: primes !== "", line, at, expression: text.slice(start), start }];
 }
 
 /** The names of the states, in their order; refuses names that mean two things. */
-function statesOf(statements: readonly Statement[], values: readonly InitialValue[], names: Names): string[] {
+function statesOf(statements: readonly Statement[], values: readonly InitialValue[], names: ExternalNames): string[] {
   const inputs = new Map<string, string>([["t", "the time"]]);
   const first = new Map<string, number>();
   for (const { name, line, at } of values) {
     const before = first.get(name);
     if (before !== undefined)
-      throw refusedAt(line, at, `one value for ${name}; it has one on line ${before}`, "another");
+      throw equationsError(line, at, `one value for ${name}; it has one on line ${before}`, "another");
     const other = arity(name) > 0 ? "a function" : name === "t" ? "the time" : undefined;
-    if (other !== undefined) throw refusedAt(line, at, `another name: ${name} is ${other}`, name);
+    if (other !== undefined) throw equationsError(line, at, `another name: ${name} is ${other}`, name);
     first.set(name, line);
     // What is given beside the text takes its place.
     if (!Object.hasOwn(names.parameters, name)) inputs.set(name, "a parameter");
   }
-  for (const name of Object.keys(names.parameters)) take(inputs, "parameters", name, "a parameter");
-  for (const name of names.arguments) take(inputs, "arguments", name, "an argument");
+  for (const name of Object.keys(names.parameters)) addInput(inputs, "parameters", name, "a parameter");
+  for (const name of names.arguments) addInput(inputs, "arguments", name, "an argument");
   const defined = new Map<string, Statement>();
   for (const statement of statements) {
     const { name, line, at } = statement;
-    const fail = (expected: string, given: string) => refusedAt(line, at, expected, given);
+    const fail = (expected: string, given: string) => equationsError(line, at, expected, given);
     const input = inputs.get(name);
-    if (input !== undefined) throw fail(`another name: ${name} is ${input}, and is given`, `an equation for ${name}`);
+    if (input !== undefined) throw fail(`another name: ${name} is ${input}`, `an equation for ${name}`);
     if (arity(name) > 0) throw fail("another name", `${name}, which is a function`);
     const before = defined.get(name);
     if (before) throw fail(`one equation for ${name}; it has one on line ${before.line}`, "another");
@@ -400,7 +403,7 @@ function statesOf(statements: readonly Statement[], values: readonly InitialValu
 }
 
 /** Takes a name for an input; refuses one that cannot be, or is another's. */
-function take(inputs: Map<string, string>, option: string, name: string, noun: string): void {
+function addInput(inputs: Map<string, string>, option: string, name: string, noun: string): void {
   const where = `${option}.${name}`;
   if (!NAME.test(name)) {
     const expected = "a name of the letters A to Z and a to z, digits and _, beginning with a letter or _";
@@ -412,7 +415,7 @@ function take(inputs: Map<string, string>, option: string, name: string, noun: s
 }
 
 /** The error of a name that stands for nothing, or for nothing yet. */
-function unknown(
+function unknownNameError(
   name: string,
   { name: own, derivative }: Statement,
   defined: ReadonlyMap<string, Statement>,

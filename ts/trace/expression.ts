@@ -37,7 +37,7 @@ import {
   tan,
   tanh,
 } from "./operations.js";
-import { type Condition, lifted, type Operand, type Value, where } from "./value.js";
+import { type Condition, lift, type Operand, type Value, where } from "./value.js";
 
 /** The error of a text: what is expected at a place in it, an offset from its beginning, and what is there. */
 export type Refuse = (at: number, expected: string, given: string) => SymplecticAdjointError;
@@ -74,7 +74,7 @@ const BINARY: Readonly<Record<string, Binary>> = {
   min,
   max,
   // Checked before, where its place in the text is known.
-  grad: (a, b) => gradientOf(lifted("grad", a), lifted("grad", b)),
+  grad: (a, b) => gradientOf(lift("grad", a), lift("grad", b)),
 };
 
 /** Names that stand for numbers where nothing else has them. */
@@ -110,7 +110,7 @@ export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
   const plain = text.replace(/\s/g, " ").trimEnd();
   scan(plain, refuse);
   try {
-    return lifted("the expression", built(parse(plain), lookup, refuse));
+    return lift("the expression", evaluateNode(parse(plain), lookup, refuse));
   } catch (error) {
     // Nested too deeply for the stack; one that is short was given where the stack was nearly used up.
     const deep = isError(error) && ["RangeError", "InternalError"].includes(error.name);
@@ -129,15 +129,15 @@ const NUMBER = /^(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 const LIBRARIES = /^(?:[Mm]ath|np|numpy|jnp|torch|tf)$/;
 
 /** What other languages write, and what is written here instead. */
-const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
+const FOREIGN_SYNTAX: readonly [pattern: RegExp, expected: string][] = [
   [/^\*\*/, "^ for a power"],
   [/^[⁰¹²³⁴-⁹]/, "^ for a power, as in x^2"],
   [/^\/[/*]/, "# for a comment"],
   [/^\|(?!\|)/, "abs(x) for an absolute value"],
-  [/^(?:&&|\|\||!(?!=)|&)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
+  [/^(?:&&|\|\||!(?!=)|&)/, "nested choices, as in a < b ? (c < d ? x : y) : y"],
   [/^[=!]==?/, "<, >, <= or >= to compare with"],
   [/^=/, "one statement per line"],
-  [/^%/, "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
+  [/^%/, "+, -, *, / or ^: for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
   [/^["'`]/, "names and numbers, without quotation marks"],
   [/^\[/, "a name for each number: there are no arrays"],
   [/^\./, "a name without a dot, or a number such as 0.5"],
@@ -159,7 +159,7 @@ const DELAYS = "current values: there are no delays; a chain of states x1' = (x 
 const DERIVATIVE = "grad(a, b) for the derivative of a with respect to b";
 
 /** Functions of other languages, and what is written here instead. */
-const CALLS: Readonly<Record<string, string>> = {
+const FOREIGN_FUNCTIONS: Readonly<Record<string, string>> = {
   ln: "log(x) for the natural logarithm",
   log2: "log(x) / log(2)",
   log10: "log(x) / log(10)",
@@ -179,7 +179,7 @@ const CALLS: Readonly<Record<string, string>> = {
   step: STEP,
   round: STEPS,
   trunc: STEPS,
-  mod: "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+  mod: "for what repeats, sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
   arcsin: "asin(x)",
   arccos: "acos(x)",
   arctan: "atan(x)",
@@ -215,7 +215,7 @@ function scan(text: string, refuse: Refuse): void {
       throw refuse(start - before.length, `${own}, without ${before} before it`, `${before}.${member}`);
     }
     const isNumber = value && /^\.\d/.test(rest);
-    const instead = isNumber ? undefined : INSTEAD.find(([pattern]) => pattern.test(rest));
+    const instead = isNumber ? undefined : FOREIGN_SYNTAX.find(([pattern]) => pattern.test(rest));
     if (instead && !/^[A-Za-z]/.test(rest)) {
       throw refuse(start, instead[1], quoted(rest));
     }
@@ -241,7 +241,7 @@ function scan(text: string, refuse: Refuse): void {
       if (last?.sign === "?") throw refuse(start, "a colon and the other choice", token);
       if (token === "," && last?.sign !== "call")
         throw refuse(start, "a comma between arguments of a function only", token);
-      if (!last) throw refuse(start, "no parenthesis that was not opened", token);
+      if (!last) throw refuse(start, "an opening parenthesis before this one", token);
       if (token === ")") open.pop();
       else value = true;
     } else if (token === ":") {
@@ -270,16 +270,26 @@ function checkNumber(number: string, at: number, refuse: Refuse): void {
 const quoted = (text: string) => JSON.stringify(text.match(/^(?:[\p{L}\w]+|\S{1,3})/u)?.[0] ?? text.slice(0, 3));
 
 /** A call in an expression. */
-type Call = Part & { readonly type: "CallExpression" };
+type CallExpression = Expression & { readonly type: "CallExpression" };
 
 /** A part of an expression, with the offset at which it begins. */
-type Part = { readonly at: number } & (
+type Expression = { readonly at: number } & (
   | { readonly type: "Literal"; readonly value: number }
   | { readonly type: "Identifier"; readonly name: string }
-  | { readonly type: "UnaryExpression"; readonly argument: Part }
-  | { readonly type: "BinaryExpression"; readonly operator: string; readonly left: Part; readonly right: Part }
-  | { readonly type: "CallExpression"; readonly callee: Part; readonly arguments: readonly Part[] }
-  | { readonly type: "ConditionalExpression"; readonly test: Part; readonly consequent: Part; readonly alternate: Part }
+  | { readonly type: "UnaryExpression"; readonly argument: Expression }
+  | {
+      readonly type: "BinaryExpression";
+      readonly operator: string;
+      readonly left: Expression;
+      readonly right: Expression;
+    }
+  | { readonly type: "CallExpression"; readonly callee: Expression; readonly arguments: readonly Expression[] }
+  | {
+      readonly type: "ConditionalExpression";
+      readonly test: Expression;
+      readonly consequent: Expression;
+      readonly alternate: Expression;
+    }
 );
 
 type Parser = Omit<jsep.HookScope, "gobbleToken"> & {
@@ -289,15 +299,15 @@ type Parser = Omit<jsep.HookScope, "gobbleToken"> & {
   parse(): jsep.Expression;
 };
 
-let configured: (new (text: string) => Parser) | undefined;
+let ConfiguredParser: (new (text: string) => Parser) | undefined;
 
-function parse(text: string): Part {
-  configured ??= configure();
-  return new configured(text).parse() as unknown as Part;
+function parse(text: string): Expression {
+  ConfiguredParser ??= configureParser();
+  return new ConfiguredParser(text).parse() as unknown as Expression;
 }
 
 /** jsep with the operators of the grammar, of which it knows only those of JavaScript, and with the offsets of all parts. */
-function configure(): new (text: string) => Parser {
+function configureParser(): new (text: string) => Parser {
   const { Jsep } = jsep as unknown as { Jsep: typeof jsep & (new (text: string) => Parser) };
   Jsep.removeAllUnaryOps();
   Jsep.removeAllBinaryOps();
@@ -334,7 +344,7 @@ function configure(): new (text: string) => Parser {
 }
 
 /** The offset of a part: that of its first token. */
-function offsetOf(part: Part): number {
+function offsetOf(part: Expression): number {
   let first = part;
   while (first.at === undefined) {
     if (first.type === "BinaryExpression") first = first.left;
@@ -345,8 +355,8 @@ function offsetOf(part: Part): number {
 }
 
 /** The value of a part of an expression. */
-function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
-  const value = (inner: Part) => built(inner, lookup, refuse);
+function evaluateNode(part: Expression, lookup: Lookup, refuse: Refuse): Operand {
+  const value = (inner: Expression) => evaluateNode(inner, lookup, refuse);
   switch (part.type) {
     case "Literal":
       return part.value;
@@ -378,17 +388,22 @@ function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
     }
     case "CallExpression":
       // Before its arguments, which may be of the other language too.
-      if (part.callee.type === "Identifier" && Object.hasOwn(CALLS, part.callee.name)) {
-        throw refuse(part.at, CALLS[part.callee.name] as string, `${part.callee.name}(`);
+      if (part.callee.type === "Identifier" && Object.hasOwn(FOREIGN_FUNCTIONS, part.callee.name)) {
+        throw refuse(part.at, FOREIGN_FUNCTIONS[part.callee.name] as string, `${part.callee.name}(`);
       }
       if (part.callee.type === "Identifier") checkTimes(part.callee.name, part, lookup, refuse);
-      return called(part.callee, part.at, part.arguments.map(value), refuse);
+      return callFunction(part.callee, part.at, part.arguments.map(value), refuse);
   }
 }
 
 /** Refuses what looks like the value of something at a time, this one or another. */
-function checkTimes(name: string, { at, arguments: [time, ...rest] }: Call, lookup: Lookup, refuse: Refuse): void {
-  const isTime = (part: Part | undefined) => part?.type === "Identifier" && part.name === "t";
+function checkTimes(
+  name: string,
+  { at, arguments: [time, ...rest] }: CallExpression,
+  lookup: Lookup,
+  refuse: Refuse,
+): void {
+  const isTime = (part: Expression | undefined) => part?.type === "Identifier" && part.name === "t";
   if (arity(name) > 0 || rest.length > 0) return;
   if (isTime(time)) throw refuse(at, `${name}, without (t)`, `${name}(t)`);
   if (time?.type !== "BinaryExpression" || time.operator !== "-" || !isTime(time.left)) return;
@@ -405,7 +420,7 @@ function isName(name: string, at: number, lookup: Lookup): boolean {
   }
 }
 
-function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): Value {
+function callFunction(callee: Expression, at: number, operands: Operand[], refuse: Refuse): Value {
   if (callee.type !== "Identifier") throw refuse(at, "an operator before (, such as *", "none");
   const { name } = callee;
   const wanted = arity(name);
@@ -420,7 +435,7 @@ function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): 
   }
   const [a, b] = operands as [Operand, Operand];
   if (name === "grad") {
-    const problem = problemOf(lifted("grad", a), lifted("grad", b));
+    const problem = problemOf(lift("grad", a), lift("grad", b));
     if (problem) throw refuse(at, `${problem.argument} to be ${problem.expected}`, problem.given);
   }
   return wanted === 1 ? (UNARY[name] as Unary)(a) : (BINARY[name] as Binary)(a, b);

@@ -3,7 +3,7 @@ import { SymplecticAdjointError } from "../checks/errors.js";
 import { argument, inCallback, rule } from "../checks/rules.js";
 import { checkExponential, constantOf, evaluate } from "./expression.js";
 import { activeGraph } from "./graph.js";
-import { lifted, type Operand, type Value } from "./value.js";
+import { lift, type Operand, type Value } from "./value.js";
 
 const templateRule = inCallback(
   rule<TemplateStringsArray>("a tagged template, formula`…`", (value) => Array.isArray(value) && "raw" in value),
@@ -20,7 +20,7 @@ const templateRule = inCallback(
 export function formula(text: TemplateStringsArray, ...values: Operand[]): Value {
   argument("formula", text, templateRule);
   activeGraph();
-  const operands = values.map((value, i) => lifted(`formula's value ${i + 1}`, value));
+  const operands = values.map((value, i) => lift(`formula's value ${i + 1}`, value));
   const pieces = text.raw;
   const whole = pieces.map((piece, i) => (i === 0 ? piece : `$${i}${piece}`)).join("");
   const refuse = (at: number, expected: string, given: string) => {

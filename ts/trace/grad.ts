@@ -1,7 +1,7 @@
 // Derivatives within a model: a slope may be made of the gradient of something.
 import { isArray, refused } from "../checks/errors.js";
 import { activeGraph, isComputedFrom } from "./graph.js";
-import { indexOf, lifted, Value } from "./value.js";
+import { indexOf, lift, Value } from "./value.js";
 
 /** The inputs of a program, whose rows several nodes may read. */
 const INPUTS = ["state", "argument"];
@@ -25,9 +25,9 @@ export function grad<V extends Value>(value: Value, of: V): V;
  */
 export function grad<const List extends readonly Value[]>(value: Value, of: List): { [Place in keyof List]: Value };
 export function grad(value: unknown, of: unknown): Value | Value[] {
-  const from = lifted("grad's first argument", value);
+  const from = lift("grad's first argument", value);
   const gradient = (argument: string, one: unknown) => {
-    const value = lifted(argument, one);
+    const value = lift(argument, one);
     const problem = problemOf(from, value);
     if (problem) throw refused(problem.code, problem.argument, problem.expected, problem.given);
     return gradientOf(from, value);

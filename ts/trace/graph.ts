@@ -2,7 +2,7 @@
 import { type ErrorDetails, refused, SymplecticAdjointError } from "../checks/errors.js";
 
 /** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
-export type Node = readonly (string | number)[];
+export type GraphNode = readonly (string | number)[];
 
 /** A program: what a field computes for one trajectory, as plain data. */
 export interface Program {
@@ -15,7 +15,7 @@ export interface Program {
   /** The number of arguments that a trajectory has. */
   readonly arguments: number;
   /** The operations, each after those that it uses. */
-  readonly nodes: readonly Node[];
+  readonly nodes: readonly GraphNode[];
   /** The index of the node that is the result. */
   readonly result: number;
 }
@@ -33,7 +33,7 @@ export class Graph {
   unusedAt: Required<Pick<ErrorDetails, "file" | "line" | "column">> | undefined;
   /** How many rows the state has that the function was given, for messages. */
   stateRows: number | undefined;
-  readonly nodes: Node[] = [];
+  readonly nodes: GraphNode[] = [];
   /** How many rows each node has. */
   readonly rows: number[] = [];
   /** Whether a node is the same for all trajectories: made of parameters, constants and the time alone. */
@@ -41,7 +41,7 @@ export class Graph {
   readonly #known = new Map<string, number>();
 
   /** The index of a node, which is added if it is new. */
-  add(node: Node, rows: number, uniform: boolean): number {
+  add(node: GraphNode, rows: number, uniform: boolean): number {
     const key = node.join();
     const known = this.#known.get(key);
     if (known !== undefined) return known;
@@ -63,7 +63,7 @@ export class Graph {
 }
 
 /** Where the operands of a node begin and end among its elements. */
-function operandPlaces([name, ...rest]: Node): readonly [first: number, end: number] {
+function operandPlaces([name, ...rest]: GraphNode): readonly [first: number, end: number] {
   switch (name) {
     case "constant":
     case "constants":
@@ -85,25 +85,25 @@ function operandPlaces([name, ...rest]: Node): readonly [first: number, end: num
 }
 
 /** Whether a node was computed from another one. */
-export function isComputedFrom(nodes: readonly Node[], result: number, other: number): boolean {
+export function isComputedFrom(nodes: readonly GraphNode[], result: number, other: number): boolean {
   const seen = new Set([result]);
   // A set goes on to what is added on the way.
   for (const index of seen) {
     if (index === other) return true;
-    const node = nodes[index] as Node;
+    const node = nodes[index] as GraphNode;
     for (const operand of node.slice(...operandPlaces(node)) as number[]) if (operand >= other) seen.add(operand);
   }
   return false;
 }
 
 /** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
-export function needed(nodes: readonly Node[], result: number): Node[] {
+export function reachableNodes(nodes: readonly GraphNode[], result: number): GraphNode[] {
   const places = new Map<number, number>();
-  const kept: Node[] = [];
+  const kept: GraphNode[] = [];
   const open = [result];
   while (open.length > 0) {
     const index = open.at(-1) as number;
-    const node = nodes[index] as Node;
+    const node = nodes[index] as GraphNode;
     const [first, end] = operandPlaces(node);
     const operands = node.slice(first, end) as number[];
     const missing = operands.filter((operand) => !places.has(operand));
@@ -122,7 +122,7 @@ export function needed(nodes: readonly Node[], result: number): Node[] {
 }
 
 /** Whether programs compute the same by the same operations, in whatever order those are written. */
-export function areSame(a: Program, b: Program): boolean {
+export function areSamePrograms(a: Program, b: Program): boolean {
   const sizes = ({ state, parameters, arguments: own }: Program) => [state, parameters, own].join();
   if (sizes(a) !== sizes(b)) return false;
   // By their operations and those of their operands, nodes have the same number in both.

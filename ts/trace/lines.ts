@@ -29,7 +29,7 @@ export function linesOf(source: string): string[] {
 }
 
 /** Where in a text an expression has something, which begins at some place of a line: the line, and the offset in it. */
-export function placeIn(line: number, start: number, expression: string, at: number): [line: number, at: number] {
+export function positionIn(line: number, start: number, expression: string, at: number): [line: number, at: number] {
   const before = expression.slice(0, at).split("\n");
   const last = before.at(-1) as string;
   return before.length === 1 ? [line, start + last.length] : [line + before.length - 1, last.length];

@@ -1,9 +1,9 @@
-// Arrays of numbers within arrays: the elements of a matrix by its rows, say.
+// Nested arrays of numbers, such as the rows of a matrix.
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
 import { outside } from "../checks/user-code.js";
 
-/** Arrays of numbers within arrays. */
+/** Nested arrays of numbers. */
 export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 
 /** Arrays within arrays, and names within names, end there. */
@@ -23,12 +23,12 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
   }
   // A length may be a lie: what is missing is found at once.
   const hole = outside(() => !(value.length - 1 in value));
-  if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, as before it", "undefined");
+  if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, like the ones before", "undefined");
   const rows: { shape: number[]; flat: Float64Array }[] = [];
   for (let i = 0; i < value.length; i++) {
     const row = outside(() => value[i]);
     const inner = `${where}[${i}]`;
-    if (!isList(row)) throw refused("SHAPE", inner, "an array, as before it", describe(row));
+    if (!isList(row)) throw refused("SHAPE", inner, "an array, like the ones before", describe(row));
     rows.push(nestedNumbers(inner, row, depth + 1));
   }
   const first = rows[0]?.shape as number[];
@@ -37,7 +37,7 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
     throw refused(
       "SHAPE",
       `${where}[${other}]`,
-      `[${first.join(", ")}] numbers, as before it`,
+      `[${first.join(", ")}] numbers, like the ones before`,
       `[${rows[other]?.shape.join(", ")}]`,
     );
   }

@@ -2,8 +2,8 @@
 import { checkSome } from "../checks/arrays.js";
 import { isArray, refused } from "../checks/errors.js";
 import { argument, fallback, flag, hinted, options, required, rule, size } from "../checks/rules.js";
-import { activeGraph, type Node } from "./graph.js";
-import { indexOf, lifted, Value } from "./value.js";
+import { activeGraph, type GraphNode } from "./graph.js";
+import { indexOf, lift, Value } from "./value.js";
 
 /** A parameter array of a module: its name in it, its shape, and its first numbers by a stream of numbers in [0, 1). */
 interface ModuleArray {
@@ -42,7 +42,7 @@ function activation(
 ): Module {
   return new Module(
     () => [],
-    (x) => lifted(`nn.${name}'s input`, x)[name](),
+    (x) => lift(`nn.${name}'s input`, x)[name](),
     he,
   );
 }
@@ -72,7 +72,7 @@ function linear(inputs: number, outputs: number, given: LinearOptions = {}): Mod
     (x, array) => {
       const input = sized("nn.linear's input", x, columns);
       const graph = activeGraph();
-      const node: Node = ["dense", indexOf("nn.linear", array("weight")), indexOf("nn.linear", input), 1];
+      const node: GraphNode = ["dense", indexOf("nn.linear", array("weight")), indexOf("nn.linear", input), 1];
       const uniform = graph.uniform[indexOf("nn.linear", input)] as boolean;
       const product = new Value(graph, graph.add(node, rows, uniform));
       return bias ? product.add(array("bias")) : product;
@@ -99,7 +99,7 @@ function layerNorm(features: number): Module {
 function residual(module: Module): Module {
   const inner = moduleOf("module", module);
   return new Module(inner.arrays, (x, array) => {
-    const input = lifted("nn.residual's input", x);
+    const input = lift("nn.residual's input", x);
     const change = inner.apply(input, array);
     if (change.length === input.length) return input.add(change);
     throw refused("SHAPE", "nn.residual's module", `${input.length} outputs, as inputs`, String(change.length));
@@ -128,15 +128,15 @@ const moduleRule = required(
   hinted(
     rule<Module>("a module, from the functions of nn", (value) => value instanceof Module),
     (given) => {
-      if (typeof given === "function") return "is it to be called, as nn.linear(2, 32)?";
-      return isArray(given) ? "give the modules one by one, without a list" : undefined;
+      if (typeof given === "function") return "did you mean to call it, as in nn.linear(2, 32)?";
+      return isArray(given) ? "pass the modules as separate arguments, not as a list" : undefined;
     },
   ),
 );
 
 /** An input of so many rows. */
 function sized(name: string, x: unknown, rows: number): Value {
-  const value = lifted(name, x);
+  const value = lift(name, x);
   if (value.length !== rows) throw refused("SHAPE", name, `${rows} rows`, String(value.length));
   return value;
 }

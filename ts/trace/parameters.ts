@@ -5,7 +5,7 @@ import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
 import { MAX_DEPTH, type NestedNumbers, nestedNumbers } from "./nested.js";
 import { Module } from "./nn.js";
-import { arrayIn, named, type Place, parameterIn, type StandIns } from "./program.js";
+import { arrayIn, type Entry, named, parameterIn, type StandIns } from "./program.js";
 import { uniforms } from "./random.js";
 import type { Value, Vector } from "./value.js";
 
@@ -61,7 +61,7 @@ export type TraceableOf<P> = unknown extends P ? any : Traceable<P>;
 
 /** Parameters that were read: their places, their initial numbers, and how to make what stands for them. */
 export interface ReadParameters {
-  readonly entries: Readonly<Record<string, Place>>;
+  readonly entries: Readonly<Record<string, Entry>>;
   readonly initial: Float64Array;
   readonly standIns: StandIns;
 }
@@ -84,7 +84,7 @@ const recordRule = fallback({ ...record<unknown>(), expected: "an object of para
 
 /** Reads parameters; networks draw theirs by the seed. */
 export function readParameters(given: unknown, seed: number): ReadParameters {
-  const entries = new Map<string, Place>();
+  const entries = new Map<string, Entry>();
   const numbers: number[] = [];
   const random = uniforms(seed);
   const place = (name: string, shape: readonly number[], values: Iterable<number>): number => {
@@ -105,7 +105,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       for (const { name: own, shape, initial } of value.arrays(false)) place(`${name}.${own}`, shape, initial(random));
       const arrays = value.arrays(false).map((array) => array.name);
       return (graph) => {
-        const array = (own: string) => arrayIn(graph, entries.get(`${name}.${own}`) as Place);
+        const array = (own: string) => arrayIn(graph, entries.get(`${name}.${own}`) as Entry);
         return withArrays((x: Value) => value.apply(x, array), arrays, array);
       };
     }

@@ -3,13 +3,15 @@ import { describe, isArray, refused, type SymplecticAdjointError } from "../chec
 import { unknownName } from "../checks/names.js";
 import { isRecord } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { activeGraph, type Graph, needed, type Program, withGraph } from "./graph.js";
-import { placed, tracing } from "./place.js";
-import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
+import { activeGraph, type Graph, type Program, reachableNodes, withGraph } from "./graph.js";
+import { traceUserCode, withLocation } from "./source-location.js";
+import { concat, describeOperand, isPromise, lift, type Operand, recordNames, Value } from "./value.js";
 
-/** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
-export interface Place {
+/** Where an array lies in the flat parameters, and in their gradient. */
+export interface Entry {
+  /** The index of the array's first number in the flat parameters. */
   readonly offset: number;
+  /** The length of each axis of the array, row-major; none for a single number. */
   readonly shape: readonly number[];
 }
 
@@ -19,7 +21,7 @@ export interface Traced {
   /** The initial parameters, flat. */
   readonly initial: Float64Array;
   /** The parameter arrays by their names. */
-  readonly entries: Readonly<Record<string, Place>>;
+  readonly entries: Readonly<Record<string, Entry>>;
   /** The names of the state's features; none where it has only a number of them. */
   readonly states: readonly string[];
   /** How many numbers each argument has for a trajectory, by name, in their order. */
@@ -32,7 +34,7 @@ export interface Traced {
 export type StandIns = (graph: Graph) => object;
 
 /** The sizes of a program's inputs. */
-interface Sizes {
+interface ProgramSizes {
   readonly state: number;
   readonly parameters: number;
   readonly arguments: Readonly<Record<string, number>>;
@@ -41,15 +43,15 @@ interface Sizes {
 const sumOf = (sizes: Readonly<Record<string, number>>) => Object.values(sizes).reduce((sum, size) => sum + size, 0);
 
 /** The program of what `body` computes in a new graph. */
-export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program {
+export function programOf(sizes: ProgramSizes, body: (graph: Graph) => Value): Program {
   return withGraph((graph) => {
     const value = body(graph);
     if (graph.unused.size > 0) {
       const expected = "a use in where(condition, a, b), which chooses row by row";
-      const given = "one without: in an if, it would always count as true";
-      throw placed(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
+      const given = "none: in an if, it would always count as true";
+      throw withLocation(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
     }
-    const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
+    const nodes = reachableNodes(graph.nodes, Value.indexIn(graph, value) as number);
     const { state, parameters, arguments: all } = sizes;
     return { version: 1, state, parameters, arguments: sumOf(all), nodes, result: nodes.length - 1 };
   });
@@ -83,7 +85,7 @@ export function piecesIn(
 }
 
 /** The value of a parameter array. */
-export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
+export const arrayIn = (graph: Graph, { offset, shape }: Entry): Value =>
   parameterIn(
     graph,
     offset,
@@ -94,7 +96,7 @@ export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
  * What stands for a field's parameters in another function than its own: arrays by their names, nested at their dots. Of a field from a
  * file no more than these are known.
  */
-export function parametersIn(graph: Graph, entries: Readonly<Record<string, Place>>): object {
+export function parametersIn(graph: Graph, entries: Readonly<Record<string, Entry>>): object {
   // Without a prototype, which a name in a file could reach.
   const root: Record<string, unknown> = Object.create(null);
   for (const [name, place] of Object.entries(entries)) {
@@ -146,8 +148,8 @@ export function statesIn(state: Value, names: readonly string[]): Readonly<Recor
   return named("states.", record, "state");
 }
 
-/** Where names stand that someone may look for in another record: what to write for each. */
-type Elsewhere = Readonly<Record<string, readonly string[]>>;
+/** Names that belong to other records than the one they may be looked up in, by what to write for those records. */
+type NamesElsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**
  * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
@@ -157,12 +159,12 @@ export function named<T extends object>(
   where: string,
   record: T,
   noun: string,
-  elsewhere: Elsewhere = {},
+  elsewhere: NamesElsewhere = {},
   misused: (name: string | symbol) => SymplecticAdjointError | undefined = () => undefined,
 ): T {
   const names = Object.keys(record);
   const unchanged = (_: T, name: string | symbol): never => {
-    const expected = `${noun}s as they are, and a new name for another value: const ${String(name)}2 = …`;
+    const expected = `${noun}s as they are; give another value a name of its own: const ${String(name)}2 = …`;
     throw refused("CALLBACK", where + String(name), expected, "an assignment");
   };
   const proxy = new Proxy(record, {
@@ -182,24 +184,24 @@ export function named<T extends object>(
       throw unknownName(where, name, names, noun, "CALLBACK", other && `${other}.${name}`);
     },
   });
-  records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
+  recordNames.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
   return proxy;
 }
 
 /** The error of a function that takes something else than one object of inputs. */
-function takesOne(name: string, inputs: readonly string[], given: string): SymplecticAdjointError {
+function singleObjectError(name: string, inputs: readonly string[], given: string): SymplecticAdjointError {
   const some = inputs.length > 2 ? `${inputs.slice(0, 2).join(", ")}, …` : inputs.join(", ");
   return refused("CALLBACK", name, `a function of one object, ({ ${some} }) => …`, given);
 }
 
 /** Refuses a function that takes its inputs one by one. `inputs` are their names. */
-export function checkTakesOne(name: string, apply: unknown, inputs: readonly string[]): void {
+export function checkSingleObject(name: string, apply: unknown, inputs: readonly string[]): void {
   const { length } = apply as { readonly length: unknown };
-  if (typeof length === "number" && length > 1) throw takesOne(name, inputs, `one of ${length} arguments`);
+  if (typeof length === "number" && length > 1) throw singleObjectError(name, inputs, `one of ${length} arguments`);
 }
 
 /** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
-function takenFor(name: string | symbol): string | undefined {
+function mistakenFor(name: string | symbol): string | undefined {
   if (name === Symbol.iterator) return "a list";
   if (typeof name === "symbol") return undefined;
   if (/^\d+$/.test(name)) return "a list";
@@ -207,15 +209,15 @@ function takenFor(name: string | symbol): string | undefined {
 }
 
 /** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
-export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: Elsewhere = {}): unknown {
+export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: NamesElsewhere = {}): unknown {
   const names = Object.keys(inputs);
-  checkTakesOne(name, apply, names);
+  checkSingleObject(name, apply, names);
   const misused = (other: string | symbol) => {
-    const taken = takenFor(other);
-    return taken === undefined ? undefined : takesOne(name, names, `one that takes ${taken}`);
+    const taken = mistakenFor(other);
+    return taken === undefined ? undefined : singleObjectError(name, names, `one that takes ${taken}`);
   };
   const one = named(`${name}'s `, inputs, "input", elsewhere, misused);
-  return tracing(() => (apply as (inputs: object) => unknown)(one));
+  return traceUserCode(() => (apply as (inputs: object) => unknown)(one));
 }
 
 /**
@@ -230,23 +232,22 @@ export function returned(
   unchanged?: Value,
 ): Value {
   const noun = name === "slope" ? "slope" : "row";
-  const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${eachOf(names)}`;
+  const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${rowNames(names)}`;
   const forms = names.length > 0 ? "a value, a list of values or an object of them" : "a value or a list of values";
   const expected = `${wanted}, as ${forms}`;
   const argument = `${name}'s result`;
-  if (names.length > 0 && isNamed(result)) return byName(argument, result, names, unchanged);
-  if (result === undefined)
-    throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
+  if (names.length > 0 && isNamed(result)) return valuesByName(argument, result, names, unchanged);
+  if (result === undefined) throw refused("CALLBACK", argument, expected, "undefined; is a return missing?");
   if (isPromise(result))
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
   const list = isArray(result);
   if (!list && !Value.is(result) && typeof result !== "number")
-    throw refused("CALLBACK", argument, expected, given(result));
+    throw refused("CALLBACK", argument, expected, describeOperand(result));
   // A length may be a lie: what is missing is found at once.
   const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
-  const values = list ? liftedAll(argument, result) : [lifted(argument, result)];
+  const values = list ? liftAll(argument, result) : [lift(argument, result)];
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
   return concat(...(values as Operand[]));
@@ -254,11 +255,11 @@ export function returned(
 
 /** A plain object, of values by their names. */
 function isNamed(result: unknown): result is Readonly<Record<string, unknown>> {
-  return !records.has(result as object) && isRecord(result);
+  return !recordNames.has(result as object) && isRecord(result);
 }
 
 /** An object of values by the names of rows, as one value. */
-function byName(
+function valuesByName(
   argument: string,
   result: Readonly<Record<string, unknown>>,
   names: readonly string[],
@@ -270,7 +271,7 @@ function byName(
   const values = names.map((name, row) => {
     const part = outside(() => result[name]);
     if (part === undefined && unchanged && !Object.hasOwn(result, name)) return unchanged.at(row);
-    const value = lifted(`${argument}.${name}`, part);
+    const value = lift(`${argument}.${name}`, part);
     if (value.length !== 1) throw refused("SHAPE", `${argument}.${name}`, "one row", String(value.length));
     return value;
   });
@@ -278,17 +279,17 @@ function byName(
 }
 
 /** The elements of a list as values, one after the other: the first that is missing or none ends it. */
-function liftedAll(argument: string, list: readonly unknown[]): Value[] {
+function liftAll(argument: string, list: readonly unknown[]): Value[] {
   const values: Value[] = [];
   for (let i = 0; i < list.length; i++) {
     const part = outside(() => list[i]);
-    values.push(lifted(`${argument}[${i}]`, part));
+    values.push(lift(`${argument}[${i}]`, part));
   }
   return values;
 }
 
 /** For a message: the names that results are for. */
-function eachOf(names: readonly string[]): string {
+function rowNames(names: readonly string[]): string {
   if (names.length === 0) return "";
   const some = names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");
   return names.length === 1 ? ` (of ${some})` : ` (one for each of ${some})`;

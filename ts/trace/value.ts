@@ -3,21 +3,21 @@ import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { activeGraph, type Graph, type Node } from "./graph.js";
+import { activeGraph, type Graph, type GraphNode } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
-/** What an operation takes: a value, or a finite number. */
+/** An operand of an operation: a value, or a finite number. */
 export type Operand = Value | number;
 
-/** A value of as many rows as a list has elements, which can be destructured: `const [hare, lynx] = state`. */
+/** A value with as many rows as a list has elements. You can destructure it: `const [hare, lynx] = state`. */
 export type Vector<List extends readonly unknown[]> = Value & { readonly [Row in keyof List]: Value };
 
 /**
- * A number, or a vector of `length` rows, that is not known while a function is traced. Operations on it give other values and
- * are recorded. Where two values meet, they have as many rows, or one of them has one row, which then counts for all.
+ * A number, or a vector of `length` rows, in a traced function: what its numbers are is not known yet. Operations on it are recorded, and
+ * give new values. Two operands must have the same number of rows, or one of them a single row, which then counts for all.
  *
- * A value of several rows can be indexed and destructured: `hunt[0]`, `const [hare, lynx] = state`. Rows from 65,536 on are
- * read by `at` alone.
+ * You can index and destructure a value of several rows: `hunt[0]`, `const [hare, lynx] = state`. Rows from 65,536 on can be read by `at`
+ * alone.
  */
 export class Value {
   /** The value of one row, as `at` gives it; of the first 65,536 rows. */
@@ -32,7 +32,7 @@ export class Value {
     this.#graph = graph;
     this.#index = index;
     this.length = graph.rows[index] as number;
-    likeArrays(this.length);
+    addArrayMethods(this.length);
   }
 
   /** this + other, row by row. An operand with one row counts for all rows. Throws `SHAPE` for other numbers of rows. */
@@ -208,28 +208,28 @@ export class Value {
 
   /** Whether this < other, row by row: a condition for `where`. */
   less(other: Operand): Condition {
-    return compared("less", this, lifted("less", other, this));
+    return compare("less", this, lift("less", other, this));
   }
 
   /** Whether this ≤ other, row by row: a condition for `where`. */
   lessEqual(other: Operand): Condition {
-    return compared("lessEqual", this, lifted("lessEqual", other, this));
+    return compare("lessEqual", this, lift("lessEqual", other, this));
   }
 
   /** Whether this > other, row by row: a condition for `where`. */
   greater(other: Operand): Condition {
-    return compared("less", lifted("greater", other, this), this);
+    return compare("less", lift("greater", other, this), this);
   }
 
   /** Whether this ≥ other, row by row: a condition for `where`. */
   greaterEqual(other: Operand): Condition {
-    return compared("lessEqual", lifted("greaterEqual", other, this), this);
+    return compare("lessEqual", lift("greaterEqual", other, this), this);
   }
 
   /** The sum of all rows, one number. */
   sum(): Value {
-    if (this.length === 1) return checked("sum", this);
-    return added("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
+    if (this.length === 1) return checkGraph("sum", this);
+    return addNode("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
   }
 
   /** The mean of all rows, one number. */
@@ -239,7 +239,7 @@ export class Value {
 
   /** The sum of the products of rows, one number. */
   dot(other: Operand): Value {
-    common("dot", this, lifted("dot", other, this));
+    broadcastRows("dot", this, lift("dot", other, this));
     return this.mul(other).sum();
   }
 
@@ -276,7 +276,7 @@ export class Value {
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
     const [from, to] = whole ? [place(start), place(end)] : [0, 0];
     if (from >= to) {
-      const expected = `integers that leave at least one of ${this.length} rows`;
+      const expected = `integers that select at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
     }
     return rows(this, from, to - from);
@@ -287,16 +287,16 @@ export class Value {
     return concat(this, ...others);
   }
 
-  /** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
+  /** The rows, shifted by `shift` places: those that leave at one end come in at the other, as by numpy.roll. */
   roll(shift: number): Value {
     argument("roll's argument", shift, shiftRule);
     const start = (((-shift % this.length) + this.length) % this.length) | 0;
-    return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
+    return start === 0 ? checkGraph("roll", this) : concat(this.slice(start), this.slice(0, start));
   }
 
   /** The product of this matrix, `[rows, columns]` row-major, and a vector of `columns` rows: a vector of `rows` rows. */
   matvec(vector: Operand): Value {
-    const x = lifted("matvec", vector, this);
+    const x = lift("matvec", vector, this);
     const outputs = this.length / x.length;
     if (!Number.isInteger(outputs)) {
       const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
@@ -304,27 +304,27 @@ export class Value {
     }
     const [m, v] = [indexOf("matvec", this), indexOf("matvec", x)];
     // A matrix that is the same for all trajectories is multiplied for all of them at once.
-    const node: Node = activeGraph().uniform[m] ? ["dense", m, v, 1] : ["matvec", m, v];
-    return added("matvec", node, outputs, [this, x]);
+    const node: GraphNode = activeGraph().uniform[m] ? ["dense", m, v, 1] : ["matvec", m, v];
+    return addNode("matvec", node, outputs, [this, x]);
   }
 
   /** The product of this matrix transposed and a vector: the matrix is `[rows, columns]` row-major, the vector has `rows`. */
   matvecTransposed(vector: Operand): Value {
-    const x = lifted("matvecTransposed", vector, this);
+    const x = lift("matvecTransposed", vector, this);
     const outputs = this.length / x.length;
     if (!Number.isInteger(outputs)) {
       const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
       throw refused("SHAPE", "matvecTransposed's argument", expected, rowsText(x));
     }
     const [m, v] = [indexOf("matvecTransposed", this), indexOf("matvecTransposed", x)];
-    return added("matvecTransposed", ["matvecTransposed", m, v], outputs, [this, x]);
+    return addNode("matvecTransposed", ["matvecTransposed", m, v], outputs, [this, x]);
   }
 
   /** The product of each row and each row of the other, `[length, other.length]` row-major. */
   outer(other: Operand): Value {
-    const b = lifted("outer", other, this);
-    const node: Node = ["outer", indexOf("outer", this), indexOf("outer", b)];
-    return added("outer", node, this.length * b.length, [this, b]);
+    const b = lift("outer", other, this);
+    const node: GraphNode = ["outer", indexOf("outer", this), indexOf("outer", b)];
+    return addNode("outer", node, this.length * b.length, [this, b]);
   }
 
   /** The rows one after the other, for destructuring and spreading. */
@@ -353,7 +353,7 @@ export class Value {
   }
 }
 
-/** A comparison of values, row by row: for `where`, since what it decides is not known while a function is traced. */
+/** A comparison of values, row by row, to pass to `where`: its outcome is not known while a function is traced. */
 export class Condition {
   readonly #graph: Graph;
   readonly #node: readonly [string, number, number];
@@ -402,7 +402,7 @@ function unreadable(hint: string): SymplecticAdjointError {
   };
   const [given, expected] = instead[hint] ?? (instead.default as [string, string]);
   const details = { argument: "a traced value", expected, given };
-  const message = `a traced value has no number yet, as the function runs once, to record what it computes: expected ${expected}; given ${given}`;
+  const message = `a traced value has no number yet: the function runs once, to record what it computes. Expected ${expected}; given ${given}`;
   return new SymplecticAdjointError("CALLBACK", message, details);
 }
 
@@ -413,7 +413,7 @@ const MOST_INDEXED = 2 ** 16;
 const MARGIN = 64;
 
 /** What operations are called elsewhere, and here. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
+const NAMES_ELSEWHERE: Readonly<Record<string, string>> = {
   plus: "add",
   minus: "sub",
   subtract: "sub",
@@ -427,11 +427,10 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 /** The methods of arrays that call a function with the rows. */
-const CALLING = "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(
-  " ",
-);
+const CALLBACK_METHODS =
+  "every filter find findIndex findLast findLastIndex flatMap forEach map reduce reduceRight some".split(" ");
 /** Those that give the rows. The others would change a value, or need its numbers. */
-const LISTING = ["entries", "flat", "keys", "toReversed", "values"];
+const LISTING_METHODS = ["entries", "flat", "keys", "toReversed", "values"];
 
 const callback = inCallback(callable());
 
@@ -439,25 +438,25 @@ const callback = inCallback(callable());
  * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
  * ways a value is a list of its rows.
  */
-function likeArrays(length: number): void {
+function addArrayMethods(length: number): void {
   const prototype = Value.prototype as object;
   if (indexed === 0) {
     for (const name of Object.getOwnPropertyNames(Array.prototype)) {
       const method = Array.prototype[name as "map"];
       if (name in prototype || typeof method !== "function") continue;
       const value = function (this: Value, ...given: unknown[]) {
-        if (CALLING.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
-        else if (!LISTING.includes(name)) {
+        if (CALLBACK_METHODS.includes(name)) argument(`value.${name}'s argument`, given[0], callback);
+        else if (!LISTING_METHODS.includes(name)) {
           const expected = "operations that can be recorded, or a list of its rows, [...value]";
           throw refused("CALLBACK", `value.${name}`, expected, name);
         }
-        return method.apply([...this], (CALLING.includes(name) ? given : []) as Parameters<typeof method>);
+        return method.apply([...this], (CALLBACK_METHODS.includes(name) ? given : []) as Parameters<typeof method>);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
-    for (const [name, own] of Object.entries(ELSEWHERE)) {
+    for (const [name, own] of Object.entries(NAMES_ELSEWHERE)) {
       const value = () => {
-        throw refused("CALLBACK", `value.${name}`, `${own}, its name here`, name);
+        throw refused("CALLBACK", `value.${name}`, `${own}, as it is called here`, name);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
@@ -471,7 +470,7 @@ function likeArrays(length: number): void {
       throw refused("CALLBACK", `value[${row}]`, expected, String(row));
     };
     const set = () => {
-      throw refused("CALLBACK", `value[${row}]`, "a new value, as a value does not change", "an assignment");
+      throw refused("CALLBACK", `value[${row}]`, "a new value, since values cannot be changed", "an assignment");
     };
     Object.defineProperty(prototype, row, { get, set, configurable: true });
   }
@@ -487,7 +486,7 @@ function largest(value: Value): Value {
 const rowsText = ({ length }: { readonly length: number }) => `${length} row${length === 1 ? "" : "s"}`;
 
 /** A new value, of operands that are known to belong here. */
-function added(name: string, node: Node, length: number, operands: readonly Value[]): Value {
+function addNode(name: string, node: GraphNode, length: number, operands: readonly Value[]): Value {
   const graph = activeGraph();
   const uniform = operands.every((operand) => graph.uniform[indexOf(name, operand)]);
   return new Value(graph, graph.add(node, length, uniform));
@@ -502,25 +501,25 @@ export function indexOf(name: string, value: Value): number {
 }
 
 /** A value that belongs here. */
-function checked(name: string, value: Value): Value {
+function checkGraph(name: string, value: Value): Value {
   indexOf(name, value);
   return value;
 }
 
 /** The value of an operand, which is one, or a constant for a number. */
-export function lifted(name: string, operand: unknown, self?: Value): Value {
+export function lift(name: string, operand: unknown, self?: Value): Value {
   if (self !== undefined) indexOf(name, self);
-  if (Value.is(operand)) return checked(name, operand);
+  if (Value.is(operand)) return checkGraph(name, operand);
   const argument = self === undefined ? name : `${name}'s argument`;
-  if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", given(operand));
+  if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", describeOperand(operand));
   if (!Number.isFinite(operand)) throw refused("NON_FINITE", argument, "a value or a finite number", String(operand));
   const graph = activeGraph();
   return new Value(graph, graph.constant(operand));
 }
 
 /**
- * A vector or a matrix that is known when a function is traced, and no parameter: it has no gradient. Functions and equations are traced
- * once, so it keeps the numbers that it has then.
+ * A constant vector or matrix in a traced function. It is not a parameter, so it has no gradient. The function runs once, so the constant
+ * keeps the numbers that it has then.
  *
  * @param numbers - Finite numbers: a flat array, or rows of a matrix, `[[1, 2], [3, 4]]`, whose value has its numbers row by row, as
  *   `matvec` takes them.
@@ -531,7 +530,7 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
   const graph = activeGraph();
   const where = "constant's argument";
   if (!isArray(numbers) && !ArrayBuffer.isView(numbers)) {
-    throw refused("DTYPE", where, "an array of numbers, or of rows of them", given(numbers));
+    throw refused("DTYPE", where, "an array of numbers, or of rows of them", describeOperand(numbers));
   }
   const { flat } = nestedNumbers(where, numbers, 0);
   checkFinite(where, flat);
@@ -540,20 +539,20 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
 }
 
 /** What records of values are called in messages. Whatever is read of one but its names throws. */
-export const records = /* @__PURE__ */ new WeakMap<object, string>();
+export const recordNames = /* @__PURE__ */ new WeakMap<object, string>();
 
 /** What was given instead of a value, with what may be meant. */
-export function given(operand: unknown): string {
-  const record = records.get(operand as object);
+export function describeOperand(operand: unknown): string {
+  const record = recordNames.get(operand as object);
   if (record !== undefined) return record;
-  if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
+  if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) to get a number";
   if (isPromise(operand)) return "a Promise; a traced function cannot wait";
   // An index past the end of a vector does so, and destructuring.
   const { stateRows } = activeGraph();
   if (operand === undefined && stateRows !== undefined) {
     return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
   }
-  if (typeof operand === "function") return "a function; is it to be called?";
+  if (typeof operand === "function") return "a function; did you mean to call it?";
   if (isArray(operand)) return `${describe(operand)}; write concat(...list) for a vector of its values`;
   return describe(operand);
 }
@@ -561,18 +560,18 @@ export function given(operand: unknown): string {
 /** Whether it is a promise, or like one. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
-    !records.has(value as object) &&
+    !recordNames.has(value as object) &&
     isObject(value) &&
     outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
   );
 }
 
 /** The common number of rows, where each has that or one. */
-function common(name: string, ...values: { readonly length: number }[]): number {
+function broadcastRows(name: string, ...values: { readonly length: number }[]): number {
   const most = Math.max(...values.map(({ length }) => length));
   const other = values.find(({ length }) => length !== most && length !== 1);
   if (!other) return most;
-  const expected = `as many rows, or one row that counts for all`;
+  const expected = `the same number of rows, or one row that counts for all`;
   const isProduct = ["mul", "dot"].includes(name) && most % other.length === 0;
   const hint = isProduct ? "; A.matvec(x) multiplies a matrix by a vector" : "";
   throw refused("SHAPE", `${name}'s operands`, expected, values.map(rowsText).join(" and "), hint);
@@ -580,32 +579,32 @@ function common(name: string, ...values: { readonly length: number }[]): number 
 
 /** An operation on each row. */
 function unary(name: string, a: Value): Value {
-  return added(name, [name, indexOf(name, a)], a.length, [a]);
+  return addNode(name, [name, indexOf(name, a)], a.length, [a]);
 }
 
 /** An operation on each row of two values. */
 function binary(name: string, a: Value, other: Operand): Value {
-  const b = lifted(name, other, a);
-  return added(name, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b), [a, b]);
+  const b = lift(name, other, a);
+  return addNode(name, [name, indexOf(name, a), indexOf(name, b)], broadcastRows(name, a, b), [a, b]);
 }
 
-function compared(name: string, a: Value, b: Value): Condition {
+function compare(name: string, a: Value, b: Value): Condition {
   const graph = activeGraph();
-  const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
+  const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], broadcastRows(name, a, b));
   graph.unused.set(condition, new Error());
   return condition;
 }
 
 function rows(value: Value, start: number, length: number): Value {
-  if (length === value.length) return checked("slice", value);
+  if (length === value.length) return checkGraph("slice", value);
   const index = indexOf("slice", value);
   const [name, first, ...rest] = activeGraph().nodes[index] as [string, number, number];
   // Rows of what is given are given too.
   const isInput = ["state", "argument", "parameter"].includes(name);
   const isSlice = name === "slice";
-  if (isInput) return added("slice", [name, first + start, length], length, [value]);
+  if (isInput) return addNode("slice", [name, first + start, length], length, [value]);
   const from = isSlice ? (rest[0] as number) : 0;
-  return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
+  return addNode("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
 }
 
 const shiftRule = inCallback(number("an integer", Number.isInteger));
@@ -614,10 +613,10 @@ const conditionRule = inCallback(rule<Condition>("a comparison, such as x.less(1
 /** The rows of the values, one value after the other: at least one. */
 export function concat(...operands: Operand[]): Value {
   checkSome("concat", operands, "value", "CALLBACK");
-  const values = operands.map((operand) => lifted("concat", operand));
+  const values = operands.map((operand) => lift("concat", operand));
   if (values.length === 1) return values[0] as Value;
   const length = values.reduce((sum, value) => sum + value.length, 0);
-  return added("concat", ["concat", ...values.map((value) => indexOf("concat", value))], length, values);
+  return addNode("concat", ["concat", ...values.map((value) => indexOf("concat", value))], length, values);
 }
 
 /**
@@ -634,11 +633,11 @@ export function where(condition: Condition, then: Operand, otherwise: Operand): 
     throw refused("CALLBACK", "where's condition", "one of this function", "a condition of another traced function");
   }
   graph.unused.delete(condition);
-  const [a, b] = [lifted("where's second argument", then), lifted("where's third argument", otherwise)];
-  const length = common("where", condition, a, b);
+  const [a, b] = [lift("where's second argument", then), lift("where's third argument", otherwise)];
+  const length = broadcastRows("where", condition, a, b);
   const [name, left, right] = node;
   const uniform = [left, right].every((index) => graph.uniform[index]);
-  const choice: Node = ["select", name, left, right, indexOf("where", a), indexOf("where", b)];
+  const choice: GraphNode = ["select", name, left, right, indexOf("where", a), indexOf("where", b)];
   const both = [a, b].every((value) => graph.uniform[indexOf("where", value)]);
   return new Value(graph, graph.add(choice, length, uniform && both));
 }

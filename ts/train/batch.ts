@@ -1,6 +1,6 @@
 // Batches, and the losses of them.
-import { BATCH_INSTEAD, DATA_ALIASES } from "../checks/aliases.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, weightsOf } from "../checks/arrays.js";
+import { BATCH_ALTERNATIVES, DATA_ALIASES } from "../checks/aliases.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, checkSome, type Dtype, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, checkNames, count, isObject, object, required, rule } from "../checks/rules.js";
 import type { ArgumentArrays, Field } from "../fields/field.js";
@@ -8,7 +8,7 @@ import { isLists, type Jump, type Lists, listsOf } from "../solve/changes.js";
 import type { EventCotangents, IndependentSolution } from "../solve/independent.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { LossAndCotangent, Solution } from "../solve/results.js";
-import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
+import { checkHasOutputs, maskWeights, outputMask } from "./mask.js";
 import { meanSquaredError } from "./squared-error.js";
 
 /** Trajectories that are solved side by side. */
@@ -69,10 +69,10 @@ export type Loss<D extends Dtype = Dtype> =
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
-  const own = outputsOf(countsOf(batch.times));
+  const own = outputMask(countsOf(batch.times));
   return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) => {
-    const mask = weightsOfOutputs(batch.mask, solution?.mask ?? own);
-    needOutputs(mask, solution?.failures[0]?.error);
+    const mask = maskWeights(batch.mask, solution?.mask ?? own);
+    checkHasOutputs(mask, solution?.failures[0]?.error);
     return typeof loss === "function"
       ? loss(y, mask === undefined ? batch : { ...batch, mask }, shape, solution)
       : meanSquaredError(y, batch.target, entryMask(mask, shape));
@@ -101,7 +101,7 @@ const names = ["y0", "stateSize", "times", "target", "mask", "arguments", "jumps
 
 /** Refuses entries that no batch has: one that is misspelled would go unnoticed, and as long as it does, training is wrong. */
 export function checkBatchNames(where: string, batch: object): void {
-  checkNames(where, batch, names, DATA_ALIASES, BATCH_INSTEAD);
+  checkNames(where, batch, names, DATA_ALIASES, BATCH_ALTERNATIVES);
 }
 
 /** Losses of given data, as `of` makes them. */
@@ -130,8 +130,8 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
   if (given && (loss === "mse" || counts !== null) && given.length !== rows) {
     checkLength(`${where}.mask`, given, length, "[times, batch, state]");
   }
-  const outputs = outputsOf(counts);
-  const weights = weightsOfOutputs(given, outputs);
+  const outputs = outputMask(counts);
+  const weights = maskWeights(given, outputs);
   const mask = weights && weightsOf(`${where}.mask`, weights);
   const isWhole = mask?.weights.length !== rows;
   // A mask of rows weighs each of their numbers.
@@ -182,16 +182,16 @@ export function batches<B>(
 ): { readonly all: Iterable<B> | AsyncIterable<B>; readonly steps: number | undefined } {
   if (!Array.isArray(data)) {
     const { length } = data as { readonly length?: unknown };
-    return count.valid(length) ? { all: repeated<B>(data), steps: steps ?? (length as number) } : { all: data, steps };
+    return count.valid(length) ? { all: cycle<B>(data), steps: steps ?? (length as number) } : { all: data, steps };
   }
   const given: readonly B[] = data;
-  if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
+  checkSome("data", given, "batch", "OPTION");
   if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
   for (const [index, batch] of given.entries()) check(`data[${index}]`, batch);
-  return { all: repeated<B>([...given]), steps };
+  return { all: cycle<B>([...given]), steps };
 }
 
-async function* repeated<B>(batches: Iterable<B> | AsyncIterable<B>): AsyncGenerator<B> {
+async function* cycle<B>(batches: Iterable<B> | AsyncIterable<B>): AsyncGenerator<B> {
   for (let some = true; some; ) {
     some = false;
     for await (const batch of batches) {

@@ -12,14 +12,13 @@ import {
   isObject,
   natural,
   nonNegative,
-  object,
   count as positiveInteger,
   options as readOptions,
   required,
   rule,
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
-import { wasmField } from "../fields/field.js";
+import { WasmField, wasmField } from "../fields/field.js";
 import { poolRule } from "../parallel/pool-rule.js";
 import type { Pool } from "../parallel/pool-types.js";
 import { vjp } from "../solve/gradient.js";
@@ -82,20 +81,20 @@ export interface Flow<D extends Dtype = Dtype> {
 }
 
 /** A solve, here or in a pool. */
-interface Solve<D extends Dtype> {
+interface FlowSolve<D extends Dtype> {
   readonly solution: { readonly y: ArrayOf<D> };
   pullback(cotangent: ArrayOf<D>): Gradient<D> | Promise<Gradient<D>>;
   dispose(): void;
 }
 
 /** Weights of the regularisers. */
-interface Weights {
+interface RegulariserWeights {
   readonly kinetic: number;
   readonly jacobian: number;
 }
 
 const blocksRule = array<CnfField>("an array of flows, from cnf", 1);
-const blockRule = { ...object, expected: "a flow, from cnf" };
+const blockRule = rule<CnfField>("a flow, from cnf", (value) => WasmField.is(value) && value.recipe?.kind === "cnf");
 const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) };
 const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
 
@@ -111,8 +110,6 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   const [first] = blocks as [CnfField<D>];
   for (const [index, block] of blocks.entries()) {
     const name = `blocks[${index}]`;
-    if (wasmField(block, name).recipe?.kind !== "cnf")
-      throw refused("OPTION", name, "a flow, from cnf", describe(block));
     const alike =
       block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
     if (!alike) throw refused("OPTION", name, "a flow of the same state as the first", describe(block));
@@ -142,14 +139,14 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   }
 
   logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
-    own(this);
+    checkFlow(this);
     let state = this.#start(x);
     for (const block of this.blocks) state = end(odeint(block, state, this.#times, options).y);
     return this.#densities(state);
   }
 
   sample(count: number, given?: number | SampleOptions, more: GradientOptions = {}): ArrayOf<D> {
-    own(this);
+    checkFlow(this);
     const samples = argument("count", count, required(positiveInteger));
     const { seed, ...options } = isObject(given)
       ? readOptions(given, { seed: natural, ...gradientRules })
@@ -165,8 +162,8 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   }
 
   valueAndGrad(x: ArrayOf<D>, options: FlowGradientOptions = {}): FlowGradient<D> {
-    own(this);
-    const { weights, settings } = split(this.blocks, options);
+    checkFlow(this);
+    const { weights, settings } = splitOptions(this.blocks, options);
     const steps = this.#gradient(x, weights, (block, state) => vjp(block, state, this.#times, settings));
     let step = steps.next();
     while (!step.done) step = steps.next(step.value);
@@ -174,9 +171,9 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   }
 
   async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
-    own(this);
+    checkFlow(this);
     argument("pool", pool, required(poolRule));
-    const { weights, settings } = split(this.blocks, options);
+    const { weights, settings } = splitOptions(this.blocks, options);
     const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
     let step = steps.next();
     try {
@@ -200,14 +197,14 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   /** The way through the blocks and back; what is yielded comes back when it is there. */
   *#gradient(
     x: ArrayOf<D>,
-    weights: Weights,
-    solve: (block: CnfField<D>, state: ArrayOf<D>) => Solve<D> | Promise<Solve<D>>,
+    weights: RegulariserWeights,
+    solve: (block: CnfField<D>, state: ArrayOf<D>) => FlowSolve<D> | Promise<FlowSolve<D>>,
   ): Generator<unknown, FlowGradient<D>, unknown> {
-    const solves: Solve<D>[] = [];
+    const solves: FlowSolve<D>[] = [];
     try {
       let state = this.#start(x);
       for (const block of this.blocks) {
-        const solved = (yield solve(block, state)) as Solve<D>;
+        const solved = (yield solve(block, state)) as FlowSolve<D>;
         solves.push(solved);
         state = end(solved.solution.y);
       }
@@ -264,7 +261,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   }
 
   /** The objective at the end, and its cotangent there. */
-  #objective(state: ArrayOf<D>, weights: Weights) {
+  #objective(state: ArrayOf<D>, weights: RegulariserWeights) {
     const [first] = this.blocks as [CnfField<D>];
     const { stateSize } = first;
     const extras = regularisersOf(first).map((name) => weights[name]);
@@ -290,7 +287,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
 
 const flowRule = required(rule<BlockFlow<Dtype>>("a flow, from flow", (value) => BlockFlow.is(value)));
 /** Refuses an object that was made from a flow. */
-const own = (flow: unknown) => argument("this", flow, flowRule);
+const checkFlow = (flow: unknown) => argument("this", flow, flowRule);
 
 /** The regularisers that a block integrates, in the order of its state. */
 function regularisersOf(block: CnfField<Dtype>) {
@@ -299,10 +296,10 @@ function regularisersOf(block: CnfField<Dtype>) {
 }
 
 /** The weights of the regularisers that blocks have, and the options of the solve. */
-function split([first]: readonly CnfField<Dtype>[], options: FlowGradientOptions) {
+function splitOptions([first]: readonly CnfField<Dtype>[], options: FlowGradientOptions) {
   const { kineticWeight, jacobianWeight, ...given } = readOptions(options, { ...weightRules, ...gradientRules });
   const { timeGradients = false } = given;
-  const weights: Weights = { kinetic: kineticWeight, jacobian: jacobianWeight };
+  const weights: RegulariserWeights = { kinetic: kineticWeight, jacobian: jacobianWeight };
   const carried = regularisersOf(first as CnfField<Dtype>);
   for (const name of ["kinetic", "jacobian"] as const) {
     if (weights[name] === 0 || carried.includes(name)) continue;

@@ -7,6 +7,7 @@ import {
   constructors,
   type Dtype,
   dtypeOf,
+  floatsOf,
 } from "../checks/arrays.js";
 import { describe, isFailedSolve, isRevoked, refused } from "../checks/errors.js";
 import {
@@ -14,6 +15,7 @@ import {
   argument,
   array,
   callable,
+  checkAbsent,
   count,
   elements,
   fallback,
@@ -27,8 +29,8 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, isParameters, useField, wasmField } from "../fields/field.js";
-import { groupsOf, isArray } from "./parameter-groups.js";
-import { quasiNewton, type Sloped } from "./quasi-newton.js";
+import { groupsOf } from "./parameter-groups.js";
+import { quasiNewton, type ValueWithGradient } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
@@ -158,7 +160,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   const compute = async () => {
     signal?.throwIfAborted();
     const returned = value();
-    return slopedOf(isRevoked(returned) ? (returned as never) : await returned, unknowns);
+    return readValue(isRevoked(returned) ? (returned as never) : await returned, unknowns);
   };
 
   const { start } = unknowns;
@@ -182,7 +184,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   };
   const report = async (
     iteration: number,
-    { x, value, gradient, evaluations }: Sloped & { x: Float64Array; evaluations: number },
+    { x, value, gradient, evaluations }: ValueWithGradient & { x: Float64Array; evaluations: number },
   ) => {
     // What is shown has the parameters that it is about.
     assign(x);
@@ -221,23 +223,16 @@ interface Unknowns<D extends Dtype> {
 
 function unknownsOf({ field, array, fixed }: Read<typeof rules>): Unknowns<Dtype> {
   if (array === undefined) return unknownsOfField(field as Field, fixed);
-  const isOwn = isArray(array);
-  if (isOwn && isParameters(array)) {
+  const numbers = floatsOf("array", array);
+  if (isParameters(array as object)) {
     throw refused("OPTION", "array", "a field itself, as field", "a view of its parameters");
   }
-  if (!isOwn) throw refused("DTYPE", "array", "a Float32Array or a Float64Array", describe(array));
   if (field !== undefined) throw refused("OPTION", "array", "a field or an array", "both");
-  if (fixed.length > 0)
-    throw refused("OPTION", "fixed", "no names for an array, whose numbers have none", describe(fixed));
-  checkFinite("array", array);
-  const assign = (x: Float64Array) => array.set(x);
-  return {
-    dtype: dtypeOf(array),
-    start: Float64Array.from(array),
-    assign,
-    all: array.length,
-    places: [...array.keys()],
-  };
+  checkAbsent({ fixed }, " for an array, whose numbers have no names");
+  checkFinite("array", numbers);
+  const assign = (x: Float64Array) => numbers.set(x);
+  const start = Float64Array.from(numbers);
+  return { dtype: dtypeOf(numbers), start, assign, all: numbers.length, places: [...numbers.keys()] };
 }
 
 function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype> {
@@ -256,7 +251,7 @@ function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype
 }
 
 /** What `value` returned, checked but for numbers that are not finite. */
-function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): Sloped {
+function readValue<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): ValueWithGradient {
   const { value, gradient } = isObject(returned) ? returned : {};
   if (typeof value !== "number" || gradient === undefined) {
     throw refused("CALLBACK", "value's result", "{ value, gradient }", describe(returned));

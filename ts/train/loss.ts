@@ -18,18 +18,18 @@ import { outside } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { programField, type WasmProgram } from "../fields/program.js";
-import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
+import { type ArgumentSizes, type EmptyRecord, widthOf } from "../fields/vector-field.js";
 import { isLists, type Lists, listsOf } from "../solve/changes.js";
 import type { IndependentSolution } from "../solve/independent.js";
-import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs.js";
+import { lossesWithData, missingDataError, type Outputs, outputsIn } from "../solve/outputs.js";
 import type { Solution } from "../solve/results.js";
-import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import { callTraced, checkSingleObject, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
-import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
+import { checkHasOutputs, maskWeights, outputMask } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
-export type LossValues<I extends ArgumentSizes = None> = {
+export type LossValues<I extends ArgumentSizes = EmptyRecord> = {
   /** The state of the solution, a row for each feature. */
   readonly y: Value;
   /** What the solution should be: as many rows as the state has, or as the option `target` says. */
@@ -45,7 +45,7 @@ export type LossValues<I extends ArgumentSizes = None> = {
 } & { readonly [Name in keyof I]: Value };
 
 /** Options of `loss`: further inputs, and the size of the target. */
-export interface LossOptions<I extends ArgumentSizes = None> {
+export interface LossOptions<I extends ArgumentSizes = EmptyRecord> {
   /**
    * Further inputs by their names: `"scalar"` for one number for each trajectory at each output time, or how many numbers. They are
    * given as `inputs` of a batch.
@@ -148,7 +148,7 @@ const OWN = ["y", "target", "mask", "t"];
  * @throws `OPTION` for an invalid option; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function
  *   does something that cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
  */
-export function loss<const I extends ArgumentSizes = None>(
+export function loss<const I extends ArgumentSizes = EmptyRecord>(
   apply: (values: LossValues<I>) => Value,
   given: LossOptions<I> = {},
 ): TracedLoss {
@@ -166,48 +166,48 @@ export function loss<const I extends ArgumentSizes = None>(
       return [name, widthOf(`inputs.${name}`, width)];
     }),
   );
-  checkTakesOne("loss", apply, [...OWN, ...Object.keys(widths)]);
-  return traced(apply as (values: object) => unknown, false, widths, target);
+  checkSingleObject("loss", apply, [...OWN, ...Object.keys(widths)]);
+  return tracedLoss(apply as (values: object) => unknown, false, widths, target);
 }
 
 /** The same of a function that returns a number for each feature: all entries of the target count alike, and each has its weight. */
 // @__NO_SIDE_EFFECTS__
 export function entrywise(apply: (values: Pick<LossValues, "y" | "target">) => Value): TracedLoss {
-  return traced(apply as (values: object) => unknown, true, {}, undefined);
+  return tracedLoss(apply as (values: object) => unknown, true, {}, undefined);
 }
 
 /** The sizes of a batch's data. */
-interface Sizes {
+interface DataSizes {
   readonly times: number;
   readonly batch: number;
   readonly state: number;
 }
 
 /** Weights of a mean. */
-interface Weights {
+interface MeanWeights {
   /** One for each row, or for each entry of an entrywise loss; all 1 where it is undefined. */
   readonly each: Float64Array | undefined;
   readonly sum: number;
 }
 
 /** A loss for states of one size. */
-interface Recorded {
+interface RecordedLoss {
   readonly program: Traced;
   /** What it takes of each row, side by side: y, and of the rest what it uses. */
   readonly widths: ReadonlyMap<string, number>;
 }
 
-function traced(
+function tracedLoss(
   apply: (values: object) => unknown,
   isEntrywise: boolean,
   inputs: Readonly<Record<string, number>>,
   targetSize: number | undefined,
 ): TracedLoss {
-  const recorded = new Map<number, Recorded>();
+  const recorded = new Map<number, RecordedLoss>();
   const fields = new Map<string, { engine: Instance; field: WasmProgram<Dtype> }>();
 
   /** The program for a number of features. */
-  const programFor = (state: number): Recorded => {
+  const programFor = (state: number): RecordedLoss => {
     const known = recorded.get(state);
     if (known) return known;
     const target = targetSize ?? state;
@@ -258,7 +258,7 @@ function traced(
   };
 
   /** The data, checked, and weights. */
-  const read = (where: string, all: LossData, { times, batch, state }: Sizes, solved: Outputs = {}) => {
+  const read = (where: string, all: LossData, { times, batch, state }: DataSizes, solved: Outputs = {}) => {
     const rule = required({ ...object, expected: "{ target }" });
     const data = argument(where.slice(0, -1) || "data", all, rule) as LossData;
     checkBatchNames(where, data);
@@ -281,8 +281,8 @@ function traced(
     if (lists && lists.longest !== times) {
       throw refused("SHAPE", `${where}times`, `lists of up to ${times} times`, `one of ${lists.longest}`);
     }
-    const own = weightsOfOutputs(weights, solved.mask ?? outputsOf(lists?.counts ?? null));
-    needOutputs(own, solved.failure);
+    const own = maskWeights(weights, solved.mask ?? outputMask(lists?.counts ?? null));
+    checkHasOutputs(own, solved.failure);
     const mask = own && weightsOf(`${where}mask`, own).weights;
     const whole = mask?.length === count;
     const weightAt = (row: number, feature: number) =>
@@ -325,7 +325,7 @@ function traced(
     rows: number,
     features: number,
     takesMask: boolean,
-  ): Weights => {
+  ): MeanWeights => {
     const all = isEntrywise ? rows * features : rows;
     if (!mask) return { each: undefined, sum: all };
     const each = new Float64Array(all);
@@ -386,11 +386,11 @@ function traced(
       return refused("NON_FINITE", `loss's ${what}`, "a finite number", `${given} ${where}`);
     };
     const given = { ...columns, y: own };
-    const all = sideBySide(
+    const all = packColumns(
       dtype,
       counted,
       widths,
-      isEntrywise && weights.each ? withoutLeftOut(given, counted, weightOf, state) : given,
+      isEntrywise && weights.each ? replaceMasked(given, counted, weightOf, state) : given,
     );
     const each = field.evaluate(0, all);
     const cotangent = zeros(dtype, each.length);
@@ -425,8 +425,10 @@ function traced(
     const moving = arrayOf("tangent", tangent, dtype, ", as y is");
     checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
     const still = Array.from(widths, ([name, width]) => [name, zeros(dtype, rows * width)]);
-    const along = sideBySide(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
-    const curvature = byState(() => field.hessianProduct(0, all as never, { y: along as never }, cotangent as never).y);
+    const tangents = packColumns(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
+    const curvature = byState(
+      () => field.hessianProduct(0, all as never, { y: tangents as never }, cotangent as never).y,
+    );
     return { ...first, curvature };
   };
 
@@ -438,7 +440,7 @@ function traced(
     other?: A | IndependentSolution,
   ) => {
     // As it would be called for a solution alone.
-    if (isArray(data)) throw withoutData();
+    if (isArray(data)) throw missingDataError();
     return isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other);
   };
   const made: TracedLoss = Object.assign(last, {
@@ -453,7 +455,7 @@ function traced(
       fields.clear();
     },
   });
-  needData.add(made);
+  lossesWithData.add(made);
   tracedLosses.set(made, (where, data, sizes) => {
     const { weights } = read(`${where}.`, data, sizes);
     return weights.sum;
@@ -464,7 +466,7 @@ function traced(
 /** A plain copy of numbers of which some may be missing. */
 const listOf = (name: string, given: unknown) => anyNumbersOf(name, given, ["DTYPE", "an array of numbers"]);
 
-function sizesOf(shape: unknown): Sizes {
+function sizesOf(shape: unknown): DataSizes {
   const [times, batch, state] = shapeOf("shape", shape);
   return { times, batch, state };
 }
@@ -472,7 +474,7 @@ function sizesOf(shape: unknown): Sizes {
 const isSolution = (value: unknown): value is IndependentSolution => isObject(value) && "trajectories" in value;
 
 /** The time of each row, `[times, batch]`; after the last of a trajectory it is repeated. */
-function timesOfRows(flat: Float64Array, counts: readonly number[] | null, { times, batch }: Sizes): Float64Array {
+function timesOfRows(flat: Float64Array, counts: readonly number[] | null, { times, batch }: DataSizes): Float64Array {
   const rows = Float64Array.from({ length: times * batch }, (_, row) => flat[Math.floor(row / batch)] as number);
   let start = 0;
   for (const [trajectory, count] of (counts ?? []).entries()) {
@@ -503,7 +505,7 @@ function pull(
  * The values of an entrywise loss, with those of an entry that counts in place of those that do not: whose derivative need not be finite,
  * and would not vanish by a weight of 0.
  */
-function withoutLeftOut<C extends Readonly<Record<string, ArrayLike<number>>>>(
+function replaceMasked<C extends Readonly<Record<string, ArrayLike<number>>>>(
   columns: C,
   rows: readonly number[],
   weightOf: (row: number, i: number) => number,
@@ -522,7 +524,7 @@ function withoutLeftOut<C extends Readonly<Record<string, ArrayLike<number>>>>(
 }
 
 /** Some rows of columns side by side, `[rows, total]`. */
-function sideBySide(
+function packColumns(
   dtype: Dtype,
   rows: readonly number[],
   widths: ReadonlyMap<string, number>,

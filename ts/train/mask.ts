@@ -5,7 +5,7 @@ import type { SymplecticAdjointError } from "../checks/errors.js";
  * Where trajectories have outputs, `[longest, batch]`, of how many times each has: 1, or 0 after the last. Undefined where all share
  * their times.
  */
-export function outputsOf(counts: readonly number[] | null): Uint8Array | undefined {
+export function outputMask(counts: readonly number[] | null): Uint8Array | undefined {
   if (counts === null) return undefined;
   const longest = counts.reduce((most, count) => Math.max(most, count), 0);
   const outputs = new Uint8Array(longest * counts.length);
@@ -16,7 +16,7 @@ export function outputsOf(counts: readonly number[] | null): Uint8Array | undefi
 }
 
 /** Weights of rows, or of the numbers in them, with zeros where there is no output. */
-export function weightsOfOutputs<W extends ArrayLike<number>>(
+export function maskWeights<W extends ArrayLike<number>>(
   weights: W | undefined,
   outputs: Uint8Array | undefined,
 ): W | Uint8Array | Float64Array | undefined {
@@ -26,6 +26,9 @@ export function weightsOfOutputs<W extends ArrayLike<number>>(
 }
 
 /** Refuses weights of a solution that leave nothing, where that is so because trajectories failed: with the error of the first. */
-export function needOutputs(weights: ArrayLike<number> | undefined, failure: SymplecticAdjointError | undefined): void {
+export function checkHasOutputs(
+  weights: ArrayLike<number> | undefined,
+  failure: SymplecticAdjointError | undefined,
+): void {
   if (failure && weights && !Array.from(weights).some((weight) => weight !== 0)) throw failure;
 }

@@ -1,5 +1,5 @@
 // Trajectories as batches: windows of them, shuffled, with irregular times, missing values and jumps.
-import { DATA_ALIASES, TRAJECTORY_INSTEAD } from "../checks/aliases.js";
+import { DATA_ALIASES, TRAJECTORY_ALTERNATIVES } from "../checks/aliases.js";
 import {
   type ArrayOf,
   type Dtype,
@@ -33,7 +33,7 @@ import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
 
 /** One observed trajectory. */
-export interface Trajectory {
+export interface ObservedTrajectory {
   /** The times of the observations: two or more, ascending, or all trajectories descending. */
   times: ArrayLike<number>;
   /** The observations, `[times, state]`, row-major; NaN, null or undefined for missing ones. */
@@ -58,7 +58,7 @@ export interface Trajectory {
 /** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
   /** The observed trajectories, with the same number of features, and all ascending or all descending in time. */
-  trajectories: readonly Trajectory[];
+  trajectories: readonly ObservedTrajectory[];
   /**
    * Whether each trajectory of a batch has its own times and steps (`independent`), or all are solved over the times at which any of them
    * was observed, in shared steps (`together`, the default unless there are `jumps`).
@@ -114,13 +114,13 @@ export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>>
 }
 
 /** A window: which trajectory, from which observation. */
-interface Window {
+interface ObservationWindow {
   readonly trajectory: number;
   readonly start: number;
 }
 
 const rules = {
-  trajectories: required(array<Trajectory>("an array of { times, values }", 1)),
+  trajectories: required(array<ObservedTrajectory>("an array of { times, values }", 1)),
   batching: oneOf(["together", "independent"]),
   jumps: array<Jump>("an array of jumps"),
   batch: count,
@@ -156,22 +156,22 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
   const isIndependent = jumps.length > 0 || read.batching === "independent";
   const batch = read.batch ?? Number.MAX_SAFE_INTEGER;
   const dtype = read.dtype as D;
-  const observed: Observed[] = [];
+  const observed: CheckedTrajectory[] = [];
   for (const [index, trajectory] of trajectories.entries()) {
-    observed.push(observe(trajectory, `trajectories[${index}]`, relative, dtype));
+    observed.push(readTrajectory(trajectory, `trajectories[${index}]`, relative, dtype));
   }
-  const [{ state, sign }] = observed as [Observed];
+  const [{ state, sign }] = observed as [CheckedTrajectory];
   for (const [index, one] of observed.entries()) {
     const where = `trajectories[${index}]`;
     if (one.state !== state)
       throw refused("SHAPE", `${where}.values`, `a state of ${state} numbers, as the first`, `${one.state}`);
     if (one.sign !== sign) throw refused("OPTION", `${where}.times`, "the direction of the first", "the other");
-    checkAlike(`${where}.arguments`, one.arguments, observed[0] as Observed);
+    checkAlike(`${where}.arguments`, one.arguments, observed[0] as CheckedTrajectory);
   }
   const changes = jumps.map((jump, index) => jumpsByTrajectory(`jumps[${index}].times`, jump, observed));
   // A first state that is given, or has a jump, need not count itself.
-  const counts = (member: Window) =>
-    member.start > 0 || !viewOf(observed, changes, member, window, relative).values.every(Number.isNaN);
+  const counts = (member: ObservationWindow) =>
+    member.start > 0 || !windowData(observed, changes, member, window, relative).values.every(Number.isNaN);
   const starts = windowsOf(observed, window, stride, relative)
     .map((group) => group.filter(counts))
     .filter((group) => group.length > 0);
@@ -183,7 +183,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     throw refused("OPTION", "trajectories", expected, "none");
   }
   /** The windows of each batch of an epoch. */
-  const order = (epoch: number): Window[][] => {
+  const order = (epoch: number): ObservationWindow[][] => {
     const uniform = uniforms(seed + epoch * 0x9e3779b9);
     const batches = windows.flatMap((group) => {
       const drawn = read.shuffle ? shuffle([...group], uniform) : group;
@@ -192,9 +192,9 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     });
     return read.shuffle ? shuffle(batches, uniform) : batches;
   };
-  const made = (members: Window[]): Batch<D> => {
-    const views = members.map((member) => viewOf(observed, changes, member, window, relative));
-    return isIndependent ? independentBatch(views, jumps, dtype) : unitedBatch(views, sign, dtype);
+  const made = (members: ObservationWindow[]): Batch<D> => {
+    const views = members.map((member) => windowData(observed, changes, member, window, relative));
+    return isIndependent ? independentBatch(views, jumps, dtype) : sharedTimesBatch(views, sign, dtype);
   };
   let at: MinibatchState = frozen({ epoch: 0, position: 0 });
   return Object.preventExtensions({
@@ -214,7 +214,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
       const { epoch } = at;
       const batches = order(epoch);
       while (at.epoch === epoch && at.position < length) {
-        const members = batches[at.position] as Window[];
+        const members = batches[at.position] as ObservationWindow[];
         at = frozen({ epoch, position: at.position + 1 });
         yield made(members);
       }
@@ -223,7 +223,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
 }
 
 /** A trajectory, checked and copied. */
-interface Observed {
+interface CheckedTrajectory {
   readonly times: Float64Array;
   readonly values: Float64Array;
   readonly state: number;
@@ -238,9 +238,14 @@ interface Observed {
 
 const trajectoryNames = ["times", "values", "weights", "arguments", "y0"];
 
-function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
+function readTrajectory(
+  trajectory: ObservedTrajectory,
+  where: string,
+  relative: boolean,
+  dtype: Dtype,
+): CheckedTrajectory {
   argument(where, trajectory, required({ ...object, expected: "{ times, values }" }));
-  checkNames(`${where}.`, trajectory, trajectoryNames, DATA_ALIASES, TRAJECTORY_INSTEAD);
+  checkNames(`${where}.`, trajectory, trajectoryNames, DATA_ALIASES, TRAJECTORY_ALTERNATIVES);
   const times = numbersOf(`${where}.times`, trajectory.times, "DTYPE");
   if (times.length < 2) throw refused("SHAPE", `${where}.times`, "at least two times", String(times.length));
   const [first, second] = times as unknown as [number, number];
@@ -290,8 +295,12 @@ function argumentsOf(where: string, given: unknown): Record<string, Float64Array
 }
 
 /** Refuses arguments of a trajectory that are not, in number and length, those of the first. */
-function checkAlike(where: string, given: Observed["arguments"], { arguments: first }: Observed): void {
-  const shown = (all: Observed["arguments"]) =>
+function checkAlike(
+  where: string,
+  given: CheckedTrajectory["arguments"],
+  { arguments: first }: CheckedTrajectory,
+): void {
+  const shown = (all: CheckedTrajectory["arguments"]) =>
     Object.keys(all).length === 0
       ? "none"
       : Object.entries(all)
@@ -304,8 +313,13 @@ function checkAlike(where: string, given: Observed["arguments"], { arguments: fi
 }
 
 /** The windows that can share a batch: those that begin at the same time. */
-function windowsOf(observed: Observed[], window: number | undefined, stride: number, relative: boolean): Window[][] {
-  const groups = new Map<number, Window[]>();
+function windowsOf(
+  observed: CheckedTrajectory[],
+  window: number | undefined,
+  stride: number,
+  relative: boolean,
+): ObservationWindow[][] {
+  const groups = new Map<number, ObservationWindow[]>();
   for (const [trajectory, { times, values, state, y0 }] of observed.entries()) {
     const whole = (row: number) =>
       (row === 0 && y0 !== undefined) || !values.subarray(row * state, (row + 1) * state).some(Number.isNaN);
@@ -332,7 +346,11 @@ interface JumpTimes {
 }
 
 /** The times of a jump by trajectories; refuses those that are not in order. */
-function jumpsByTrajectory(where: string, { times, counts }: ReadJump, observed: readonly Observed[]): JumpTimes[] {
+function jumpsByTrajectory(
+  where: string,
+  { times, counts }: ReadJump,
+  observed: readonly CheckedTrajectory[],
+): JumpTimes[] {
   let start = 0;
   return observed.map(({ sign }, index) => {
     const first = counts === null ? 0 : start;
@@ -347,24 +365,24 @@ function jumpsByTrajectory(where: string, { times, counts }: ReadJump, observed:
 }
 
 /** What a window has: times and values, and of each jump the times, with the places of its amounts. */
-interface View {
+interface WindowData {
   readonly y0: Float64Array;
   readonly times: Float64Array;
   /** NaN where nothing counts. */
   readonly values: Float64Array;
   readonly weights: Float64Array | undefined;
-  readonly arguments: Observed["arguments"];
+  readonly arguments: CheckedTrajectory["arguments"];
   readonly jumps: readonly { readonly times: Float64Array; readonly places: readonly number[] }[];
 }
 
-function viewOf(
-  observed: readonly Observed[],
+function windowData(
+  observed: readonly CheckedTrajectory[],
   changes: readonly (readonly JumpTimes[])[],
-  { trajectory, start }: Window,
+  { trajectory, start }: ObservationWindow,
   window: number | undefined,
   relative: boolean,
-): View {
-  const { times, values, state, sign, y0, arguments: own, weights: all } = observed[trajectory] as Observed;
+): WindowData {
+  const { times, values, state, sign, y0, arguments: own, weights: all } = observed[trajectory] as CheckedTrajectory;
   const end = window === undefined ? times.length : Math.min(times.length, start + window);
   const [begin, last] = [times[start] as number, times[end - 1] as number];
   const origin = relative ? begin : 0;
@@ -392,11 +410,15 @@ function viewOf(
 }
 
 /** Windows with times and steps of their own. */
-function independentBatch<D extends Dtype>(views: readonly View[], jumps: readonly ReadJump[], dtype: D): Batch<D> {
+function independentBatch<D extends Dtype>(
+  views: readonly WindowData[],
+  jumps: readonly ReadJump[],
+  dtype: D,
+): Batch<D> {
   const longest = views.reduce((most, { times }) => Math.max(most, times.length), 0);
   const rows = views.map(({ times }) => Uint32Array.from(times.keys()));
   const own = jumps.map(({ set, amounts }, index) => {
-    const lists = views.map(({ jumps }) => jumps[index] as View["jumps"][number]);
+    const lists = views.map(({ jumps }) => jumps[index] as WindowData["jumps"][number]);
     const amountsOf = (all: Float64Array) =>
       lists.map(({ places }) => Float64Array.from(places, (place) => all[place] as number));
     return {
@@ -406,26 +428,26 @@ function independentBatch<D extends Dtype>(views: readonly View[], jumps: readon
     };
   });
   const times = views.map(({ times }) => times);
-  return { ...placed(views, rows, longest, dtype), times, ...(own.length > 0 && { jumps: own }) };
+  return { ...stackWindows(views, rows, longest, dtype), times, ...(own.length > 0 && { jumps: own }) };
 }
 
 /** Windows that are solved over the times of all. */
-function unitedBatch<D extends Dtype>(views: readonly View[], sign: number, dtype: D): Batch<D> {
-  const { all, places } = united(
+function sharedTimesBatch<D extends Dtype>(views: readonly WindowData[], sign: number, dtype: D): Batch<D> {
+  const { all, places } = mergeTimes(
     views.map(({ times }) => times),
     sign,
   );
-  return { ...placed(views, places, all.length, dtype), times: Float64Array.from(all) };
+  return { ...stackWindows(views, places, all.length, dtype), times: Float64Array.from(all) };
 }
 
 /** What windows begin with and what was observed, each row of a window at its place among those of the batch. */
-function placed<D extends Dtype>(
-  views: readonly View[],
+function stackWindows<D extends Dtype>(
+  views: readonly WindowData[],
   places: readonly Uint32Array[],
   rows: number,
   dtype: D,
 ): Omit<Batch<D>, "times" | "jumps"> {
-  const state = (views[0] as View).y0.length;
+  const state = (views[0] as WindowData).y0.length;
   const size = views.length * state;
   const [y0, target]: [ArrayOf<D>, ArrayOf<D>] = [zeros(dtype, size), zeros(dtype, rows * size)];
   const mask = views.some(({ weights }) => weights) ? new Float64Array(rows * size) : new Uint8Array(rows * size);
@@ -447,8 +469,8 @@ function placed<D extends Dtype>(
 }
 
 /** The arguments of trajectories together, by name; undefined where there are none. */
-function argumentsFor(all: readonly Observed["arguments"][]): Record<string, Float64Array> | undefined {
-  const names = Object.keys(all[0] as Observed["arguments"]);
+function argumentsFor(all: readonly CheckedTrajectory["arguments"][]): Record<string, Float64Array> | undefined {
+  const names = Object.keys(all[0] as CheckedTrajectory["arguments"]);
   if (names.length === 0) return undefined;
   return Object.fromEntries(
     names.map((name) => [name, Float64Array.from(all.flatMap((own) => [...(own[name] ?? [])]))]),
@@ -459,7 +481,7 @@ function argumentsFor(all: readonly Observed["arguments"][]): Record<string, Flo
  * All times of windows in order, and the place of each. Those of different windows that differ by rounding alone are one; two
  * of the same window never are, however near.
  */
-function united(windows: Float64Array[], sign: number): { all: number[]; places: Uint32Array[] } {
+function mergeTimes(windows: Float64Array[], sign: number): { all: number[]; places: Uint32Array[] } {
   const seen = new Map<number, { window: number; index: number }[]>();
   for (const [window, times] of windows.entries()) {
     for (const [index, time] of times.entries()) {

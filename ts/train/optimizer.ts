@@ -10,7 +10,7 @@ import {
 } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { plainName } from "../checks/names.js";
+import { normalizedName } from "../checks/names.js";
 import {
   argument,
   array,
@@ -36,14 +36,14 @@ import { optimizers } from "../engine/live-objects.js";
 import { type Field, type FieldNames, isParameters, type NamesOfField, useField } from "../fields/field.js";
 import type { PartNames } from "../fields/named-parameters.js";
 import {
-  type Group,
   groupsOf,
-  isArray,
+  isFloatArray,
   largestOf,
   lengthOf,
   type NumberByName,
-  packed,
-  type Target,
+  type OptimizerTarget,
+  type ParameterGroup,
+  packGroups,
 } from "./parameter-groups.js";
 
 interface CommonOptions<N extends FieldNames = FieldNames> {
@@ -82,16 +82,16 @@ export interface SgdOptions<N extends FieldNames = FieldNames> extends CommonOpt
 }
 
 /** Options with their defaults; no names where no parameters are fixed. */
-type Filled<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O, "fixed">]: NonNullable<O[Name]> }> &
+type WithDefaults<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O, "fixed">]: NonNullable<O[Name]> }> &
   Pick<CommonOptions, "fixed">;
 
-/** Both as they are read: one number, or numbers by name. */
-type Rates = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
+/** The learning rate and the weight decay as they are read: one number, or numbers by name. */
+type RateOptions = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
 
 /** What an optimizer is made of, but for its state and the learning rate of the moment. */
 export type OptimizerRecipe =
-  | { readonly kind: "adam"; readonly options: Filled<AdamOptions> }
-  | { readonly kind: "sgd"; readonly options: Filled<SgdOptions> };
+  | { readonly kind: "adam"; readonly options: WithDefaults<AdamOptions> }
+  | { readonly kind: "sgd"; readonly options: WithDefaults<SgdOptions> };
 
 /** Changes a field's parameters, in place in the engine's memory, or an array of yours. */
 export interface Optimizer<D extends Dtype = Dtype> {
@@ -129,31 +129,31 @@ const optimizerRule = required(rule<unknown>("an optimizer, from adam or sgd", (
 class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   #rust: RustOptimizer | undefined;
   readonly #engine: Instance;
-  readonly #target: Target<D>;
+  readonly #target: OptimizerTarget<D>;
   readonly #dtype: D;
   /** All parameters, in their order. */
-  readonly #groups: readonly Group[];
+  readonly #groups: readonly ParameterGroup[];
   #learningRate: number;
 
   constructor(
-    target: Target<D>,
+    target: OptimizerTarget<D>,
     readonly recipe: OptimizerRecipe,
     make: (bindings: Instance["bindings"], dtype: D, groups: Float64Array) => RustOptimizer,
   ) {
     disposable(WasmOptimizer.prototype, WasmOptimizer.prototype.dispose);
-    if (isArray(target) && isParameters(target)) {
+    if (isFloatArray(target) && isParameters(target)) {
       throw refused("OPTION", "array", "the field itself, whose parameters it changes", "a view of its parameters");
     }
-    this.#engine = isArray(target) ? instance() : useField(target).engine;
+    this.#engine = isFloatArray(target) ? instance() : useField(target).engine;
     this.#target = target;
-    this.#dtype = (isArray(target) ? dtypeOf(target) : target.dtype) as D;
+    this.#dtype = (isFloatArray(target) ? dtypeOf(target) : target.dtype) as D;
     this.#groups = groupsOf(target, recipe.options);
     const { learningRate } = recipe.options;
     this.#learningRate = typeof learningRate === "number" ? learningRate : largestOf(this.#groups);
     frozen(recipe);
     fix(this, ["recipe"]);
     Object.preventExtensions(this);
-    const groups = this.#engine.steady(packed(this.#groups, this.#learningRate));
+    const groups = this.#engine.steady(packGroups(this.#groups, this.#learningRate));
     this.#rust = call(this.#engine, () => make(this.#engine.bindings, this.#dtype, groups));
     optimizers.add(this, this.#rust.stateLength * constructors[this.#dtype].BYTES_PER_ELEMENT);
   }
@@ -166,7 +166,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   set learningRate(rate: number) {
     const rust = WasmOptimizer.#use(this);
     const given = argument("learningRate", rate, required(nonNegative));
-    const groups = this.#engine.steady(packed(this.#groups, given));
+    const groups = this.#engine.steady(packGroups(this.#groups, given));
     call(this.#engine, () => rust.setGroups(groups));
     this.#learningRate = given;
   }
@@ -197,7 +197,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
     WasmOptimizer.#use(this);
-    if (isArray(this.#target)) this.#stepArray(this.#target, gradient);
+    if (isFloatArray(this.#target)) this.#stepArray(this.#target, gradient);
     else this.#stepField(this.#target, gradient);
   }
 
@@ -275,7 +275,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   static isOfArray(value: unknown): boolean {
-    return WasmOptimizer.is(value) && isArray(value.#target);
+    return WasmOptimizer.is(value) && isFloatArray(value.#target);
   }
 
   declare [Symbol.dispose]: () => void;
@@ -292,7 +292,7 @@ export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Fi
     const other = WasmOptimizer.isOfArray(optimizer) ? "one for an array" : "one made for another field";
     const given = WasmOptimizer.is(optimizer) ? other : describe(optimizer);
     const name: unknown = optimizer;
-    const isRmsprop = typeof name === "string" && plainName(name) === "rmsprop";
+    const isRmsprop = typeof name === "string" && normalizedName(name) === "rmsprop";
     const hint = isRmsprop ? "; adam(field, { beta1: 0, beta2: 0.99 }) does what RMSprop does" : "";
     throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", given, hint);
   }
@@ -325,7 +325,7 @@ const sgdRules = { ...rateRules(1e-2), momentum: fallback(fraction, 0) };
 
 /** Reads options, of which lists and numbers by name become the package's own; names are absent where there are none. */
 function readWithNames<R extends typeof adamRules | typeof sgdRules>(given: unknown, rules: R) {
-  const { fixed, ...read } = readOptions(given, rules) as Read<R> & Rates & { fixed?: readonly string[] };
+  const { fixed, ...read } = readOptions(given, rules) as Read<R> & RateOptions & { fixed?: readonly string[] };
   const names = elements("fixed", fixed ?? [], rules.fixed, text);
   return {
     ...read,
@@ -361,7 +361,7 @@ export function adam<D extends Dtype, F extends Field = Field<D>, N extends Fiel
  * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function adam<A extends ArrayOf<Dtype>>(array: A, options?: AdamOptions): Optimizer<DtypeOf<A>>;
-export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = {}): Optimizer<D> {
+export function adam<D extends Dtype>(target: OptimizerTarget<D>, options: AdamOptions = {}): Optimizer<D> {
   const read = readWithNames(options, adamRules);
   const { beta1, beta2, epsilon } = read;
   return new WasmOptimizer(target, { kind: "adam", options: read }, ({ Optimizer }, dtype, groups) =>
@@ -387,7 +387,7 @@ export function sgd<D extends Dtype, F extends Field = Field<D>, N extends Field
  * @throws `OPTION` for what is neither a field nor a Float32Array or Float64Array, or a rate below zero; `OUT_OF_MEMORY`.
  */
 export function sgd<A extends ArrayOf<Dtype>>(array: A, options?: SgdOptions): Optimizer<DtypeOf<A>>;
-export function sgd<D extends Dtype>(target: Target<D>, options: SgdOptions = {}): Optimizer<D> {
+export function sgd<D extends Dtype>(target: OptimizerTarget<D>, options: SgdOptions = {}): Optimizer<D> {
   const read = readWithNames(options, sgdRules);
   const { momentum } = read;
   return new WasmOptimizer(target, { kind: "sgd", options: read }, ({ Optimizer }, dtype, groups) =>

@@ -15,22 +15,22 @@ export type NumberByName<Name extends string = string> = string extends Name
   : { readonly [Own in Name | "*"]?: number };
 
 /** What is changed: a field's parameters, or an array of the caller's. */
-export type Target<D extends Dtype> = Field<D> | ArrayOf<Dtype>;
+export type OptimizerTarget<D extends Dtype> = Field<D> | ArrayOf<Dtype>;
 
 /** Rates, for all or by name, and the names of what stays as it is. */
-interface Rates {
+interface GroupOptions {
   readonly learningRate: number | NumberByName;
   readonly weightDecay: number | NumberByName;
   readonly fixed?: readonly string[] | undefined;
 }
 
 /** Whether it is an array, and not a field. */
-export function isArray(target: unknown): target is ArrayOf<Dtype> {
+export function isFloatArray(target: unknown): target is ArrayOf<Dtype> {
   return isFloats(target, "float32") || isFloats(target, "float64");
 }
 
 /** Consecutive parameters that share their rates, as they were given. */
-export interface Group {
+export interface ParameterGroup {
   /** How many parameters it has. */
   readonly length: number;
   /** 0 where parameters are fixed. */
@@ -44,10 +44,10 @@ export interface Group {
 const OTHERS = "*";
 
 /** The groups of a field's parameters, or of an array, whose numbers have no names. */
-export function groupsOf(target: Target<Dtype>, options: Rates): Group[] {
-  const entries = isArray(target) ? [] : entriesOf(target);
+export function groupsOf(target: OptimizerTarget<Dtype>, options: GroupOptions): ParameterGroup[] {
+  const entries = isFloatArray(target) ? [] : entriesOf(target);
   checkNamesOf(entries, options);
-  const size = isArray(target) ? target.length : wasmField(target).parameterCount;
+  const size = isFloatArray(target) ? target.length : wasmField(target).parameterCount;
   const parts = entries.map(([name, { offset, shape }]) => {
     return { names: [...wholesOf(name), OTHERS], offset, length: shape.reduce((product, side) => product * side, 1) };
   });
@@ -55,7 +55,7 @@ export function groupsOf(target: Target<Dtype>, options: Rates): Group[] {
   const all = parts.length > 0 ? parts.sort((a, b) => a.offset - b.offset) : [{ names: [OTHERS], length: size }];
   const { learningRate, weightDecay, fixed = [] } = options;
   const without: string[] = [];
-  const groups: Group[] = [];
+  const groups: ParameterGroup[] = [];
   for (const { names, length } of all) {
     const isFixed = names.some((name) => fixed.includes(name));
     const rate = isFixed ? 0 : numberOf(learningRate, names);
@@ -85,7 +85,7 @@ function numberOf(given: number | NumberByName, names: readonly string[]): numbe
 /** Refuses names that are none of a field's parameters. */
 function checkNamesOf(
   entries: readonly (readonly [name: string, entry: unknown])[],
-  { learningRate, weightDecay, fixed = [] }: Rates,
+  { learningRate, weightDecay, fixed = [] }: GroupOptions,
 ): void {
   const own = entries.map(([name]) => name);
   const known = new Set(own.flatMap(wholesOf));
@@ -99,13 +99,13 @@ function checkNamesOf(
   for (const [i, name] of fixed.entries()) check(`fixed[${i}]: `, name);
 }
 
-export const lengthOf = (groups: readonly Group[]) => groups.reduce((sum, { length }) => sum + length, 0);
+export const lengthOf = (groups: readonly ParameterGroup[]) => groups.reduce((sum, { length }) => sum + length, 0);
 
-export const largestOf = (groups: readonly Group[]) =>
+export const largestOf = (groups: readonly ParameterGroup[]) =>
   groups.reduce((most, { learningRate }) => Math.max(most, learningRate), 0);
 
 /** Groups as the crate takes them, with their rates in proportion to the largest, which is given. */
-export function packed(groups: readonly Group[], rate: number): Float64Array {
+export function packGroups(groups: readonly ParameterGroup[], rate: number): Float64Array {
   const largest = largestOf(groups);
   // Rates as they were given come back exactly.
   const now = (own: number) => (rate === largest ? own : own === largest ? rate : rate * (own / largest));

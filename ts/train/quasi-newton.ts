@@ -1,7 +1,7 @@
 // L-BFGS on arrays: Nocedal and Wright, Numerical Optimization (2006), algorithms 7.5, 3.5 and 3.6.
 
 /** A value at some x, and its gradient. */
-export interface Sloped {
+export interface ValueWithGradient {
   readonly value: number;
   readonly gradient: Float64Array;
 }
@@ -9,7 +9,7 @@ export interface Sloped {
 /** How to minimise. */
 export interface QuasiNewtonOptions {
   /** Undefined where it cannot be computed or is not finite. */
-  evaluate(x: Float64Array): Promise<Sloped | undefined>;
+  evaluate(x: Float64Array): Promise<ValueWithGradient | undefined>;
   /** Makes numbers those that x can have, in place. */
   round(x: Float64Array): void;
   readonly maxIterations: number;
@@ -26,7 +26,7 @@ export interface QuasiNewtonOptions {
 }
 
 /** How far it is. */
-interface QuasiNewtonState extends Sloped {
+interface QuasiNewtonState extends ValueWithGradient {
   readonly x: Float64Array;
   readonly evaluations: number;
 }
@@ -39,15 +39,15 @@ const [ARMIJO, CURVATURE] = [1e-4, 0.9];
 /** Trials of a line search. */
 const TRIALS = 30;
 
-/** A step that was tried: how far, and what is there. */
-interface Trial extends Sloped {
+/** A point of a line search: the length of its step, and what was evaluated there. */
+interface LineSearchPoint extends ValueWithGradient {
   readonly alpha: number;
   readonly x: Float64Array;
   readonly slope: number;
 }
 
 /** A step and the change of the gradient over it. */
-interface Pair {
+interface CurvaturePair {
   readonly s: Float64Array;
   readonly y: Float64Array;
   /** sᵀ y. */
@@ -55,11 +55,11 @@ interface Pair {
 }
 
 /** Minimises from a start whose value is known. */
-export async function quasiNewton(start: Float64Array, first: Sloped, options: QuasiNewtonOptions) {
+export async function quasiNewton(start: Float64Array, first: ValueWithGradient, options: QuasiNewtonOptions) {
   const { maxIterations, gradientTolerance, costTolerance } = options;
   let evaluations = 1;
   let current = { x: start, ...first };
-  let pairs: Pair[] = [];
+  let pairs: CurvaturePair[] = [];
   let [iterations, reason]: [number, QuasiNewtonReason] = [0, "iterations"];
   const evaluate = (x: Float64Array) => {
     evaluations++;
@@ -111,7 +111,7 @@ export async function quasiNewton(start: Float64Array, first: Sloped, options: Q
 }
 
 /** −H g, with H by the recursion over the last steps. */
-function newtonDirection(gradient: Float64Array, pairs: readonly Pair[]): Float64Array {
+function newtonDirection(gradient: Float64Array, pairs: readonly CurvaturePair[]): Float64Array {
   const direction = gradient.map((value) => -value);
   const weights = pairs.map(() => 0);
   for (const [k, { s, y, sy }] of [...pairs.entries()].reverse()) {
@@ -129,19 +129,19 @@ function newtonDirection(gradient: Float64Array, pairs: readonly Pair[]): Float6
 
 /** A step that fulfils the strong conditions of Wolfe, or else one that lowers the value enough; undefined if none does. */
 async function lineSearch(
-  current: Sloped & { readonly x: Float64Array },
+  current: ValueWithGradient & { readonly x: Float64Array },
   direction: Float64Array,
   firstAlpha: number,
-  evaluate: (x: Float64Array) => Promise<Sloped | undefined>,
+  evaluate: (x: Float64Array) => Promise<ValueWithGradient | undefined>,
   { round, noise }: QuasiNewtonOptions,
-): Promise<Trial | undefined> {
+): Promise<LineSearchPoint | undefined> {
   const { x, value, gradient } = current;
   const slope = dot(gradient, direction);
   const rounding = noise * Math.abs(value);
-  const start: Trial = { alpha: 0, x, value, gradient, slope };
+  const start: LineSearchPoint = { alpha: 0, x, value, gradient, slope };
   /** The step with the least value of those that lower it enough, and one on whose side of it a minimum lies. */
   let low = start;
-  let high: Pick<Trial, "alpha"> & Partial<Trial> = { alpha: Number.POSITIVE_INFINITY };
+  let high: Pick<LineSearchPoint, "alpha"> & Partial<LineSearchPoint> = { alpha: Number.POSITIVE_INFINITY };
   let alpha = firstAlpha;
   for (let i = 0; i < TRIALS; i++) {
     const at = x.map((number, i) => number + alpha * (direction[i] as number));
@@ -162,14 +162,14 @@ async function lineSearch(
   return low === start ? undefined : low;
 
   /** The conditions of Hager and Zhang (2005), by slopes: for where values differ by rounding alone. */
-  function isNoisy(trial: Trial): boolean {
+  function isNoisy(trial: LineSearchPoint): boolean {
     const isSame = Math.abs(trial.value - value) <= rounding;
     return isSame && trial.slope >= CURVATURE * slope && trial.slope <= (2 * ARMIJO - 1) * slope;
   }
 }
 
 /** Where to try next: where a cubic through both has its minimum, well inside; beyond, if nothing bounds it yet. */
-function nextAlpha(low: Trial, high: Pick<Trial, "alpha"> & Partial<Trial>): number {
+function nextAlpha(low: LineSearchPoint, high: Pick<LineSearchPoint, "alpha"> & Partial<LineSearchPoint>): number {
   if (high.alpha === Number.POSITIVE_INFINITY) return 4 * low.alpha;
   const width = high.alpha - low.alpha;
   // Nothing is known of what could not be computed, but that it is too far.

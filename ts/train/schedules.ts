@@ -59,7 +59,7 @@ const thenRule = required(
 export function exponentialDecay(rate: number, options: ExponentialDecayOptions): Schedule {
   const from = argument("rate", rate, rateRule);
   const { factor, steps, least } = readOptions(options, exponentialRules);
-  return (n) => Math.max(least, from * factor ** Math.min(Number.MAX_VALUE, taken(n) / steps));
+  return (n) => Math.max(least, from * factor ** Math.min(Number.MAX_VALUE, checkSteps(n) / steps));
 }
 
 /**
@@ -70,7 +70,7 @@ export function exponentialDecay(rate: number, options: ExponentialDecayOptions)
 export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule {
   const from = argument("rate", rate, rateRule);
   const { steps, least } = readOptions(options, cosineRules);
-  return (n) => least + 0.5 * (from - least) * (1 + Math.cos((Math.PI * Math.min(taken(n), steps)) / steps));
+  return (n) => least + 0.5 * (from - least) * (1 + Math.cos((Math.PI * Math.min(checkSteps(n), steps)) / steps));
 }
 
 /**
@@ -83,7 +83,7 @@ export function warmUp(steps: number, then: number | Schedule): Schedule {
   const rise = argument("steps", steps, required(count));
   const own = argument("then", then, thenRule);
   const after = typeof own === "function" ? (n: number) => rateAt(own, n) : () => own;
-  return (n) => (taken(n) < rise ? (after(0) * (n + 1)) / rise : after(n - rise));
+  return (n) => (checkSteps(n) < rise ? (after(0) * (n + 1)) / rise : after(n - rise));
 }
 
 /** What a schedule gives, checked. */
@@ -92,4 +92,4 @@ export function rateAt(schedule: Schedule, steps: number): number {
 }
 
 /** Checked steps. */
-const taken = (steps: number) => argument("steps", steps, rateRule);
+const checkSteps = (steps: number) => argument("steps", steps, rateRule);

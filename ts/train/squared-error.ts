@@ -2,7 +2,7 @@
 import { arrayOf, checkLength, checkSome, dtypeOf, floatsOf, weightsOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { outputsIn } from "../solve/outputs.js";
-import { needOutputs } from "./mask.js";
+import { checkHasOutputs } from "./mask.js";
 
 /**
  * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights), the weighted
@@ -45,9 +45,9 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
     if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
   }
   const curvature = (tangent: A) => {
-    const along = arrayOf("tangent", tangent, dtype);
-    checkLength("tangent", along, given.length);
-    return along.map((dy, i) => {
+    const tangents = arrayOf("tangent", tangent, dtype);
+    checkLength("tangent", tangents, given.length);
+    return tangents.map((dy, i) => {
       const weight = weights ? (weights[i] as number) : 1;
       return weight === 0 ? 0 : (2 * weight * dy) / sum;
     }) as A;
@@ -67,7 +67,7 @@ function weightsIn(y: object, length: number, mask: ArrayLike<number> | undefine
   const weights = outputs
     ? Float64Array.from({ length }, (_, i) => (outputs[Math.floor(i / width)] ? (own?.[i] ?? 1) : 0))
     : own;
-  needOutputs(weights, failure);
+  checkHasOutputs(weights, failure);
   return weightsOf("mask", weights);
 }
 

@@ -1,11 +1,11 @@
 // Peak memory of one gradient by each method, as bars of their purposes, all on one scale.
-import type { Bytes, GradientMethod } from "symplectic-adjoint/slim";
+import type { GradientMethod, PeakBytes } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
 import { byId, element } from "./dom.js";
 import { bytes, grouped, milliseconds } from "./format.js";
-import type { Problem, Row } from "./messages.js";
+import type { ComparedProblem, MethodResult } from "./messages.js";
 
-type Purpose = Exclude<keyof Bytes, "total">;
+type Purpose = Exclude<keyof PeakBytes, "total">;
 
 /** Purposes that are shown together, from what grows most. */
 const GROUPS: readonly { text: string; purposes: readonly Purpose[]; strength: number }[] = [
@@ -28,7 +28,7 @@ export function setUp(): void {
 }
 
 /** What has been measured so far. */
-export function show(problem: Problem, rows: readonly Row[], chosen: GradientMethod): void {
+export function show(problem: ComparedProblem, rows: readonly MethodResult[], chosen: GradientMethod): void {
   const most = Math.max(...rows.map(({ bytes, estimate }) => bytes?.total ?? estimate ?? 0), 1);
   place.replaceChildren(
     ...GRADIENTS.map((method) =>
@@ -44,7 +44,7 @@ export function show(problem: Problem, rows: readonly Row[], chosen: GradientMet
   showTable(rows);
 }
 
-function line(method: GradientMethod, row: Row | undefined, most: number, chosen: boolean): HTMLElement {
+function line(method: GradientMethod, row: MethodResult | undefined, most: number, chosen: boolean): HTMLElement {
   const colour = `var(--${method})`;
   const track = element("div", { class: "track" });
   if (row?.bytes) {
@@ -72,13 +72,13 @@ function line(method: GradientMethod, row: Row | undefined, most: number, chosen
   );
 }
 
-function total(row: Row | undefined): string {
+function total(row: MethodResult | undefined): string {
   if (row?.bytes) return bytes(row.bytes.total);
   if (row?.estimate) return `about ${bytes(row.estimate)}`;
   return row?.failure ? "–" : "…";
 }
 
-function agreement(method: GradientMethod, row: Row | undefined): string {
+function agreement(method: GradientMethod, row: MethodResult | undefined): string {
   if (row?.estimate) return "not run: too large for this page";
   if (row?.failure?.argument === "memoryBudget") return `needs ${bytes(row.failure.bytes ?? 0)}`;
   if (row?.failure?.argument === "gradient") return "not with events";
@@ -90,7 +90,7 @@ function agreement(method: GradientMethod, row: Row | undefined): string {
 }
 
 /** How the memory grows with the steps, by the formula and by what was measured. */
-function formula(problem: Problem, rows: readonly Row[]): string {
+function formula(problem: ComparedProblem, rows: readonly MethodResult[]): string {
   const of = (method: GradientMethod) => rows.find((row) => row.method === method)?.bytes;
   const [least, all] = [of("symplectic"), of("backprop")];
   if (!least) return "";
@@ -114,7 +114,7 @@ function lanes(batch: number): number {
   return batch - rest + (rest === 0 ? 0 : Math.max(4, 2 ** Math.ceil(Math.log2(rest))));
 }
 
-function showTable(rows: readonly Row[]): void {
+function showTable(rows: readonly MethodResult[]): void {
   const heads = ["", ...PURPOSES, "total", "evaluations", "transposes"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
   const lines = rows.flatMap(({ method, bytes, evaluations, vjps }) => {

@@ -3,9 +3,9 @@ import type { Field, GradientMethod } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
 import { failureOf } from "./failure.js";
 import type { Learner } from "./learner.js";
-import type { Problem, Row } from "./messages.js";
+import type { ComparedProblem, MethodResult } from "./messages.js";
 import { optionsOf } from "./options.js";
-import type { Batch, Result } from "./task.js";
+import type { TaskBatch, TaskGradient } from "./task.js";
 
 /** A method that would take more is told of by an estimate. */
 const MOST = 2 ** 29;
@@ -18,11 +18,11 @@ const LEAST = 5;
 
 export class Comparison {
   readonly #field: Field<"float32">;
-  readonly #batch: Batch;
+  readonly #batch: TaskBatch;
   readonly #left = [...FIRST, ...GRADIENTS.filter((gradient) => !FIRST.includes(gradient))];
   readonly #config;
-  readonly rows: Row[] = [];
-  problem: Problem | undefined;
+  readonly rows: MethodResult[] = [];
+  problem: ComparedProblem | undefined;
   #reference: Float32Array | undefined;
 
   constructor(readonly learner: Learner) {
@@ -46,7 +46,7 @@ export class Comparison {
     else this.rows.push(this.#measure(method));
   }
 
-  #measure(method: GradientMethod): Row {
+  #measure(method: GradientMethod): MethodResult {
     try {
       const { result, milliseconds } = this.#timed(method);
       const { gradient } = result;
@@ -74,8 +74,8 @@ export class Comparison {
     }
   }
 
-  #timed(method: GradientMethod): { result: Result; milliseconds: number } {
-    let result: Result | undefined;
+  #timed(method: GradientMethod): { result: TaskGradient; milliseconds: number } {
+    let result: TaskGradient | undefined;
     let milliseconds = Number.POSITIVE_INFINITY;
     const enough = (taken: number) => taken >= (milliseconds > VERY_SLOW ? 2 : milliseconds > SLOW ? 3 : 6);
     for (let i = 0; i === 0 || !enough(i); i++) {
@@ -88,7 +88,7 @@ export class Comparison {
       } while (taken < LEAST);
       milliseconds = Math.min(milliseconds, taken / times);
     }
-    return { result: result as Result, milliseconds };
+    return { result: result as TaskGradient, milliseconds };
   }
 
   #estimate(method: GradientMethod): number {

@@ -122,19 +122,19 @@ export function defaults(task: TaskName): Config {
 }
 
 /** What a value must be: a number from text, one of a list, or undefined for what is neither. */
-interface Rule<T> {
+interface ConfigRule<T> {
   readonly expected: string;
   readonly choices?: readonly T[];
   parse(text: string): T | undefined;
 }
 
-function oneOf<T extends string | number>(...choices: readonly T[]): Rule<T> {
+function oneOf<T extends string | number>(...choices: readonly T[]): ConfigRule<T> {
   const parse = (text: string) =>
     choices.find((choice) => (typeof choice === "number" ? choice === numberFrom(text) : choice === text));
   return { expected: choices.join(", "), choices, parse };
 }
 
-function number(least: number, most: number, whole = true): Rule<number> {
+function number(least: number, most: number, whole = true): ConfigRule<number> {
   const expected = `a${whole ? " whole" : ""} number from ${least} to ${most}`;
   const fits = (value: number) => value >= least && value <= most && (!whole || Number.isInteger(value));
   const parse = (text: string) => {
@@ -151,7 +151,7 @@ function numberFrom(text: string): number | undefined {
 /** With identity a network would be linear. */
 const NONLINEAR = ACTIVATIONS.filter((activation) => activation !== "identity");
 
-export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
+export const RULES: { readonly [Name in keyof Config]: ConfigRule<Config[Name]> } = {
   task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons", "bounce", "equations"),
   layers: number(1, 4),
   width: number(2, 128),

@@ -4,7 +4,7 @@ import "uplot/dist/uPlot.min.css";
 import { type ColourName, colour } from "./colours.js";
 import { byId, element } from "./dom.js";
 import { short } from "./format.js";
-import type { Picture, Scene, Values } from "./messages.js";
+import type { Picture, Scene, SeriesValues } from "./messages.js";
 
 /** Losses kept: beyond so many every second one is left out. */
 const MOST = 20_000;
@@ -17,7 +17,7 @@ let plots: { loss?: uPlot; series?: uPlot } = {};
 let scene: Scene | undefined;
 let [steps, losses]: [number[], number[]] = [[], []];
 let stride = 1;
-let fitted: Values[] | undefined;
+let fitted: SeriesValues[] | undefined;
 let bands: Picture["bands"];
 let scheduled = false;
 
@@ -55,13 +55,13 @@ export function addLosses(last: number, values: Float64Array): void {
   update();
 }
 
-export function setFitted(values: Values[] | undefined, around?: Picture["bands"]): void {
+export function setFitted(values: SeriesValues[] | undefined, around?: Picture["bands"]): void {
   fitted = values?.map(finite);
   bands = around?.map(({ upper, lower }) => ({ upper: finite(upper), lower: finite(lower) }));
   update();
 }
 
-function finite(line: Values): Values {
+function finite(line: SeriesValues): SeriesValues {
   return line.map((value) => (Number.isFinite(value) ? value : null));
 }
 
@@ -77,7 +77,7 @@ function update(): void {
     byId("series-error").textContent =
       error === undefined ? "" : `rms error ${Number.isFinite(error) ? short(error) : "–"}`;
     if (!series || !plots.series) return;
-    const empty = series.names.map((): Values => []);
+    const empty = series.names.map((): SeriesValues => []);
     const edges = bands ? bands.flatMap(({ upper, lower }) => [upper, lower]) : [...empty, ...empty];
     const data = series.data.length > 0 ? series.data : empty;
     plots.series.setData([series.x, ...data, ...(fitted ?? empty), ...edges]);
@@ -86,7 +86,7 @@ function update(): void {
 }
 
 /** Root mean square of the differences, where there are data. */
-function distance(data: readonly Values[], learned: readonly Values[]): number {
+function distance(data: readonly SeriesValues[], learned: readonly SeriesValues[]): number {
   const squares = data.flatMap((values, i) =>
     values.flatMap((value, j) => (value === null ? [] : [(value - (learned[i]?.[j] ?? Number.NaN)) ** 2])),
   );

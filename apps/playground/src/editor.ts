@@ -2,7 +2,7 @@
 import { type Config, changed } from "./config.js";
 import { byId, element, shape } from "./dom.js";
 import { sentence, short } from "./format.js";
-import type { Failure } from "./messages.js";
+import type { FailureReport } from "./messages.js";
 import { type System, systemOf, written } from "./system.js";
 
 /** Milliseconds without a key after which a text is read. */
@@ -81,7 +81,7 @@ export function accept(config: Config): void {
 }
 
 /** The worker could not make a model of the equations, or not estimate their parameters. */
-export function refuse(failure: Failure): void {
+export function refuse(failure: FailureReport): void {
   const { during, line, column, code } = failure;
   const plain = failure.message.replace(/^(?:equations(?:, line \d+, column \d+)?|parameters): /, "");
   const where = line === undefined ? "" : `line ${line}, column ${column}: `;

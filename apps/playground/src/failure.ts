@@ -1,8 +1,8 @@
 import { SymplecticAdjointError } from "symplectic-adjoint/slim";
-import type { Failure } from "./messages.js";
+import type { FailureReport } from "./messages.js";
 
 /** An error as data that a message can carry. */
-export function failureOf(during: Failure["during"], error: unknown): Failure {
+export function failureOf(during: FailureReport["during"], error: unknown): FailureReport {
   if (error instanceof SymplecticAdjointError) {
     const { code, message, argument, bytes, line, column } = error;
     return { during, code, message, argument, bytes, line, column };

@@ -3,14 +3,14 @@ import { adam, type Field, type Gradient, type Optimizer } from "symplectic-adjo
 import type { Config } from "./config.js";
 import type { Picture, StepStats } from "./messages.js";
 import { optionsOf } from "./options.js";
-import type { Batch, ReportEstimation, Task } from "./task.js";
+import type { LearningTask, ReportEstimation, TaskBatch } from "./task.js";
 import { MAKERS } from "./tasks.js";
 
 /** Gradients whose median time is told. */
 const RECENT = 31;
 
 export class Learner {
-  readonly task: Task;
+  readonly task: LearningTask;
   readonly field: Field<"float32">;
   readonly #optimizer: Optimizer<"float32">;
   readonly #recent: number[] = [];
@@ -34,7 +34,7 @@ export class Learner {
     }
   }
 
-  batch(): Batch {
+  batch(): TaskBatch {
     return this.task.batch(this.steps);
   }
 

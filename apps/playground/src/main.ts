@@ -9,7 +9,7 @@ import * as editor from "./editor.js";
 import * as estimates from "./estimates.js";
 import * as form from "./form.js";
 import { bytes, grouped, milliseconds, sentence } from "./format.js";
-import type { Failure, Picture, Report, Row, Scene, StepStats } from "./messages.js";
+import type { FailureReport, MethodResult, Picture, Scene, StepStats, WorkerMessage } from "./messages.js";
 import * as morph from "./morph.js";
 import { type Action, dismiss, notice } from "./notices.js";
 import * as plane from "./plane.js";
@@ -33,7 +33,7 @@ let answered: (() => void)[] = [];
 /** What was set in each task that another was chosen after. */
 const left = new Map<TaskName, Config>();
 let scene: Scene | undefined;
-let rows: readonly Row[] = [];
+let rows: readonly MethodResult[] = [];
 
 const session = new Session(answer, (message) => {
   running = false;
@@ -178,7 +178,7 @@ function showRunning(): void {
   plane.setRunning(running);
 }
 
-function answer(report: Report): void {
+function answer(report: WorkerMessage): void {
   switch (report.kind) {
     case "started":
       if (report.loaded) {
@@ -243,7 +243,7 @@ function answer(report: Report): void {
   answered = [];
 }
 
-function retentionOf(measured: readonly Row[]) {
+function retentionOf(measured: readonly MethodResult[]) {
   return measured.find(({ method }) => method === "auto")?.retention;
 }
 
@@ -269,7 +269,7 @@ function showStats(step: number, stats: StepStats): void {
   byId("stats").dataset.step = String(step);
 }
 
-const WHAT: Record<Failure["during"], string> = {
+const WHAT: Record<FailureReport["during"], string> = {
   training: "Training has stopped",
   picture: "The result could not be drawn",
   start: "The model could not be made",
@@ -278,7 +278,7 @@ const WHAT: Record<Failure["during"], string> = {
   estimate: "The parameters could not be estimated",
 };
 
-function showFailure(failure: Failure): void {
+function showFailure(failure: FailureReport): void {
   const { during, code, message, argument, bytes: least } = failure;
   if (during === "start") {
     // The model before it is not what the page now tells of.

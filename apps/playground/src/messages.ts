@@ -1,8 +1,8 @@
 // What the page and its worker say to each other. `run` counts the models, so that what comes late is recognised.
-import type { Bytes, GradientMethod, Retention, Simd } from "symplectic-adjoint/slim";
+import type { GradientMethod, PeakBytes, Retention, Simd } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
 
-export type Request =
+export type PageMessage =
   /** A new model, with these parameters if given. */
   | { kind: "start"; run: number; config: Config; running: boolean }
   /** Changes all but the model. */
@@ -17,19 +17,19 @@ export type Request =
   | { kind: "save" }
   | { kind: "load"; run: number; file: Uint8Array };
 
-export type Report =
+export type WorkerMessage =
   /** A model has been made; one from a file brings its configuration. */
   | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd | undefined }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
   | { kind: "picture"; run: number; picture: Picture; at: number }
   | { kind: "estimated"; run: number; estimation: Estimation }
-  | { kind: "measured"; run: number; problem: Problem; rows: Row[] }
+  | { kind: "measured"; run: number; problem: ComparedProblem; rows: MethodResult[] }
   | { kind: "running"; run: number; running: boolean }
   | { kind: "saved"; run: number; name: string; file: Uint8Array<ArrayBuffer> }
-  | { kind: "failed"; run: number; failure: Failure };
+  | { kind: "failed"; run: number; failure: FailureReport };
 
 /** An error as data. */
-export interface Failure {
+export interface FailureReport {
   readonly during: "training" | "picture" | "start" | "load" | "save" | "estimate";
   readonly code: string;
   readonly message: string;
@@ -54,16 +54,16 @@ export interface StepStats {
 }
 
 /** A gradient by one method, on the problem of all the others. */
-export interface Row {
+export interface MethodResult {
   readonly method: GradientMethod;
-  readonly bytes?: Bytes;
+  readonly bytes?: PeakBytes;
   readonly milliseconds?: number;
   readonly evaluations?: number;
   readonly vjps?: number;
   readonly retention?: Retention;
   /** Relative difference from `symplectic`; 0 is bitwise equality. */
   readonly difference?: number;
-  readonly failure?: Failure;
+  readonly failure?: FailureReport;
   /** Too much to be tried here: about so many bytes. */
   readonly estimate?: number;
 }
@@ -85,7 +85,7 @@ interface EstimateRow {
 }
 
 /** What was measured. */
-export interface Problem {
+export interface ComparedProblem {
   readonly steps: number;
   readonly batch: number;
   readonly stateSize: number;
@@ -110,12 +110,17 @@ export interface Scene {
   /** What the plane shows, where it is not data, learned solutions and a vector field. */
   readonly shows?: string;
   /** Functions of time beside the plane: the data where there are any. */
-  readonly series?: { readonly title: string; readonly x: number[]; readonly names: string[]; readonly data: Values[] };
+  readonly series?: {
+    readonly title: string;
+    readonly x: number[];
+    readonly names: string[];
+    readonly data: SeriesValues[];
+  };
   /** The name of the loss, and whether its logarithm is shown. */
   readonly loss: { readonly name: string; readonly logarithmic: boolean };
 }
 
-export type Values = (number | null)[];
+export type SeriesValues = (number | null)[];
 
 /** What the model has learned so far. */
 export interface Picture {
@@ -132,9 +137,9 @@ export interface Picture {
   readonly points?: Float32Array;
   /** An energy or a density on a grid of so many a side, rows from the bottom. */
   readonly levels?: { readonly side: number; readonly values: Float32Array; readonly filled: boolean };
-  readonly series?: Values[];
+  readonly series?: SeriesValues[];
   /** Two standard errors above each series, and below. */
-  readonly bands?: readonly { readonly upper: Values; readonly lower: Values }[];
+  readonly bands?: readonly { readonly upper: SeriesValues; readonly lower: SeriesValues }[];
   /** The parameters of equations, in the order in which the text has them. */
   readonly parameters?: readonly number[];
   /** Where on the ground something is to land. */

@@ -2,7 +2,7 @@
 import { type Field, load, SymplecticAdjointError, save } from "symplectic-adjoint/slim";
 import { type Config, NAMES, read } from "./config.js";
 
-export interface Model {
+export interface SavedModel {
   readonly config: Config;
   readonly parameters: Float32Array;
 }
@@ -12,7 +12,7 @@ export function saveModel(config: Config, field: Field<"float32">): Uint8Array<A
 }
 
 /** @throws `FILE` for what is no model of the playground. */
-export function loadModel(file: Uint8Array): Model {
+export function loadModel(file: Uint8Array): SavedModel {
   const { field, metadata } = load(file, { dtype: "float32" });
   const parameters = field.parameters.slice();
   field.dispose();

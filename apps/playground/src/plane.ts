@@ -95,17 +95,21 @@ export function draw(): void {
   animate();
 }
 
-interface Frame {
+interface Viewport {
   readonly extent: Extent;
   readonly width: number;
   readonly height: number;
 }
 
-function place({ extent: [left, right, bottom, top], width, height }: Frame, x: number, y: number): [number, number] {
+function place(
+  { extent: [left, right, bottom, top], width, height }: Viewport,
+  x: number,
+  y: number,
+): [number, number] {
   return [((x - left) / (right - left)) * width, ((top - y) / (top - bottom)) * height];
 }
 
-function drawLevels({ side, values, filled }: NonNullable<Picture["levels"]>, { width, height }: Frame): void {
+function drawLevels({ side, values, filled }: NonNullable<Picture["levels"]>, { width, height }: Viewport): void {
   let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const value of values) [least, most] = [Math.min(least, value), Math.max(most, value)];
   if (!Number.isFinite(least) || !Number.isFinite(most) || least === most) return;
@@ -134,7 +138,7 @@ function drawLevels({ side, values, filled }: NonNullable<Picture["levels"]>, { 
 }
 
 /** Arrows: their length tells the size of the vector, but less and less of large ones. */
-function drawField({ field, fieldSide: side }: Picture, frame: Frame): void {
+function drawField({ field, fieldSide: side }: Picture, frame: Viewport): void {
   const [left, right, bottom, top] = frame.extent;
   const cell = Math.min(frame.width, frame.height) / side;
   const lengths = range(0, side * side).map((i) => Math.hypot(field[2 * i] as number, field[2 * i + 1] as number));
@@ -159,7 +163,7 @@ function drawField({ field, fieldSide: side }: Picture, frame: Frame): void {
   context.stroke();
 }
 
-function drawDots(points: Float32Array, frame: Frame, fill: string, radius: number, opacity: number): void {
+function drawDots(points: Float32Array, frame: Viewport, fill: string, radius: number, opacity: number): void {
   context.fillStyle = fill;
   context.globalAlpha = opacity;
   context.beginPath();
@@ -172,7 +176,7 @@ function drawDots(points: Float32Array, frame: Frame, fill: string, radius: numb
   context.globalAlpha = 1;
 }
 
-function drawPath(path: Float32Array, frame: Frame, width: number, opacity: number): void {
+function drawPath(path: Float32Array, frame: Viewport, width: number, opacity: number): void {
   context.strokeStyle = colour("symplectic");
   context.lineWidth = width;
   context.globalAlpha = opacity;
@@ -184,7 +188,7 @@ function drawPath(path: Float32Array, frame: Frame, width: number, opacity: numb
 }
 
 /** A ball where it is by now on its path, which it takes again and again. */
-function drawMoving(path: Float32Array, times: Float32Array, frame: Frame): void {
+function drawMoving(path: Float32Array, times: Float32Array, frame: Viewport): void {
   const end = times.at(-1) ?? 0;
   const now = isMoving() ? (performance.now() / 1000) % (end + REST) : 0;
   const next = times.findIndex((time) => time >= now);
@@ -193,7 +197,7 @@ function drawMoving(path: Float32Array, times: Float32Array, frame: Frame): void
 }
 
 /** The ground, and a flag on the target. */
-function drawGround(frame: Frame, target: number | undefined): void {
+function drawGround(frame: Viewport, target: number | undefined): void {
   const [, level] = place(frame, 0, 0);
   context.strokeStyle = colour("soft");
   context.lineWidth = 1.5;

@@ -18,7 +18,7 @@ export interface Moment {
 }
 
 /** What a method keeps of a step for the way back. */
-type Kept = "tapes" | "stages" | "state" | "nothing";
+type StepRetention = "tapes" | "stages" | "state" | "nothing";
 
 /** The part of the time that the way forward takes, and of the way back that a second way forward does. */
 const [FORWARD, AGAIN] = [0.4, 0.35];
@@ -29,13 +29,13 @@ export function moment(method: GradientMethod, time: number, retention?: Retenti
   if (time < FORWARD) return goingForward("forward", kept, time / FORWARD);
   const back = (time - FORWARD) / (1 - FORWARD);
   if (method !== "baseline") return goingBack(method, kept, back);
-  const taped = kept.map((): Kept => "tapes");
+  const taped = kept.map((): StepRetention => "tapes");
   return back < AGAIN
     ? goingForward("forward again", taped, back / AGAIN)
     : goingBack(method, taped, (back - AGAIN) / (1 - AGAIN));
 }
 
-function keptBy(method: GradientMethod, retention?: Retention): Kept[] {
+function keptBy(method: GradientMethod, retention?: Retention): StepRetention[] {
   const steps = Array.from({ length: STEPS }, (_, step) => step);
   if (method === "backprop") return steps.map(() => "tapes");
   if (method === "adjoint") return steps.map(() => "nothing");
@@ -52,7 +52,7 @@ function keptBy(method: GradientMethod, retention?: Retention): Kept[] {
   });
 }
 
-function goingForward(phase: Moment["phase"], kept: readonly Kept[], part: number): Moment {
+function goingForward(phase: Moment["phase"], kept: readonly StepRetention[], part: number): Moment {
   const at = Math.min(STEPS - 1, Math.floor(part * STEPS));
   const held = kept.map((what, step) =>
     step > at ? nothing() : step === at ? { ...full(what), state: true } : full(what),
@@ -60,7 +60,7 @@ function goingForward(phase: Moment["phase"], kept: readonly Kept[], part: numbe
   return { held, at, phase };
 }
 
-function goingBack(method: GradientMethod, kept: readonly Kept[], part: number): Moment {
+function goingBack(method: GradientMethod, kept: readonly StepRetention[], part: number): Moment {
   const whole = Math.min(STEPS * STAGES - 1, Math.floor(part * STEPS * STAGES));
   const at = STEPS - 1 - Math.floor(whole / STAGES);
   const left = STAGES - (whole % STAGES);
@@ -76,7 +76,7 @@ function goingBack(method: GradientMethod, kept: readonly Kept[], part: number):
   return { held, at, phase: "backward" };
 }
 
-function full(what: Kept): Held {
+function full(what: StepRetention): Held {
   const stages = what === "tapes" || what === "stages" ? STAGES : 0;
   return { state: what !== "nothing", stages, tapes: what === "tapes" ? STAGES : 0 };
 }

@@ -1,30 +1,30 @@
 // The page's side of the worker: one that does not answer, or has died, is replaced.
 import type { Config } from "./config.js";
-import type { Report, Request } from "./messages.js";
+import type { PageMessage, WorkerMessage } from "./messages.js";
 
 /** Milliseconds that a new model may take, a long gradient before it included. */
 const PATIENCE = 4000;
 
-type Start = Extract<Request, { kind: "start" }>;
+type StartRequest = Extract<PageMessage, { kind: "start" }>;
 
 export class Session {
   #worker: Worker | undefined;
   #run = 0;
   #answered = 0;
   /** The latest model that was asked for, as it is to be set by now. */
-  #wanted: Start | undefined;
+  #wanted: StartRequest | undefined;
   /** A model that was made when another had already been asked for. */
-  #passed: Report | undefined;
+  #passed: WorkerMessage | undefined;
   #waiting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    readonly onReport: (report: Report) => void,
+    readonly onReport: (report: WorkerMessage) => void,
     readonly onDeath: (message: string) => void,
   ) {}
 
   /** A new model; training begins if `running`. Gives the number of the run. */
   start(config: Config, running: boolean): number {
-    const wanted: Start = { kind: "start", run: ++this.#run, config, running };
+    const wanted: StartRequest = { kind: "start", run: ++this.#run, config, running };
     this.#wanted = wanted;
     // The first answer may have to wait for the module to come over a slow line.
     const replaceable = this.#answered > 0;
@@ -47,7 +47,7 @@ export class Session {
     this.send({ kind: "load", run: ++this.#run, file });
   }
 
-  send(request: Request): void {
+  send(request: PageMessage): void {
     if (this.#wanted && request.kind === "configure") this.#wanted.config = request.config;
     if (this.#wanted && ["run", "pause", "step"].includes(request.kind)) this.#wanted.running = request.kind === "run";
     this.#worker ??= this.#make();
@@ -56,7 +56,7 @@ export class Session {
 
   #make(): Worker {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
       if (data.run === this.#run) clearTimeout(this.#waiting);
       if (data.kind === "started") {
         this.#answered = data.run;

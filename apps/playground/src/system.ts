@@ -18,7 +18,7 @@ interface SystemText {
   readonly start: string;
 }
 
-interface Names {
+interface SystemNames {
   readonly states: readonly string[];
   readonly parameters: readonly string[];
   /** Whether the equations depend on the time. */
@@ -26,7 +26,7 @@ interface Names {
 }
 
 /** The names of a text: what no line defines, and is neither the time nor a function, is a parameter. */
-function namesIn(text: string): Names {
+function namesIn(text: string): SystemNames {
   const [states, defined, used] = [new Set<string>(), new Set(NO_PARAMETERS), new Set<string>()];
   for (const line of text.split(/\r\n|[\n\r]/)) {
     const plain = line.replace(/#.*$/, "");
@@ -40,7 +40,7 @@ function namesIn(text: string): Names {
   return { states: [...states], parameters, timed: used.has("t") };
 }
 
-export interface System extends Names {
+export interface System extends SystemNames {
   /** Of the parameters, in their order: where training begins, and what samples are made with. */
   readonly initial: readonly number[];
   readonly truth: readonly number[];

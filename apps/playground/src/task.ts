@@ -12,7 +12,7 @@ import {
 import type { Config } from "./config.js";
 import type { Estimation, Extent, Picture, Scene } from "./messages.js";
 
-export interface Batch {
+export interface TaskBatch {
   readonly y0: Float32Array;
   readonly times: readonly number[];
   readonly target?: Float32Array;
@@ -21,14 +21,14 @@ export interface Batch {
   readonly note?: string;
 }
 
-export interface Result {
+export interface TaskGradient {
   readonly value: number;
   readonly gradient: Gradient<"float32">;
   /** Of the solve, for the parameters as they are: it may take one more, which is not part of the gradient. */
   readonly stats: () => SolveStats;
 }
 
-export interface Task {
+export interface LearningTask {
   readonly scene: Scene;
   /** The unit of each parameter, by which its learning rate is multiplied; 1 by default. */
   readonly scales?: readonly number[];
@@ -38,8 +38,8 @@ export interface Task {
   configure?(config: Config): void;
   makeField(config: Config): Field<"float32">;
   /** The batch of a step, and whether the problem is another one than that of the step before. */
-  batch(step: number): Batch;
-  gradient(field: Field<"float32">, batch: Batch, options: GradientOptions): Result;
+  batch(step: number): TaskBatch;
+  gradient(field: Field<"float32">, batch: TaskBatch, options: GradientOptions): TaskGradient;
   picture(field: Field<"float32">, options: GradientOptions, at: number): Picture;
   /** Estimates the parameters, with their errors, from those of the field on; these follow. Gives the picture at the end. */
   estimate?(field: Field<"float32">, options: GradientOptions, report: ReportEstimation): Picture;
@@ -49,7 +49,7 @@ export interface Task {
 export type ReportEstimation = (estimation: Estimation, draw?: () => Picture) => void;
 
 /** The mean squared error of a solution, and its gradient. */
-export function squaredError(field: Field<"float32">, batch: Batch, options: GradientOptions): Result {
+export function squaredError(field: Field<"float32">, batch: TaskBatch, options: GradientOptions): TaskGradient {
   const loss = (y: Float32Array) => meanSquaredError(y, batch.target as Float32Array);
   const { value, gradient, solution } = valueAndGrad(field, batch.y0, batch.times, loss, options);
   return { value, gradient, stats: () => solution.stats };

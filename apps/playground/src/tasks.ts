@@ -1,6 +1,6 @@
 // The tasks by name.
 import type { Config, TaskName } from "./config.js";
-import type { Task } from "./task.js";
+import type { LearningTask } from "./task.js";
 import { bounce } from "./tasks/bounce.js";
 import { equationsTask } from "./tasks/equations.js";
 import { lynxHare } from "./tasks/lynx-hare.js";
@@ -8,7 +8,7 @@ import { pendulum } from "./tasks/pendulum.js";
 import { spiral } from "./tasks/spiral.js";
 import { twoMoons } from "./tasks/two-moons.js";
 
-export const MAKERS: Record<TaskName, (config: Config) => Task> = {
+export const MAKERS: Record<TaskName, (config: Config) => LearningTask> = {
   spiral: ({ seed }) => spiral(seed),
   "lynx-hare": lynxHare,
   pendulum: ({ seed }) => pendulum(seed),

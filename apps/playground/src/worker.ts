@@ -8,7 +8,7 @@ import { Comparison } from "./comparison.js";
 import { type Config, needsNewModel } from "./config.js";
 import { failureOf } from "./failure.js";
 import { Learner } from "./learner.js";
-import type { Failure, Report, Request, Row } from "./messages.js";
+import type { FailureReport, MethodResult, PageMessage, WorkerMessage } from "./messages.js";
 import { loadModel, saveModel } from "./model-file.js";
 
 /** Milliseconds: of steps at a stretch, between pictures, to the second comparison, and between those that follow. */
@@ -20,14 +20,14 @@ let learner: Learner | undefined;
 let comparison: Comparison | undefined;
 let compared: string | undefined;
 /** The latest row of each method; comparisons of what is set now. */
-let [rows, comparisons]: [Row[], number] = [[], 0];
+let [rows, comparisons]: [MethodResult[], number] = [[], 0];
 
 /** Requests wait until the module is there. */
 const ready = prepare();
 // A failure is told to whoever asks; before the first request nobody does.
 ready.catch(() => {});
 
-addEventListener("message", async ({ data }: MessageEvent<Request>) => {
+addEventListener("message", async ({ data }: MessageEvent<PageMessage>) => {
   try {
     await ready;
   } catch (error) {
@@ -43,7 +43,7 @@ async function prepare(): Promise<void> {
   await init({ module: url, simd: relaxed ? "relaxed" : "simd128" });
 }
 
-function answer(request: Request): void {
+function answer(request: PageMessage): void {
   switch (request.kind) {
     case "start":
       start(request.run, request.config, request.running);
@@ -220,10 +220,10 @@ function setRunning(value: boolean): void {
   tell({ kind: "running", run, running });
 }
 
-function fail(during: Failure["during"], error: unknown): void {
+function fail(during: FailureReport["during"], error: unknown): void {
   tell({ kind: "failed", run, failure: failureOf(during, error) });
 }
 
-function tell(report: Report): void {
+function tell(report: WorkerMessage): void {
   postMessage(report);
 }

@@ -10,7 +10,7 @@ const SETTINGS = {
 };
 const QUICK = { points: 24, steps: 250, samples: 8 };
 const SAMPLES = { learned: 40, tried: 10 };
-/** Intervals: of a trajectory that is learned from, and of one that is foretold. */
+/** Intervals: of a trajectory that is learned from, and of one that is rolled out. */
 const INTERVALS = { learned: 50, tried: 100 };
 const HIDDEN = 32;
 const ACTIVATION = "softplus";
@@ -58,10 +58,10 @@ async function compared(api, name, { quick, seed, progress }) {
     say(`${kind}, foretells`);
     const double = make("float64");
     double.field.parameters = Float64Array.from(field.parameters);
-    const foretold = foretell(api, double.field, truth);
-    const more = double.field.energy ? { own: ownEnergy(double.field, foretold) } : {};
+    const rolledOut = rollOut(api, double.field, truth);
+    const more = double.field.energy ? { own: learnedEnergy(double.field, rolledOut) } : {};
     const { length } = field.parameters;
-    models[kind] = { parameters: length, loss, seconds, ...along(equation, grid, truth, foretold), ...more };
+    models[kind] = { parameters: length, loss, seconds, ...along(equation, grid, truth, rolledOut), ...more };
     if (kind === "energy") costs = cost(api, field, { truth, interval, batch: TRAINING.batch, quick, say });
     double.dispose();
     dispose();
@@ -100,10 +100,10 @@ function modelsOf(api, { structure, stencil }, grid, seed) {
 }
 
 /** Solutions `[times, samples, points]` from the true beginnings, each for itself: NaN from where one cannot go on. */
-function foretell(api, field, { times, samples, points, y: truth }) {
+function rollOut(api, field, { times, samples, points, y: truth }) {
   const y = new Float64Array(truth.length).fill(Number.NaN);
   for (let sample = 0; sample < samples; sample++) {
-    const one = goOn(api, field, truth.slice(sample * points, (sample + 1) * points), times);
+    const one = continueFrom(api, field, truth.slice(sample * points, (sample + 1) * points), times);
     for (let n = 0; n * points < one.length; n++) {
       y.set(one.subarray(n * points, (n + 1) * points), (n * samples + sample) * points);
     }
@@ -111,7 +111,7 @@ function foretell(api, field, { times, samples, points, y: truth }) {
   return y;
 }
 
-function goOn(api, field, y0, times) {
+function continueFrom(api, field, y0, times) {
   try {
     return api.odeint(field, y0, times, { ...TIGHT, partial: true }).y;
   } catch (error) {
@@ -153,7 +153,7 @@ function imageOf(times, samples, points, y) {
 }
 
 /** What becomes of a model's own energy on the way: how far it moves on average, and the most that it rises at once. */
-function ownEnergy(field, y) {
+function learnedEnergy(field, y) {
   const all = field.energy(y);
   const samples = all.length / (INTERVALS.tried + 1);
   let [drift, rise] = [0, 0];

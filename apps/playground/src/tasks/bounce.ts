@@ -1,10 +1,17 @@
 // A ball that is thrown in gusty wind, and bounces: the throw is learned through the bounces, so that a landing is where it should be.
 // The throw is a jump at the start, so its speeds are parameters; each landing is an event, and the last one ends the flight.
-import { type Events, equations, type Field, odeint, type SolveOptions, valueAndGrad } from "symplectic-adjoint/slim";
+import {
+  type DetectedEvents,
+  equations,
+  type Field,
+  odeint,
+  type SolveOptions,
+  valueAndGrad,
+} from "symplectic-adjoint/slim";
 import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../messages.js";
-import { range, type Task } from "../task.js";
+import { type LearningTask, range } from "../task.js";
 
 /** The first ball flies in still air, the others in wind. */
 const BALLS = 16;
@@ -32,7 +39,7 @@ const shown = fine.slice(0, Math.round(SHOWN / FINE) + 1);
 /** Where the last output begins. */
 const LAST = SIZE * BALLS * (times.length - 1);
 
-export function bounce(given: Config): Task {
+export function bounce(given: Config): LearningTask {
   let config = given;
   const normal = normals(given.seed);
   const gusts = range(BALLS).map((ball) => (ball === 0 ? 0 : normal()));
@@ -151,7 +158,7 @@ interface Landing {
 /** One ball of a solution at the fine times: in between, a path has the landings too. */
 function flightOf(
   y: Float32Array,
-  { t, trajectory, y: states }: Events<"float32">,
+  { t, trajectory, y: states }: DetectedEvents<"float32">,
   ball: number,
   last: number,
 ): Flight {

@@ -13,9 +13,9 @@ import {
 } from "symplectic-adjoint/slim";
 import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
-import type { Extent, Picture, Values } from "../messages.js";
+import type { Extent, Picture, SeriesValues } from "../messages.js";
 import { type System, systemOf } from "../system.js";
-import { type Batch, gridOf, range, solved, type Task } from "../task.js";
+import { gridOf, type LearningTask, range, solved, type TaskBatch } from "../task.js";
 import { rows, years } from "./lynx-hare.js";
 
 /** Parts of the whole time that windows span. */
@@ -29,7 +29,7 @@ const [SAMPLES, SIDE, FINE, SHOWN] = [41, 20, 8, 6];
 /** Milliseconds that estimates may take: the worker does not answer until then. */
 const LONGEST = 10_000;
 
-interface Data {
+interface Samples {
   readonly title: string;
   readonly times: readonly number[];
   /** What is shown as the time 0. */
@@ -40,7 +40,7 @@ interface Data {
   readonly startMeasured: boolean;
 }
 
-export function equationsTask(config: Config): Task {
+export function equationsTask(config: Config): LearningTask {
   const system = systemOf(config);
   const { states, parameters, timed } = system;
   const size = states.length;
@@ -53,9 +53,9 @@ export function equationsTask(config: Config): Task {
   const shown = states.slice(0, SHOWN);
   const extent = extentOf(times, values, size);
   const grid = gridOf(extent, SIDE);
-  const batches = new Map<number, Batch>();
+  const batches = new Map<number, TaskBatch>();
 
-  function windows(length: number, factor: number): Batch {
+  function windows(length: number, factor: number): TaskBatch {
     // All windows begin at the time 0 of the solver, which equations that depend on the time would notice.
     const starts = timed ? 1 : times.length - length + 1;
     const target = Float32Array.from(range(length).flatMap((i) => [...values.subarray(size * i, size * (i + starts))]));
@@ -74,7 +74,7 @@ export function equationsTask(config: Config): Task {
         title: size > SHOWN ? `${title}; first ${SHOWN} of ${size} states` : title,
         x: fine.map((t) => origin + t),
         names: [...shown],
-        data: shown.map((_, i): Values => {
+        data: shown.map((_, i): SeriesValues => {
           const data = feature(values, size, i);
           return fine.map((_, j) => (j % FINE === 0 ? (data[j / FINE] ?? null) : null));
         }),
@@ -195,7 +195,7 @@ export function equationsTask(config: Config): Task {
 }
 
 /** What is fitted; refuses a text that cannot be read before all else. */
-function dataOf(config: Config, system: System): Data {
+function dataOf(config: Config, system: System): Samples {
   const { states, parameters, truth, start } = system;
   const field = equations(config.equations, { parameters: named(parameters, truth), dtype: "float64" });
   try {
@@ -225,7 +225,7 @@ function sampled(field: Field<"float64">, start: readonly number[], times: reado
   }
 }
 
-function recordOf(states: readonly string[]): Data {
+function recordOf(states: readonly string[]): Samples {
   const names = ["hare", "lynx"];
   const columns = states.map((name) => names.indexOf(name));
   if (columns.length !== names.length || columns.includes(-1)) {

@@ -2,8 +2,8 @@
 // goes astray, and its gradient with it.
 import { mlp } from "symplectic-adjoint/slim";
 import text from "../../../../data/lynx-hare.csv?raw";
-import type { Values } from "../messages.js";
-import { type Batch, column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
+import type { SeriesValues } from "../messages.js";
+import { column, gridOf, type LearningTask, range, solved, squaredError, type TaskBatch, widths } from "../task.js";
 
 const SCHEDULE = [
   { until: 150, length: 3, factor: 1 },
@@ -40,10 +40,10 @@ function learned(pelts: number, { mean, deviation }: Unit): number {
   return (Math.log(pelts) - mean) / deviation;
 }
 
-export function lynxHare(): Task {
+export function lynxHare(): LearningTask {
   const grid = gridOf(extent, SIDE);
   const fine = range(FINE * (years.length - 1) + 1).map((i) => i / FINE);
-  const pelts = (index: 0 | 1): Values =>
+  const pelts = (index: 0 | 1): SeriesValues =>
     fine.map((_, i) => (i % FINE === 0 ? (rows[i / FINE]?.[(index + 1) as 1 | 2] ?? null) : null));
   return {
     scene: {
@@ -61,7 +61,7 @@ export function lynxHare(): Task {
     },
     makeField: (config) =>
       mlp({ widths: widths(config, 2), activation: config.activation, seed: config.seed, dtype: "float32" }),
-    batch(step): Batch {
+    batch(step): TaskBatch {
       const { length, factor } = SCHEDULE.find(({ until }) => step < until) as (typeof SCHEDULE)[0];
       const starts = years.length - length + 1;
       const times = range(length);

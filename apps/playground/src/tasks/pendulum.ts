@@ -1,7 +1,7 @@
 // A pendulum, q' = p and p' = −sin q, learned as the energy that drives it.
 import { custom, type HamiltonianField, hamiltonian, odeint } from "symplectic-adjoint/slim";
 import { uniforms } from "../../../../ts/trace/random.js";
-import { column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
+import { column, gridOf, type LearningTask, range, solved, squaredError, widths } from "../task.js";
 
 const [BATCH, INTERVALS, SPACING, SIDE, LEVELS, LONG] = [32, 8, 0.5, 20, 48, 20];
 const extent = [-3.1, 3.1, -2.4, 2.4] as const;
@@ -19,7 +19,7 @@ function truth() {
   });
 }
 
-export function pendulum(seed: number): Task {
+export function pendulum(seed: number): LearningTask {
   const random = uniforms(seed);
   const starts: number[] = [];
   while (starts.length < 2 * BATCH) {

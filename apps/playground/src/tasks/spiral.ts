@@ -1,8 +1,8 @@
 // dx/dt = A x³ (Chen et al. 2018): one orbit, learned from short pieces of it.
 import { custom, type Field, mlp, odeint } from "symplectic-adjoint/slim";
 import { uniforms } from "../../../../ts/trace/random.js";
-import type { Values } from "../messages.js";
-import { type Batch, column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
+import type { SeriesValues } from "../messages.js";
+import { column, gridOf, type LearningTask, range, solved, squaredError, type TaskBatch, widths } from "../task.js";
 
 const [POINTS, DURATION, LENGTH, BATCH, SIDE, FINE] = [201, 10, 11, 64, 20, 4];
 const times = range(POINTS).map((i) => (i * DURATION) / (POINTS - 1));
@@ -23,7 +23,7 @@ function truth(): Field<"float64"> {
   });
 }
 
-export function spiral(seed: number): Task {
+export function spiral(seed: number): LearningTask {
   const field = truth();
   const data = Float32Array.from(odeint(field, Float64Array.of(2, 0), times, { rtol: 1e-8 }).y);
   field.dispose();
@@ -39,7 +39,7 @@ export function spiral(seed: number): Task {
     },
     makeField: (config) =>
       mlp({ widths: widths(config, 2), activation: config.activation, seed: config.seed, dtype: "float32" }),
-    batch(step): Batch {
+    batch(step): TaskBatch {
       const random = uniforms(seed * 1_000_003 + step);
       const starts = range(BATCH).map(() => Math.floor(random() * (POINTS + 1 - LENGTH)));
       const at = (offset: number) => starts.flatMap((start) => [...data.subarray(2 * (start + offset)).slice(0, 2)]);
@@ -57,7 +57,7 @@ export function spiral(seed: number): Task {
 }
 
 /** The data among the times that are drawn. */
-function sparse(data: Float32Array, index: 0 | 1): Values {
+function sparse(data: Float32Array, index: 0 | 1): SeriesValues {
   const values = column(data, index);
   return fine.map((_, i) => (i % FINE === 0 ? (values[i / FINE] ?? null) : null));
 }

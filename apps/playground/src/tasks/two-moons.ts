@@ -1,7 +1,7 @@
 // Two half moons as a density: a flow from the data at time 0 to a standard normal distribution at time 1.
 import { type CnfField, cnf, type Field, flow, odeint } from "symplectic-adjoint/slim";
 import { normals, normalsOf, uniforms } from "../../../../ts/trace/random.js";
-import { gridOf, type Task, widths } from "../task.js";
+import { gridOf, type LearningTask, widths } from "../task.js";
 
 const [BATCH, SIDE, LEVELS, SAMPLES] = [256, 20, 56, 400];
 const extent = [-3, 3, -3, 3] as const;
@@ -19,7 +19,7 @@ function moons(seed: number, count: number): Float32Array {
   return points;
 }
 
-export function twoMoons(seed: number): Task {
+export function twoMoons(seed: number): LearningTask {
   const z = Float32Array.from({ length: 2 * SAMPLES }, normals(seed + 7));
   const [grid, levels] = [gridOf(extent, SIDE), gridOf(extent, LEVELS)];
   return {

@@ -1,9 +1,9 @@
-// Trajectories of their own with their derivatives along directions.
+// Independent trajectories with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { checkAbsent } from "../checks/rules.js";
-import { call, refuseReentry, release, watched } from "../engine/call.js";
+import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
@@ -14,19 +14,19 @@ import {
   readProblem,
   TRAJECTORY_NUMBERS,
 } from "./ensemble.js";
-import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
+import { flattened, type IndependentSolution, padded, paddedRows, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
 
 /** A solve with directions along which it is differentiated, checked. */
-export interface AlongProblem<D extends Dtype = Dtype> {
+export interface EnsembleJvpProblem<D extends Dtype = Dtype> {
   readonly problem: EnsembleProblem<D>;
   readonly directions: number;
-  readonly along: Along<D>;
+  readonly tangents: TangentArrays<D>;
 }
 
-/** Directions, flat, as the crate takes them. */
-export interface Along<D extends Dtype = Dtype> {
+/** Directions along which to differentiate, flat, as the crate takes them. */
+export interface TangentArrays<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D> | undefined;
   readonly parameters: ArrayOf<D> | undefined;
   readonly arguments: ArrayOf<D> | undefined;
@@ -42,7 +42,7 @@ export interface EventTangents<D extends Dtype = Dtype> {
 }
 
 /** What is to be solved; what a solution may have besides is refused. */
-export function readAlong<D extends Dtype>(
+export function readJvpProblem<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: Lists,
@@ -58,9 +58,9 @@ export function readAlong<D extends Dtype>(
 }
 
 /** The rates of output times, flat, of so many directions; `[directions, times, batch]` where trajectories have their own. */
-export function ratesOf(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
+export function flatTimeTangents(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
   const { times, counts, batch } = problem;
-  const rows = rowsOf(problem);
+  const rows = paddedRows(problem);
   const [length, shape] = counts === null ? [times.length, ""] : [rows.longest * batch, `, ${batch}`];
   checkLength("tangents.times", given, directions * length, `[${directions}, ${rows.longest}${shape}]`);
   if (counts === null) return given;
@@ -75,26 +75,26 @@ export function ratesOf(problem: EnsembleProblem, directions: number, given: Flo
 }
 
 /** How many numbers a result has for each output, and for each event: the state, its derivatives, and those of the event's time. */
-export function alongWidths({ state }: EnsembleProblem, directions: number): readonly [output: number, event: number] {
+export function jvpWidths({ state }: EnsembleProblem, directions: number): readonly [output: number, event: number] {
   const width = state * (1 + directions);
   return [width, width + directions];
 }
 
 /** A solution and its derivatives; those of `y` are `[directions, times, batch, state]`, padded as the solution is. */
-export interface SolvedAlong<D extends Dtype> {
+export interface SolvedJvp<D extends Dtype> {
   readonly solution: IndependentSolution<D>;
   readonly tangents: ArrayOf<D>;
   readonly eventTangents: EventTangents<D>;
 }
 
 /** What a result says. */
-export function solvedAlong<D extends Dtype>(
+export function solvedJvp<D extends Dtype>(
   problem: EnsembleProblem<D>,
   directions: number,
   result: EnsembleResult<D>,
-): SolvedAlong<D> {
+): SolvedJvp<D> {
   const { dtype, state } = problem;
-  const [width, eventWidth] = alongWidths(problem, directions);
+  const [width, eventWidth] = jvpWidths(problem, directions);
   const columns = (all: ArrayOf<D>, width: number, first: number, count = state): ArrayOf<D> => {
     const rows = all.length / width;
     const own = zeros(dtype, rows * count);
@@ -106,7 +106,7 @@ export function solvedAlong<D extends Dtype>(
   const events = result.events.length / EVENT_NUMBERS;
   const y = columns(result.y, width, 0);
   const solution = solutionOf(problem, { ...result, y, eventStates: columns(result.eventStates, eventWidth, 0) });
-  const rows = rowsOf(problem);
+  const rows = paddedRows(problem);
   const tangents = zeros(dtype, directions * solution.y.length);
   const eventTangents = { t: new Float64Array(directions * events), y: zeros(dtype, directions * events * state) };
   for (let k = 0; k < directions; k++) {
@@ -120,7 +120,7 @@ export function solvedAlong<D extends Dtype>(
 }
 
 /** A solve with its derivatives in the engine's memory. */
-export class EnsembleAlong<D extends Dtype> {
+export class EnsembleJvp<D extends Dtype> {
   readonly #engine: Instance;
   readonly #field: WasmField<D>;
   readonly #parameters: number;
@@ -131,7 +131,7 @@ export class EnsembleAlong<D extends Dtype> {
   /** `keep` is for products with second derivatives, along one direction. */
   constructor(
     field: Field<D>,
-    { problem, directions, along }: AlongProblem<D>,
+    { problem, directions, tangents }: EnsembleJvpProblem<D>,
     { keep, progress, caller }: { keep: boolean; progress?: OdeintOptions["progress"]; caller: string },
   ) {
     const { engine, rust } = useField(field);
@@ -142,21 +142,32 @@ export class EnsembleAlong<D extends Dtype> {
     const plan = JSON.stringify({ counts, maxEvents, norm, jumps, events, part, ...none });
     const [y0, times, numbers] = [problem.y0, problem.times, changes.numbers].map((array) => engine.steady(array));
     const solve = () =>
-      rust.ensembleAlong(y0, batch, times, plan, numbers, directions, along as never, options, problem.arguments, keep);
+      rust.ensembleAlong(
+        y0,
+        batch,
+        times,
+        plan,
+        numbers,
+        directions,
+        tangents as never,
+        options,
+        problem.arguments,
+        keep,
+      );
     this.#engine = engine;
     this.#field = wasmField(field);
     // A loss may dispose of the field.
     this.#parameters = field.parameters.length;
     this.#problem = problem;
     this.#directions = directions;
-    this.#ensemble = watched(engine, progress, solve, (ensemble) => release(engine, ensemble));
+    this.#ensemble = callWithProgress(engine, progress, solve, (ensemble) => release(engine, ensemble));
   }
 
   /** The solution and its derivatives, of which each state is followed by its derivatives along all directions. */
   result(): EnsembleResult<D> {
     this.#engine.needStack();
     const [engine, ensemble, { dtype, batch }] = [this.#engine, this.#ensemble, this.#problem];
-    const [, eventWidth] = alongWidths(this.#problem, this.#directions);
+    const [, eventWidth] = jvpWidths(this.#problem, this.#directions);
     const events = engine.read("float64", ensemble.events, ensemble.eventsLength);
     return {
       y: engine.read(dtype, ensemble.y, ensemble.yLength),
@@ -173,7 +184,7 @@ export class EnsembleAlong<D extends Dtype> {
   pullback(cotangent: ArrayOf<D>, curvature: ArrayOf<D>) {
     const [engine, ensemble, problem] = [this.#engine, this.#ensemble, this.#problem];
     const { dtype, batch, state } = problem;
-    const rows = rowsOf(problem);
+    const rows = paddedRows(problem);
     const [w, curved] = [flattened(problem, rows, cotangent), flattened(problem, rows, curvature, "curvature")];
     const both = zeros(dtype, 2 * w.length);
     for (let row = 0; row < w.length / state; row++) {

@@ -19,7 +19,7 @@ import {
   vectorField,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { framesOf, placeIn } from "../../ts/trace/place.js";
+import { framesOf, userLocation } from "../../ts/trace/source-location.js";
 import { onWasm, thrown } from "./helpers.js";
 
 const source = readFileSync(fileURLToPath(import.meta.url), "utf8").split("\n");
@@ -172,8 +172,8 @@ test.each(Object.keys(faults))("%s: the error has the line and column", (name) =
   const { message, stack, file, line, column } = error as SymplecticAdjointError;
   const own = source.findIndex((text) => text.endsWith(`// ${name}`));
   expect(line).toBe(own + 1);
-  expect(file).toMatch(/places\.test\.ts$/);
-  expect(message.endsWith(` (at places.test.ts:${line}:${column})`)).toBe(true);
+  expect(file).toMatch(/source-locations\.test\.ts$/);
+  expect(message.endsWith(` (at source-locations.test.ts:${line}:${column})`)).toBe(true);
   expect(stack).toContain(message);
   const text = source[own] as string;
   expect(column).toBeGreaterThan(text.search(/\S/));
@@ -213,7 +213,7 @@ test("what is noticed afterwards, or elsewhere, has none", () => {
 });
 
 /** Where a package and a function of the user's are, by the stack of an error and that of what called the function. */
-const caller = (frame: string) => placeIn("", frame) ?? framesOf(frame)[0];
+const caller = (frame: string) => userLocation("", frame) ?? framesOf(frame)[0];
 
 test("stacks of all engines are read", () => {
   const v8 = `SymplecticAdjointError: add's argument: expected a value at 1:2:3
@@ -227,21 +227,21 @@ test("stacks of all engines are read", () => {
     at file:///p/main.mjs:1:1`;
   const tracing = "    at tracing (file:///p/node_modules/symplectic-adjoint/dist/chunk-1.js:4800:7)";
   const place = { file: "C:\\Program Files (x86)\\my app\\model.mjs", line: 4, column: 79 };
-  expect(placeIn(v8, tracing)).toEqual(place);
+  expect(userLocation(v8, tracing)).toEqual(place);
   const without = (stack: string, part: RegExp) => stack.replace(part, "");
   // A library that has a function of its own traced is better than nothing; what called the package is none of it.
   const library = { file: "file:///p/node_modules/library/index.js", line: 8, column: 9 };
-  expect(placeIn(without(v8, / +at slope.*\n/), tracing)).toEqual(library);
-  expect(placeIn(without(v8, / +at (?:slope|Object).*\n/g), tracing)).toBeUndefined();
-  expect(placeIn(v8.split("\n").slice(0, 4).join("\n"), tracing)).toBeUndefined();
-  expect(placeIn(v8, "")).toBeUndefined();
-  expect(placeIn(undefined, undefined)).toBeUndefined();
-  expect(placeIn([{}], [{}])).toBeUndefined();
+  expect(userLocation(without(v8, / +at slope.*\n/), tracing)).toEqual(library);
+  expect(userLocation(without(v8, / +at (?:slope|Object).*\n/g), tracing)).toBeUndefined();
+  expect(userLocation(v8.split("\n").slice(0, 4).join("\n"), tracing)).toBeUndefined();
+  expect(userLocation(v8, "")).toBeUndefined();
+  expect(userLocation(undefined, undefined)).toBeUndefined();
+  expect(userLocation([{}], [{}])).toBeUndefined();
   const evaluated = `Error
     at lifted (http://host/vendor/dist/index.js?v=1:1:1)
     at async eval (eval at make (http://host/app/main.js:3:4), <anonymous>:5:6)
     at tracing (http://host/vendor/dist/index.js?v=1:9:9)`;
-  expect(placeIn(evaluated, "    at tracing (http://host/vendor/dist/index.js?v=1:8:8)")).toEqual({
+  expect(userLocation(evaluated, "    at tracing (http://host/vendor/dist/index.js?v=1:8:8)")).toEqual({
     file: "<anonymous>",
     line: 5,
     column: 6,
@@ -256,9 +256,9 @@ tracing@http://host/dist/chunk-1.js:4:5
 @http://host/main.js:1:1
 `;
   const found = { file: "http://host/@me/model.js", line: 12, column: 34 };
-  expect(placeIn(spiderMonkey, "tracing@http://host/dist/chunk-1.js:5:1\n")).toEqual(found);
+  expect(userLocation(spiderMonkey, "tracing@http://host/dist/chunk-1.js:5:1\n")).toEqual(found);
   const evaluatedThere = spiderMonkey.replace("@me/model.js:12:34", "model.js line 12 > eval:3:4");
-  expect(placeIn(evaluatedThere, "tracing@http://host/dist/chunk-1.js:5:1\n")).toEqual({
+  expect(userLocation(evaluatedThere, "tracing@http://host/dist/chunk-1.js:5:1\n")).toEqual({
     file: "http://host/model.js line 12 > eval",
     line: 3,
     column: 4,
@@ -270,14 +270,14 @@ lifted@https://host/dist/chunk-1.js:2:2
 https://host/a@1/model.js:6:7
 tracing@https://host/dist/chunk-1.js:3:3
 module code@https://host/main.js:9:9`;
-  expect(placeIn(javaScriptCore, "tracing@https://host/dist/chunk-1.js:4:4")).toEqual({
+  expect(userLocation(javaScriptCore, "tracing@https://host/dist/chunk-1.js:4:4")).toEqual({
     file: "https://host/a@1/model.js",
     line: 6,
     column: 7,
   });
   // In one bundle with the package, and a function that a tail call has taken off the stack.
   const bundle = javaScriptCore.replaceAll(/https:\S+?(?=:\d+:)/g, "https://host/app.js");
-  expect(placeIn(bundle, "tracing@https://host/app.js:4:4")).toBeUndefined();
+  expect(userLocation(bundle, "tracing@https://host/app.js:4:4")).toBeUndefined();
   expect(caller("    at new Foo (a.js:1:2)")).toEqual({ name: "new Foo", file: "a.js", line: 1, column: 2 });
 });
 

@@ -4,10 +4,10 @@ import { fix } from "../checks/frozen.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph } from "./graph.js";
 
-/** A place in a source file, as the runtime tells it: both numbers from 1. */
-type SourcePlace = Required<Pick<ErrorDetails, "file" | "line" | "column">>;
+/** A location in a source file, as the runtime tells it: both numbers from 1. */
+type SourceLocation = Required<Pick<ErrorDetails, "file" | "line" | "column">>;
 
-interface Frame extends SourcePlace {
+interface StackFrame extends SourceLocation {
   /** The name of the function; empty where it has none. */
   readonly name: string;
 }
@@ -19,25 +19,25 @@ const OTHERS = /^(?:([^@:]*)@)?(.+):(\d+):(\d+)$/;
 /** Files of the runtime itself. */
 const RUNTIME = /^(?:(?:node|ext|deno|bun|internal):|native$)/;
 
-/** The frames of a stack that have a place, the innermost first. */
-export function framesOf(stack: unknown): Frame[] {
+/** The frames of a stack that have a location, the innermost first. */
+export function framesOf(stack: unknown): StackFrame[] {
   const lines = typeof stack === "string" ? stack.split("\n") : [];
   // Only V8 has the message before its frames.
   const pattern = lines.some((line) => V8.test(line)) ? V8 : OTHERS;
   return lines.flatMap((text) => {
-    const [, name = "", ...place] = pattern.exec(text) ?? [];
-    const [file, line, column] = place.filter((part) => part !== undefined);
+    const [, name = "", ...parts] = pattern.exec(text) ?? [];
+    const [file, line, column] = parts.filter((part) => part !== undefined);
     return file === undefined ? [] : [{ name, file, line: Number(line), column: Number(column) }];
   });
 }
 
 /** A file without the query that servers of development put behind it. */
-const plain = (file: string) => file.replace(/[?#].*$/, "");
+const withoutQuery = (file: string) => file.replace(/[?#].*$/, "");
 
 /** A test of whether a file belongs to this package, by one that does: its sources, or the modules in one folder. */
 function ownFiles(own: string): (file: string) => boolean {
-  const folder = (file: string) => /^.*[\\/]/.exec(plain(file))?.[0];
-  const [, sources] = /^(.*[\\/])trace[\\/]place\.ts$/.exec(plain(own)) ?? [];
+  const folder = (file: string) => /^.*[\\/]/.exec(withoutQuery(file))?.[0];
+  const [, sources] = /^(.*[\\/])trace[\\/]source-location\.ts$/.exec(withoutQuery(own)) ?? [];
   return sources === undefined ? (file) => folder(file) === folder(own) : (file) => file.startsWith(sources);
 }
 
@@ -45,7 +45,7 @@ function ownFiles(own: string): (file: string) => boolean {
  * The user's own frame in a stack, as far as one can be told: the innermost between this package's operations and where it called
  * the traced function. `here` is the stack of that caller. In a bundle that holds the user's code as well, there is none to be told.
  */
-export function placeIn(stack: unknown, here: unknown): SourcePlace | undefined {
+export function userLocation(stack: unknown, here: unknown): SourceLocation | undefined {
   const [caller] = framesOf(here);
   if (!caller) return undefined;
   const isOwn = ownFiles(caller.file);
@@ -60,33 +60,36 @@ export function placeIn(stack: unknown, here: unknown): SourcePlace | undefined 
 }
 
 /** The last part of a path or an address. */
-function nameOf(file: string): string {
+function baseName(file: string): string {
   if (file.startsWith("data:")) return "data:…";
-  return plain(file).replace(/^.*[\\/](?=.)/, "");
+  return withoutQuery(file).replace(/^.*[\\/](?=.)/, "");
 }
 
-/** An error that says a place as well, where there is one. */
-export function placed(error: SymplecticAdjointError, place: SourcePlace | undefined): SymplecticAdjointError {
-  if (!place) return error;
+/** An error whose message has a location as well, where there is one. */
+export function withLocation(
+  error: SymplecticAdjointError,
+  location: SourceLocation | undefined,
+): SymplecticAdjointError {
+  if (!location) return error;
   const before = error.message;
-  error.message = `${before} (at ${nameOf(place.file)}:${place.line}:${place.column})`;
+  error.message = `${before} (at ${baseName(location.file)}:${location.line}:${location.column})`;
   // V8 has written the message into the stack.
   if (typeof error.stack === "string") error.stack = error.stack.replace(before, () => error.message);
-  fix(Object.assign(error, place), ["file", "line", "column"]);
+  fix(Object.assign(error, location), ["file", "line", "column"]);
   return error;
 }
 
 /** Runs a function that is traced. An error of this package that is thrown in it says where. */
-export function tracing<T>(body: () => T): T {
+export function traceUserCode<T>(body: () => T): T {
   try {
     const result = outside(body);
     const graph = activeGraph();
     // A function with such a comparison is refused, but where it was called from is known here.
     const [made] = graph.unused.values();
-    if (made) graph.unusedAt = placeIn(made.stack, new Error().stack);
+    if (made) graph.unusedAt = userLocation(made.stack, new Error().stack);
     return result;
   } catch (error) {
     if (!(error instanceof SymplecticAdjointError) || error.line !== undefined) throw error;
-    throw placed(error, placeIn(error.stack, new Error().stack));
+    throw withLocation(error, userLocation(error.stack, new Error().stack));
   }
 }
