@@ -541,9 +541,10 @@ test("what to write instead", async () => {
   const later = async () => {
     throw new Error("nobody waits for it");
   };
+  const derived = () => ({ residuals: [1], jacobian: later });
   expect(
-    await says("residuals' result", () => leastSquares({ residuals: later as never, parameters: { a: 1 } })),
-  ).toMatch(/, at once, given a Promise: is it an async function\?$/);
+    await says("residuals' jacobian", () => leastSquares({ residuals: derived as never, parameters: { a: 1 } })),
+  ).toMatch(/numbers at once, as residuals are returned at once, given a Promise: is it an async function\?$/);
   expect(await says("workerUrl", () => parallel({ workerUrl: "" }))).toBe('workerUrl: expected a URL, given ""');
   const slope = ({ state }: { state: Value }) => state;
   expect(await says("state", () => vectorField({ state: 2 ** 21 + 1, slope }))).toMatch(/an integer from 1 to 2097152/);
