@@ -20,9 +20,9 @@ import {
   summaryOf,
 } from "../../ts/cli/fit-advice.js";
 import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } from "../../ts/cli/fit-file.js";
-import type { FitOptions, TaskRequest } from "../../ts/cli/fit-request.js";
+import type { FitCommandOptions, TaskRequest } from "../../ts/cli/fit-request.js";
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
-import { checkMeasurements, type Task, taskOf } from "../../ts/cli/fit-task.js";
+import { checkMeasurements, type FitTask, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
 import { checkApart } from "../../ts/cli/output.js";
 import { at, boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
@@ -47,7 +47,7 @@ central' = ka * depot - ke * central
 concentration = central / V
 `;
 
-const options: FitOptions = {
+const options: FitCommandOptions = {
   ...{ error: "additive", loss: "linear", lossScale: 1, starts: 1, seed: 0, level: 0.95, maxIterations: 200 },
   ...{ solver: "dopri5", rtol: 1e-10, atol: 1e-12 },
 };
@@ -65,7 +65,12 @@ const both = pairs("hare_thousands = hare, lynx_thousands = lynx");
 const years = (more: Partial<TaskRequest> = {}) => task(prey, lynx, { time: "year", observe: both, ...more });
 
 /** What a fit says, all of it. */
-function fitted(own: Task, more: Partial<FitOptions> = {}, profile: readonly string[] | boolean = false, most = 1e9) {
+function fitted(
+  own: FitTask,
+  more: Partial<FitCommandOptions> = {},
+  profile: readonly string[] | boolean = false,
+  most = 1e9,
+) {
   const said: Parameters<Listener["iteration"]>[0][] = [];
   let result: FitNumbers | undefined;
   const [curves, profiles]: [Parameters<Listener["curves"]>[0][number][], Parameters<Listener["profile"]>[0][]] = [
@@ -171,7 +176,7 @@ test("an initial state may be a column that is measured, or one that is the same
 
 test("first rows are starts, and no measurements", () => {
   const own = years();
-  const [member] = own.members as [Task["members"][number]];
+  const [member] = own.members as [FitTask["members"][number]];
   expect(member.y0).toEqual([30, 4]);
   expect(Array.from(member.y.slice(0, 4))).toEqual([Number.NaN, Number.NaN, 47.2, 6.1]);
   // An initial state that is estimated is compared.
@@ -187,7 +192,7 @@ test("first rows are starts, and no measurements", () => {
 });
 
 test("initial states that were measured, but are taken as exact, are told with the option that estimates them", () => {
-  const notes = (own: Task) => notesOnFit(fitted(own, { rtol: 1e-7, atol: 1e-9 }).result, own.exact);
+  const notes = (own: FitTask) => notesOnFit(fitted(own, { rtol: 1e-7, atol: 1e-9 }).result, own.exact);
   expect(notes(years())).toEqual([
     'hare(0), lynx(0) are taken from the first row as exact. If they have an error there, the standard errors and intervals above are too small; --estimate "hare(0), lynx(0)" estimates them too',
   ]);
@@ -506,7 +511,7 @@ test("a fit that is ended has the estimates of its last iteration", () => {
 });
 
 test("a line says what to try where a fit is no good", () => {
-  const advice = (own: Task, more: Partial<FitOptions> = {}) => {
+  const advice = (own: FitTask, more: Partial<FitCommandOptions> = {}) => {
     const { result } = fitted(own, { rtol: 1e-7, atol: 1e-9, ...more });
     return adviceOnFit(result, own.mapping.observed);
   };
@@ -653,7 +658,7 @@ test("a start from which nothing can be solved is told, with one advice", () => 
 });
 
 /** A model file of a fit, as the command writes it. */
-function saved(own: Task, result: FitNumbers, format: Format = {}) {
+function saved(own: FitTask, result: FitNumbers, format: Format = {}) {
   const values = Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]));
   const description: FitDescription = {
     ...own.mapping,
@@ -770,7 +775,7 @@ test("a first row whose state a fit estimates is compared with what was before t
   const text = decayTable(lines);
   const [own, timed] = [undefined, t0].map((t0) => {
     return task(decaying, text, { ...dosesOfDecay(false), estimate: pairs("y(0)=7"), ...(t0 && { t0 }) });
-  }) as [Task, Task];
+  }) as [FitTask, FitTask];
   const [one, other] = [fitted(own).result, fitted(timed).result];
   expect(other.parameters["y(0)"]?.value).toBeCloseTo(one.parameters["y(0)"]?.value as number, 8);
   const given = { data: source(text), format: {}, at: undefined, times: undefined };

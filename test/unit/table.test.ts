@@ -7,11 +7,11 @@ import { delimiter, missing, names, natural, numbers, span, times, timeUnit } fr
 import { readSource } from "../../ts/cli/input.js";
 import { readNumber } from "../../ts/cli/number.js";
 import { readable } from "../../ts/cli/say.js";
-import { type Columns, csvOf, type Format, listOf, readTable } from "../../ts/cli/table.js";
+import { csvOf, type Format, listOf, readTable, type TableColumns } from "../../ts/cli/table.js";
 import { readTime, writeTime } from "../../ts/cli/time.js";
 
 const encoded = (text: string) => new TextEncoder().encode(text);
-const read = (text: string | Uint8Array, columns: Partial<Columns> = {}, format: Format = {}) =>
+const read = (text: string | Uint8Array, columns: Partial<TableColumns> = {}, format: Format = {}) =>
   readTable(
     { name: "t.csv", bytes: typeof text === "string" ? encoded(text) : text },
     { time: "time", ...columns },
@@ -245,7 +245,7 @@ test("a column of dates, and of two kinds of time", () => {
   expect(read("time,x\n23:00,1\n24:00,2\n25:30,3\n").series[0]?.times).toEqual([82_800, 86_400, 91_800]);
 });
 
-test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
+test.each<[RegExp, string | Uint8Array, Partial<TableColumns>?, Format?]>([
   [
     /t\.csv:1: no column time; there are Times, x; --time names the column of the time, such as --time Times$/,
     "Times,x\n0,1\n",

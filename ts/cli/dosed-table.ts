@@ -14,7 +14,6 @@ import {
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
-  type Columns,
   columnIn,
   type Dose,
   type Format,
@@ -24,6 +23,7 @@ import {
   readTable,
   type Series,
   type Table,
+  type TableColumns,
 } from "./table.js";
 import { writeTime } from "./time.js";
 
@@ -49,7 +49,7 @@ export interface DosedTable extends Table {
  */
 export function readDosed(
   source: Source,
-  columns: Columns,
+  columns: TableColumns,
   format: Format,
   { doses, mdv, initial }: Regimen,
   apart: Source | undefined,
@@ -73,7 +73,7 @@ export function readDosed(
   const header = headerOf(source, { time: columns.time, id: columns.id }, format);
   const observed = states?.filter((state) => columnIn(header, state) !== undefined || !Object.hasOwn(initial, state));
   const label = isInside ? labelOf(doses, header, states) : undefined;
-  const given: Columns = {
+  const given: TableColumns = {
     ...columns,
     ...(observed && { state: observed }),
     ...(numbers.length > 0 && { repeated: true, numbers }),
@@ -190,7 +190,7 @@ interface InitialStateSource {
   readonly states: readonly string[];
   readonly numbers: readonly Further[];
   readonly file: string;
-  readonly columns: Columns;
+  readonly columns: TableColumns;
   readonly table: Table;
 }
 

@@ -2,7 +2,6 @@
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
-  type Columns,
   columnIn,
   type Dose,
   type Format,
@@ -11,6 +10,7 @@ import {
   listOf,
   readTable,
   type Table,
+  type TableColumns,
 } from "./table.js";
 
 /** Which columns doses are read from. */
@@ -148,7 +148,7 @@ function stateOf(label: string, target: DoseTarget): string | undefined {
  */
 export function readDoses(
   source: Source,
-  { time: timeOfTable, id: idOfTable, trained = false }: Columns,
+  { time: timeOfTable, id: idOfTable, trained = false }: TableColumns,
   format: Format,
   columns: DoseColumns,
   table: Pick<Table, "clock" | "state">,
@@ -223,7 +223,7 @@ export function notesOn({ unused, undosed }: Unmatched): string[] {
 /** Doses of the trajectories of a table from a table of their own, and which trajectories only one of the two has. */
 export function dosesApart(
   source: Source,
-  columns: Columns,
+  columns: TableColumns,
   format: Format,
   doses: DoseColumns,
   table: Table,

@@ -1,9 +1,9 @@
 // What the command says of a fit: the numbers, what to make of them, and what to try.
 import type { PriorEstimate, Profile } from "../index.js";
 import type { Observed } from "./fit-observed.js";
-import type { FitOptions } from "./fit-request.js";
+import type { FitCommandOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { Task } from "./fit-task.js";
+import type { FitTask } from "./fit-task.js";
 import { counted } from "./number.js";
 import { columnIn, listOf } from "./table.js";
 
@@ -45,7 +45,7 @@ export function notesOnFit(result: FitNumbers, exact: readonly string[]): string
 }
 
 /** Tells which columns are taken for states that have no column of exactly their name. A line. */
-export function notesOnNames({ mapping: { observed }, states }: Pick<Task, "mapping" | "states">): string[] {
+export function notesOnNames({ mapping: { observed }, states }: Pick<FitTask, "mapping" | "states">): string[] {
   const loose = observed.filter(({ column, expression }) => column !== expression && states.includes(expression));
   const isAlike = loose.filter(({ column, expression }) => columnIn([column], expression) !== undefined);
   if (isAlike.length === 0) return [];
@@ -68,7 +68,7 @@ const DOSE_COLUMNS: Readonly<Record<string, string>> = {
 };
 
 /** Columns of doses that no option reads, of those that could; other columns may be about anything. A line each. */
-export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<Task, "unread" | "mapping">): string[] {
+export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<FitTask, "unread" | "mapping">): string[] {
   const given: Readonly<Record<string, unknown>> = {
     ...{ mdv, "dose-amount": doses, "dose-state": doses?.state, "dose-duration": doses?.duration },
     ...{ "dose-rate": doses?.rate, "dose-repeats": doses?.repeats, "dose-interval": doses?.interval },
@@ -211,7 +211,7 @@ export function adviceOnFit(
 }
 
 /** Tells where the absolute tolerance of solves is not small beside what was measured. */
-export function adviceOnTolerance({ mapping, members }: Pick<Task, "mapping" | "members">, atol: number): string[] {
+export function adviceOnTolerance({ mapping, members }: Pick<FitTask, "mapping" | "members">, atol: number): string[] {
   const { observed } = mapping;
   return observed.flatMap(({ column }, o) => {
     const sizes = members.flatMap(({ y }) => y.filter((value, k) => k % observed.length === o && !Number.isNaN(value)));
@@ -277,7 +277,7 @@ export function estimateRows({ parameters }: FitNumbers, level: number): string[
 }
 
 /** The numbers of a fit, in a line. */
-export function summaryOf(result: FitNumbers, error: FitOptions["error"]): string {
+export function summaryOf(result: FitNumbers, error: FitCommandOptions["error"]): string {
   const { standardDeviation, degreesOfFreedom, aic, bic, conditionNumber, measurements, parameters } = result;
   const free = Object.values(parameters).filter(({ fixed }) => !fixed).length;
   // Where errors grow with the prediction, residuals have no standard error in common.

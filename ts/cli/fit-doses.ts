@@ -14,7 +14,7 @@ import {
   type Unmatched,
 } from "./doses.js";
 import type { Source } from "./input.js";
-import type { Columns, Dose, Format, Further, Series, Table } from "./table.js";
+import type { Dose, Format, Further, Series, Table, TableColumns } from "./table.js";
 import { ratesOf } from "./text-model.js";
 
 /** What a fit's table has beside measurements. */
@@ -41,7 +41,7 @@ export function dosingColumns({ doses, mdv }: Dosing, header: readonly string[],
  */
 export function dosedSeries(
   table: Table,
-  columns: Pick<Columns, "time" | "id" | "trained">,
+  columns: Pick<TableColumns, "time" | "id" | "trained">,
   { doses = null, mdv = null }: Dosing,
   states: readonly string[],
   measured: readonly string[],

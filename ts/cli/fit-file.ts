@@ -4,9 +4,9 @@ import { isExpression } from "./column-expression.js";
 import { isDoseColumns, isRecord } from "./doses.js";
 import { Failure } from "./failure.js";
 import type { InitialOrigin, Mapping, Origin } from "./fit-mapping.js";
-import type { FitOptions } from "./fit-request.js";
+import type { FitCommandOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { Task } from "./fit-task.js";
+import type { FitTask } from "./fit-task.js";
 import { fromModel, type Source } from "./input.js";
 import type { Dose, Format } from "./table.js";
 import { equationsField } from "./text-model.js";
@@ -40,7 +40,7 @@ export interface SavedTrajectory {
 export interface FitDescription extends Mapping {
   readonly clock: Clock;
   readonly format: Format;
-  readonly settings: FitOptions;
+  readonly settings: FitCommandOptions;
   readonly estimates: Readonly<Record<string, SavedEstimate>>;
   /** Rows and columns of `covariance`; both are null where the fit was cut short. */
   readonly freeNames: readonly string[] | null;
@@ -59,7 +59,7 @@ export interface FitFile {
 export type Values = Readonly<Record<string, number>>;
 
 /** Estimates whose errors nobody knows, as the last iteration left them. */
-export function unfinished(task: Task, values: Values): Readonly<Record<string, SavedEstimate>> {
+export function unfinished(task: FitTask, values: Values): Readonly<Record<string, SavedEstimate>> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => {
       const own = (task.options.parameters as Record<string, { start: number; fixed?: boolean }>)[name];
@@ -88,7 +88,7 @@ export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string,
 }
 
 /** Trajectories with what was estimated of them. */
-export function trajectoriesOf({ states, members }: Task, values: Values): SavedTrajectory[] {
+export function trajectoriesOf({ states, members }: FitTask, values: Values): SavedTrajectory[] {
   const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
   return members.map(({ name, t0, times, y0, arguments: args, doses }) => ({
     name,
@@ -103,7 +103,7 @@ export function trajectoriesOf({ states, members }: Task, values: Values): Saved
 }
 
 /** The bytes of a model file. */
-export function fitBytes(task: Task, values: Values, description: FitDescription): Uint8Array {
+export function fitBytes(task: FitTask, values: Values, description: FitDescription): Uint8Array {
   const args = [...Object.keys(task.mapping.arguments), ...task.mapping.individual];
   const field = equationsField("equations", task.text, "float64", args);
   try {

@@ -39,7 +39,7 @@ export interface Members {
 }
 
 /** What estimated numbers of trajectories start from. */
-interface Starts {
+interface MemberStarts {
   individual(name: string): Origin;
   /** Whether an option says where that is. */
   isGiven(name: string): boolean;
@@ -55,7 +55,7 @@ export function membersOf(
   states: readonly string[],
   data: Source,
   { format, t0, weights, sd, dosing }: TaskRequest,
-  starts: Starts,
+  starts: MemberStarts,
 ): Members {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const header = headerOf(data, { time: mapping.time, id: mapping.id ?? undefined }, format);

@@ -2,12 +2,12 @@
 import type { FieldFitOptions } from "../index.js";
 import type { Dosing } from "./fit-doses.js";
 import type { Source } from "./input.js";
-import type { Bounds, Pair, Spread } from "./pairs.js";
+import type { Pair, ParameterBounds, Spread } from "./pairs.js";
 import type { Format } from "./table.js";
 import type { Time } from "./time.js";
 
 /** How a fit is done; the names are those of `leastSquares`. */
-export interface FitOptions {
+export interface FitCommandOptions {
   readonly error: NonNullable<FieldFitOptions["error"]>;
   readonly loss: NonNullable<FieldFitOptions["loss"]>;
   readonly lossScale: number;
@@ -43,7 +43,7 @@ export interface TaskRequest {
   readonly weights?: string | undefined;
   readonly sd?: string | undefined;
   readonly start: ReadonlyMap<string, number>;
-  readonly bounds: ReadonlyMap<string, Bounds>;
+  readonly bounds: ReadonlyMap<string, ParameterBounds>;
   readonly log: readonly string[];
   readonly logit: readonly string[];
   readonly fix: readonly Pair[];

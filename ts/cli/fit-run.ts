@@ -1,7 +1,7 @@
 // A fit itself: plain data in, plain data out, so that it can run in a worker.
 import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
-import type { FitOptions } from "./fit-request.js";
-import type { Task } from "./fit-task.js";
+import type { FitCommandOptions } from "./fit-request.js";
+import type { FitTask } from "./fit-task.js";
 import { byTableTimes, solveTimes, tableTimes } from "./fit-times.js";
 import { infusedText } from "./text-model.js";
 
@@ -10,8 +10,8 @@ export type FitNumbers = Omit<FieldFitResult, "profile" | "curves">;
 
 /** What a worker is given. */
 export interface RunRequest {
-  readonly task: Task;
-  readonly options: FitOptions;
+  readonly task: FitTask;
+  readonly options: FitCommandOptions;
   /** The names of the parameters to profile; all that are estimated, or none. */
   readonly profile: readonly string[] | boolean;
   /** Whether curves are wanted. */

@@ -5,16 +5,16 @@ import { fitJumps, infusedBy } from "./fit-doses.js";
 import { type Mapping, mappingOf, type Origin, originOf } from "./fit-mapping.js";
 import { type Members, membersOf } from "./fit-members.js";
 import { checkObserved, type Observed, observedOf, observeHint, observingField } from "./fit-observed.js";
-import type { FitOptions, Found, TaskRequest } from "./fit-request.js";
+import type { FitCommandOptions, Found, TaskRequest } from "./fit-request.js";
 import { solveDoses } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
-import type { Bounds, Spread } from "./pairs.js";
+import type { ParameterBounds, Spread } from "./pairs.js";
 import { checkColumns, columnIn, headerOf, listOf } from "./table.js";
 import { checkTimeless, constantsOf, equationsField, withoutParameters } from "./text-model.js";
 
 /** What is fitted, as plain data. */
-export interface Task extends Members {
+export interface FitTask extends Members {
   readonly text: string;
   readonly states: readonly string[];
   /** The states that infusions go into. */
@@ -26,7 +26,13 @@ export interface Task extends Members {
 }
 
 /** Reads what is to be fitted. */
-export function taskOf(given: TaskRequest, file: string, whole: string, data: Source, found: Found = new Map()): Task {
+export function taskOf(
+  given: TaskRequest,
+  file: string,
+  whole: string,
+  data: Source,
+  found: Found = new Map(),
+): FitTask {
   const header = headerOf(data, { time: given.time, id: given.id }, given.format);
   const request = { ...byColumns(given, header), start: startsOf(given) };
   const individual = request.individual.map(({ name }) => name);
@@ -92,8 +98,8 @@ function optionsFor(
   request: TaskRequest,
   text: string,
   { parameters, initial: initialValues, found }: { parameters: readonly string[]; initial: Float64Array; found: Found },
-  { mapping, members, states }: Pick<Task, "mapping" | "members" | "states">,
-): Task["options"] {
+  { mapping, members, states }: Pick<FitTask, "mapping" | "members" | "states">,
+): FitTask["options"] {
   const { individual } = mapping;
   const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
   const { prior = new Map<string, Spread>(), logPrior = new Map<string, Spread>() } = request;
@@ -169,7 +175,11 @@ function optionsFor(
 }
 
 /** Refuses measurements that an error model does not have. */
-export function checkMeasurements({ mapping, members }: Task, error: FitOptions["error"], file: string): void {
+export function checkMeasurements(
+  { mapping, members }: FitTask,
+  error: FitCommandOptions["error"],
+  file: string,
+): void {
   if (error !== "lognormal" && error !== "proportional") return;
   const { observed, id } = mapping;
   for (const { name, lines, y } of members) {
@@ -266,7 +276,7 @@ function checkStart(name: string, start: number, options: Partial<ParameterOptio
 }
 
 /** What a prior must be, and the start beside it. */
-function checkPrior(name: string, start: number, prior: Prior, { lower, upper }: Bounds): void {
+function checkPrior(name: string, start: number, prior: Prior, { lower, upper }: ParameterBounds): void {
   const [option, center] = "mean" in prior ? ["prior", prior.mean] : ["log-prior", prior.median];
   if (option === "log-prior" && !(center > 0))
     throw new Failure(`--log-prior ${name}: expected a median above 0, given ${center}`, 2);

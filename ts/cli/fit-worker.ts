@@ -13,11 +13,11 @@ export type Message =
   | { readonly kind: "failure"; readonly message: string; readonly code: string | undefined };
 
 /** What the thread is given: with a number that is not 0 once the fit is to end. */
-export interface WorkerRequest extends RunRequest {
+export interface FitWorkerRequest extends RunRequest {
   readonly stop: SharedArrayBuffer;
 }
 
-const { stop, ...request } = workerData as WorkerRequest;
+const { stop, ...request } = workerData as FitWorkerRequest;
 const flag = new Int32Array(stop);
 const say = (message: Message) => parentPort?.postMessage(message);
 const goesOn = () => Atomics.load(flag, 0) === 0;

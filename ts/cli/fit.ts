@@ -21,11 +21,11 @@ import {
   unfinished,
   type Values,
 } from "./fit-file.js";
-import type { FitOptions, Found, TaskRequest } from "./fit-request.js";
+import type { FitCommandOptions, Found, TaskRequest } from "./fit-request.js";
 import type { FitNumbers, RunRequest } from "./fit-run.js";
-import { checkMeasurements, type Task, taskOf } from "./fit-task.js";
+import { checkMeasurements, type FitTask, taskOf } from "./fit-task.js";
 import { byTableTimes } from "./fit-times.js";
-import type { Message, WorkerRequest } from "./fit-worker.js";
+import type { FitWorkerRequest, Message } from "./fit-worker.js";
 import { readEquations, readSource } from "./input.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
@@ -43,7 +43,7 @@ export interface FitRequest extends TaskRequest {
   readonly out: string;
   /** Where a report goes; undefined for none. */
   readonly report: string | undefined;
-  readonly options: FitOptions;
+  readonly options: FitCommandOptions;
   /** The parameters to profile; all, or none. */
   readonly profile: readonly string[] | boolean;
   /** Whether to start from the estimates that `out` has. */
@@ -222,7 +222,7 @@ function foundIn(source: Parameters<typeof readFit>[0]): Found {
 }
 
 /** The names of what is estimated, as the result has them. */
-function namesOf({ parameters, mapping, members, options }: Task): string[] {
+function namesOf({ parameters, mapping, members, options }: FitTask): string[] {
   const own = (what: string) => members.map(({ name }) => `${what}[${name}]`);
   const fixed = options.parameters as Record<string, { fixed?: boolean }>;
   return [
@@ -235,7 +235,7 @@ function namesOf({ parameters, mapping, members, options }: Task): string[] {
 }
 
 /** Where the parameters start. */
-const valuesOf = ({ options }: Task): Values =>
+const valuesOf = ({ options }: FitTask): Values =>
   Object.fromEntries(
     Object.entries(options.parameters as Record<string, { start: number }>).map(([name, { start }]) => [name, start]),
   );
@@ -243,7 +243,7 @@ const valuesOf = ({ options }: Task): Values =>
 /** Fits in a thread, so that signals arrive: the first ends the fit after its iteration, a second at once. */
 async function run(request: RunRequest, onIteration: (progress: FitProgress) => void): Promise<Outcome> {
   const stop = new SharedArrayBuffer(4);
-  const workerData: WorkerRequest = { ...request, stop };
+  const workerData: FitWorkerRequest = { ...request, stop };
   const worker = new Worker(new URL("./fit-worker.js", import.meta.url), { workerData });
   let signal: Signal | undefined;
   const onSignal = (given: Signal) => {

@@ -12,7 +12,7 @@ export interface Pair {
 }
 
 /** Bounds of a parameter; an end that is left out is infinite. */
-export interface Bounds {
+export interface ParameterBounds {
   readonly lower: number;
   readonly upper: number;
 }
@@ -164,7 +164,10 @@ function numbersOf(text: string): number[] | undefined {
 }
 
 /** Bounds by names: `birth=0:1, V=0:`. */
-export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> = new Map()): Map<string, Bounds> {
+export function boundsByName(
+  text: string,
+  before: ReadonlyMap<string, ParameterBounds> = new Map(),
+): Map<string, ParameterBounds> {
   return byName(
     text,
     before,

@@ -3,9 +3,9 @@ import { quantile } from "../estimate/statistics.js";
 import type { Curve, Profile } from "../index.js";
 import { correlationSvg, escaped, type Mark, svgOf } from "./charts.js";
 import { estimateRows, messageOf, type Quality, shown, summaryOf } from "./fit-advice.js";
-import type { FitOptions } from "./fit-request.js";
+import type { FitCommandOptions } from "./fit-request.js";
 import { type FitNumbers, MOST_CURVES } from "./fit-run.js";
-import type { Task } from "./fit-task.js";
+import type { FitTask } from "./fit-task.js";
 import { COLOURS, colourOf, figure, pageOf, tableOf } from "./page.js";
 import { textWith } from "./text-model.js";
 import { writeTime } from "./time.js";
@@ -14,8 +14,8 @@ export interface ReportRequest {
   /** The name of the equations, and that of the table. */
   readonly title: string;
   readonly data: string;
-  readonly task: Task;
-  readonly options: FitOptions;
+  readonly task: FitTask;
+  readonly options: FitCommandOptions;
   readonly result: FitNumbers;
   readonly curves: readonly Curve[];
   readonly profiles: readonly Profile[];
@@ -75,7 +75,7 @@ function fits({ task, options, result, curves }: ReportRequest): string {
 }
 
 /** In what residuals are drawn: where the error grows with the prediction, in its standard deviations. */
-function scaleOf(error: FitOptions["error"], { parameters }: FitNumbers) {
+function scaleOf(error: FitCommandOptions["error"], { parameters }: FitNumbers) {
   const [a, b] = ["error.a", "error.b"].map((name) => parameters[name]?.value ?? 0) as [number, number];
   if (error === "lognormal") return { label: "residual of the logarithm", sizeOf: () => 1 };
   if (error === "additive") return { label: "residual", sizeOf: () => 1 };

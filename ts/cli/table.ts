@@ -8,7 +8,7 @@ import { counted, readNumber } from "./number.js";
 import { type Clock, readTime, secondsIn, TIMES } from "./time.js";
 
 /** Which columns of a table mean what. */
-export interface Columns {
+export interface TableColumns {
   readonly time: string;
   /** Of the trajectory that a row belongs to; without it all rows are of one. */
   readonly id?: string | undefined;
@@ -103,7 +103,7 @@ const MISSING = new Set(["", ".", "na", "n/a", "#n/a", "nan", "null", "none"]);
 const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 
 /** The cells of a table, as texts. */
-function cellsOfTable(source: Source, columns: Columns, format: Format) {
+function cellsOfTable(source: Source, columns: TableColumns, format: Format) {
   const whole = textOf(source, format.encoding);
   // What Excel writes first, and is no row.
   const [first = "", named] = /^sep=(.)[ \t]*(?=[\r\n])/i.exec(whole) ?? [];
@@ -126,18 +126,18 @@ export function columnIn(header: readonly string[], name: string): string | unde
 }
 
 /** The names of a table's columns. */
-export function headerOf(source: Source, columns: Columns, format: Format = {}): readonly string[] {
+export function headerOf(source: Source, columns: TableColumns, format: Format = {}): readonly string[] {
   return cellsOfTable(source, columns, format).header.record;
 }
 
 /** Refuses columns of the state that a table does not have. */
-export function checkColumns(source: Source, columns: Columns, format: Format = {}): void {
+export function checkColumns(source: Source, columns: TableColumns, format: Format = {}): void {
   const { header } = cellsOfTable(source, columns, format);
   for (const name of columns.state ?? []) placeOf(source.name, header, name, "state", columns);
 }
 
 /** Reads a table with a header. Empty cells, `NA`, `NaN`, `null`, `None`, `N/A` and a lone point are missing values. */
-export function readTable(source: Source, columns: Columns, format: Format = {}): Table {
+export function readTable(source: Source, columns: TableColumns, format: Format = {}): Table {
   const { name: file } = source;
   const { text, delimiter, header, rows } = cellsOfTable(source, columns, format);
   const find = (name: string, option: string) => placeOf(file, header, name, option, columns);
@@ -297,7 +297,7 @@ function textOf({ name, bytes }: Source, encoding: string | undefined): string {
  * and most of them. Spaces are in names and dates too, and are the last to be thought of: of a header alone, such as
  * `time (h),conc (mg/L)`, they make names that nobody meant.
  */
-function delimiterOf(text: string, format: Format, { time, id, state = [] }: Columns): string {
+function delimiterOf(text: string, format: Format, { time, id, state = [] }: TableColumns): string {
   // Whole lines of the beginning.
   const sample = text.length > 65_536 ? text.slice(0, Math.max(text.lastIndexOf("\n", 65_536), 1)) : text;
   const asked = [time, ...(id === undefined ? [] : [id]), ...state];
@@ -418,7 +418,13 @@ function statesOf(file: string, header: TableRow, rows: readonly TableRow[], oth
 }
 
 /** The place of a column that an option names. */
-function placeOf(file: string, { record, line }: TableRow, name: string, option: string, columns: Columns): number {
+function placeOf(
+  file: string,
+  { record, line }: TableRow,
+  name: string,
+  option: string,
+  columns: TableColumns,
+): number {
   const column = columnIn(record, name);
   if (column === undefined) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
   const index = record.indexOf(column);
@@ -432,7 +438,7 @@ function missingColumn(
   name: string,
   option: string,
   header: readonly string[],
-  { trained, equations, hint }: Columns,
+  { trained, equations, hint }: TableColumns,
 ): string {
   const known = `no column ${listOf([name])}; there are ${listOf(header)}`;
   if (trained) return `${known}; the model was trained on a table that has it`;
@@ -468,7 +474,7 @@ function numberReader(
   rows: readonly TableRow[],
   places: readonly number[],
   format: Format,
-  columns: Columns,
+  columns: TableColumns,
 ) {
   const place = ({ line }: TableRow, index: number) => `${file}:${line}: column ${header.record[index]}:`;
   const decimal = format.decimal ?? decimalOf(rows, places, place);

@@ -136,7 +136,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
 }
 
 /** A batch under way. */
-interface Running<D extends Dtype> {
+interface RunningBatch<D extends Dtype> {
   readonly field: WasmField<D>;
   readonly problem: EnsembleProblem<D>;
   readonly job: SplitJob;
@@ -159,8 +159,8 @@ interface Running<D extends Dtype> {
 }
 
 /** One that has been solved, and stays with its workers. */
-interface Solved<D extends Dtype> {
-  readonly running: Running<D>;
+interface SolvedBatch<D extends Dtype> {
+  readonly running: RunningBatch<D>;
   readonly results: readonly EnsembleResult<D>[];
   readonly solution: IndependentSolution<D>;
 }
@@ -250,7 +250,7 @@ class ClusterPool implements Cluster {
     given: Field<D>,
     problem: EnsembleProblem<D>,
     { keep, directions = 0 }: { keep: boolean; directions?: number },
-  ): Running<D> {
+  ): RunningBatch<D> {
     const field = wasmField(given);
     const job = splitJob(field as unknown as WasmField<Dtype>, problem as unknown as EnsembleProblem);
     const { leaf, parametersLength } = field.use().rust;
@@ -281,7 +281,7 @@ class ClusterPool implements Cluster {
    * Cuts the next shards: all that is left, where it is known how long a unit takes; else one that is larger than those before, until one
    * takes long enough to tell.
    */
-  #cut<D extends Dtype>({ cuts, problem, unit, parameters, kind, wasKnown }: Running<D>): readonly Cut[] {
+  #cut<D extends Dtype>({ cuts, problem, unit, parameters, kind, wasKnown }: RunningBatch<D>): readonly Cut[] {
     const { batch, dtype } = problem;
     const { from: first, to: from } = cuts.at(-1) ?? { from: 0, to: 0 };
     const ms = this.#speeds.get(kind);
@@ -313,7 +313,7 @@ class ClusterPool implements Cluster {
 
   /** Has a shard done. */
   #shard<D extends Dtype, T>(
-    running: Running<D>,
+    running: RunningBatch<D>,
     index: number,
     task: () => Omit<ShardTask, "part">,
     read: (result: unknown) => T,
@@ -342,7 +342,7 @@ class ClusterPool implements Cluster {
   }
 
   /** Remembers how long a unit takes; what a worker says of itself may be wrong. */
-  #measured({ kind, wasKnown }: Pick<Running<Dtype>, "kind" | "wasKnown">, ms: number): void {
+  #measured({ kind, wasKnown }: Pick<RunningBatch<Dtype>, "kind" | "wasKnown">, ms: number): void {
     if (!(ms > 0 && ms < 1e7)) return;
     // The first measurements include what is done once.
     const before = wasKnown ? this.#speeds.get(kind) : undefined;
@@ -356,7 +356,7 @@ class ClusterPool implements Cluster {
     times: Lists,
     options: OdeintOptions,
     keep: boolean,
-  ): Promise<Solved<D>> {
+  ): Promise<SolvedBatch<D>> {
     checkIndependent(options);
     const problem = readProblem(field, y0, times, options);
     checkLists(problem);
@@ -377,7 +377,7 @@ class ClusterPool implements Cluster {
 
   /** Has all shards of a batch solved. */
   async #shards<D extends Dtype>(
-    running: Running<D>,
+    running: RunningBatch<D>,
     progress: OdeintOptions["progress"],
     task: (index: number, cut: Cut) => Omit<ShardTask, "part">,
     read: (cut: Cut, result: unknown) => EnsembleResult<D>,
@@ -406,7 +406,7 @@ class ClusterPool implements Cluster {
 
   /** The transpose of a solve; the workers keep it longer if they are to. */
   async #transpose<D extends Dtype>(
-    { running, results }: Solved<D>,
+    { running, results }: SolvedBatch<D>,
     cotangent: ArrayOf<D>,
     events: EventCotangents<D> | undefined,
     keep: boolean,
@@ -539,7 +539,7 @@ function checkIndependent({ batching, partial }: OdeintOptions): void {
 }
 
 /** A result with the number of workers that had a part in it. */
-function withWorkers<D extends Dtype>(result: EnsembleResult<D>, { owners }: Running<D>): EnsembleResult<D> {
+function withWorkers<D extends Dtype>(result: EnsembleResult<D>, { owners }: RunningBatch<D>): EnsembleResult<D> {
   return { ...result, stats: { ...result.stats, workers: new Set(owners).size } };
 }
 

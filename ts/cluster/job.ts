@@ -10,7 +10,7 @@ import type { EnsembleJob } from "../parallel/protocol.js";
 import type { EnsembleProblem } from "../solve/ensemble.js";
 import type { EnsembleJvpProblem, TangentArrays } from "../solve/ensemble-jvp.js";
 
-type Problem = Partial<EnsembleProblem>;
+type JobProblem = Partial<EnsembleProblem>;
 
 /** What a job is made of: the parts of a message, each with some of its fields. */
 export interface JobPart {
@@ -18,7 +18,7 @@ export interface JobPart {
   readonly parameters?: EnsembleJob["parameters"];
   readonly state?: FieldState;
   readonly firstSample?: number;
-  readonly problem: Problem;
+  readonly problem: JobProblem;
 }
 
 /** A batch, ready to be sent in shards. */

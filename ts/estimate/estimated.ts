@@ -8,7 +8,7 @@ import type { WasmProgram } from "../fields/program.js";
 import type { InitialOptions } from "./field-options.js";
 import { statesOf } from "./observe.js";
 import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
-import type { Place } from "./predictions.js";
+import type { EstimatedInput } from "./predictions.js";
 import type { Data } from "./trajectories.js";
 
 /** What a record has itself by that name. */
@@ -25,7 +25,7 @@ export interface Wanted {
 /** What is estimated, and where it belongs. */
 interface Estimated {
   readonly parameter: ModelParameter;
-  readonly place: Place;
+  readonly place: EstimatedInput;
 }
 
 /** All of it: parameters of the field, initial states and individual arguments, in this order. */
@@ -169,7 +169,7 @@ function individualsOf(
 }
 
 /** One number, whose options stand at a place of their own. */
-function one(where: string, name: string, given: unknown, place: Place): Estimated {
+function one(where: string, name: string, given: unknown, place: EstimatedInput): Estimated {
   const at = where.lastIndexOf(".");
   const [own] = readParameters({ [where.slice(at + 1)]: given }, where.slice(0, at));
   return { parameter: { ...(own as ModelParameter), name }, place };

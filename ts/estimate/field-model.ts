@@ -23,7 +23,7 @@ import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
 import { type Observation, type Observe, observationOf } from "./observe.js";
 import type { ModelParameter } from "./parameters.js";
-import { type Place, type Predictions, Predictor } from "./predictions.js";
+import { type EstimatedInput, type Predictions, Predictor } from "./predictions.js";
 import type { Fitted } from "./results.js";
 import type { LossName } from "./robust.js";
 import type { ReadSettings } from "./settings.js";
@@ -102,7 +102,7 @@ export class FieldModel {
   readonly #names: readonly string[];
   readonly #data: Data;
   readonly #parameters: readonly ModelParameter[];
-  readonly #places: readonly Place[];
+  readonly #places: readonly EstimatedInput[];
   readonly #initial: Float64Array;
   #solver: SolveOptions;
   /** How many steps the longest solve takes at the estimates. */

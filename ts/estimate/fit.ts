@@ -4,7 +4,7 @@ import { listOf } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
 import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
-import type { Progress } from "./levenberg-marquardt.js";
+import type { IterationProgress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
 import { costBeside, improbability, minimumFrom, type NoisyMinimum } from "./noise.js";
@@ -36,7 +36,8 @@ export function* fitModel<Name extends string>(model: FitModel, settings: ReadSe
   for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
     const { onIteration } = settings;
     const report =
-      onIteration && ((now: Progress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
+      onIteration &&
+      ((now: IterationProgress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
     const found = yield* minimumFrom(scaled, start, report);
     ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.
@@ -94,7 +95,7 @@ function* withVanished(scaled: Scaled, minimum: NoisyMinimum): Coroutine<NoisyMi
 function progressOf(
   scaled: Scaled,
   start: number,
-  { x, evaluation, jacobian, ...rest }: Progress<ModelEvaluation>,
+  { x, evaluation, jacobian, ...rest }: IterationProgress<ModelEvaluation>,
 ): FitProgress {
   const estimates = estimatesOf(scaled, x, inferenceFrom(scaled, { x, evaluation, jacobian }));
   const each = <T>(of: (estimate: Estimate) => T) =>

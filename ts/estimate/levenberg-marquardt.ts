@@ -21,12 +21,12 @@ import {
 } from "./linearized.js";
 import { polished } from "./polish.js";
 import type { Bounds, Evaluation, Problem } from "./problem.js";
-import { aheadOf, bent, type Trial, trialStep } from "./trust-region.js";
+import { aheadOf, bent, type TrialStep, trialStep } from "./trust-region.js";
 
 export type { Evaluation, Problem } from "./problem.js";
 
 /** How far the minimiser has come. */
-export interface Progress<E extends Evaluation = Evaluation> {
+export interface IterationProgress<E extends Evaluation = Evaluation> {
   /** The number of the iteration, from 1: one Jacobian and a step that lowers the cost. */
   readonly iteration: number;
   /** The variables after it. */
@@ -56,7 +56,7 @@ export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Boun
   /** The length of the errors that residuals may have: what a step gains beside them cannot be seen. */
   readonly residualTolerance?: number | undefined;
   /** Called after each iteration; false ends it. */
-  readonly onIteration?: ((progress: Progress<E>) => unknown) | undefined;
+  readonly onIteration?: ((progress: IterationProgress<E>) => unknown) | undefined;
 }
 
 /** Why a fit ended. It has converged if this is `gradient`, `cost`, `step` or `residuals`. */
@@ -224,7 +224,7 @@ export function* minimize<E extends Evaluation>(
   }
 
   /** A step along the valley that it is in. */
-  function* bend(linear: Linear, trial: Trial): Coroutine<Float64Array> {
+  function* bend(linear: Linear, trial: TrialStep): Coroutine<Float64Array> {
     if (!trial.damped || trial.bounded) return trial.step;
     const ahead = yield* evaluate(moved(point.x, aheadOf(trial.step), options));
     return ahead ? bent(point, linear, trial, ahead.residuals) : trial.step;

@@ -1,7 +1,7 @@
 // The noise beside which priors count, where it is estimated along with the parameters.
 import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
-import { isConverged, type Minimum, type Progress } from "./levenberg-marquardt.js";
+import { type IterationProgress, isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import type { Scaled } from "./scaled.js";
 import { lengthsOf, rowsOf } from "./triangle.js";
@@ -28,7 +28,7 @@ export interface NoisyMinimum extends Minimum<ModelEvaluation> {
 export function* minimumFrom(
   scaled: Scaled,
   start: Float64Array,
-  onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
+  onIteration?: (progress: IterationProgress<ModelEvaluation>) => unknown,
 ): Coroutine<NoisyMinimum | undefined> {
   const { model, lower, upper, settings } = scaled;
   scaled.noise = (settings.noise ?? 1) ** 2;
@@ -40,7 +40,7 @@ export function* minimumFrom(
     const before = { evaluations, iterations };
     const report =
       onIteration &&
-      ((now: Progress<ModelEvaluation>) =>
+      ((now: IterationProgress<ModelEvaluation>) =>
         onIteration({
           ...now,
           iteration: before.iterations + now.iteration,

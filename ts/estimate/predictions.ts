@@ -9,14 +9,14 @@ import { jvpFor, type SolutionJvp } from "../solve/jvp.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { Solution } from "../solve/results.js";
-import { type Columns, tangentsOfColumns } from "../solve/sensitivities.js";
+import { type JacobianColumns, tangentsOfColumns } from "../solve/sensitivities.js";
 import { awaited, type Coroutine } from "./coroutine.js";
 import { gathered } from "./linear.js";
 import type { Observation, Points } from "./observe.js";
 import { type Data, separated } from "./trajectories.js";
 
 /** What an estimated number is in the model. */
-export type Place =
+export type EstimatedInput =
   | { readonly kind: "parameter"; readonly index: number }
   /** The initial value of a state; of one trajectory, or of all. */
   | { readonly kind: "initial"; readonly feature: number; readonly trajectory: number | undefined }
@@ -32,7 +32,7 @@ export interface Predictions {
 }
 
 /** What all trajectories start from. */
-interface Starts {
+interface TrajectoryStarts {
   readonly parameters: Float64Array;
   /** Of each trajectory. */
   readonly y0: readonly Float64Array[];
@@ -40,13 +40,13 @@ interface Starts {
 }
 
 /** Trajectories that are solved in one call. */
-interface Batch {
+interface SolveBatch {
   readonly members: readonly number[];
   readonly times: Lists;
 }
 
 /** Its rows: their indices among all, and their places `[times, members]` in its solution. */
-interface RowsOfBatch extends Batch {
+interface SolveBatchRows extends SolveBatch {
   readonly rows: Int32Array;
   readonly places: Int32Array;
 }
@@ -54,7 +54,7 @@ interface RowsOfBatch extends Batch {
 /** How some data are solved, and where their numbers lie in arrays. */
 interface Layout {
   readonly data: Data;
-  readonly batches: readonly RowsOfBatch[];
+  readonly batches: readonly SolveBatchRows[];
   /** The place of each measurement among what is observed, `[rows, observed]`. */
   readonly measured: Int32Array;
   /** The trajectory of each measurement. */
@@ -62,10 +62,10 @@ interface Layout {
 }
 
 /** All solves, with what is observed of them. */
-interface Solved {
+interface SolvedMeasurements {
   /** As they were solved: by the next time, trajectories may have been separated. */
   readonly layout: Layout;
-  readonly at: Starts;
+  readonly at: TrajectoryStarts;
   readonly points: Points;
   readonly f: Float64Array;
   /** Of each batch, its derivatives along the columns, if they were computed at once. */
@@ -87,7 +87,7 @@ export class Predictor {
   #slopesExpected = true;
   #knownLayout: Layout | undefined;
   /** The last prediction with derivatives, which is asked for again where a fit ends. */
-  #latest: Latest | undefined;
+  #latest: LatestPrediction | undefined;
   /** Whether each trajectory takes its own steps. */
   readonly #apart: boolean;
   /** Whether derivatives are the transpose's. */
@@ -100,7 +100,7 @@ export class Predictor {
     readonly field: WasmProgram<"float64">,
     data: Data,
     readonly observation: Observation,
-    readonly places: readonly Place[],
+    readonly places: readonly EstimatedInput[],
     readonly options: SolveOptions,
     pool?: Pool,
   ) {
@@ -120,7 +120,7 @@ export class Predictor {
     return this.#apart && !this.#reverse;
   }
 
-  get #batches(): readonly Batch[] {
+  get #batches(): readonly SolveBatch[] {
     const { groups } = this.data;
     if (!this.#atOnce) return groups;
     return [{ members: groups.flatMap(({ members }) => members), times: groups.map(({ times }) => times) }];
@@ -151,7 +151,7 @@ export class Predictor {
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
   *predict(values: Float64Array, indices: readonly number[] = []): Coroutine<Predictions | undefined> {
-    if (this.#latest && isOf(this.#latest, values, indices)) {
+    if (this.#latest && isLatest(this.#latest, values, indices)) {
       this.steps = this.#latest.steps;
       return this.#latest.predictions;
     }
@@ -163,7 +163,7 @@ export class Predictor {
   }
 
   *#predicted(values: Float64Array, indices: readonly number[]): Coroutine<Predictions | undefined> {
-    const places = indices.map((k) => this.places[k] as Place);
+    const places = indices.map((k) => this.places[k] as EstimatedInput);
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
     const together = this.#slopesExpected && forward > 0 && !this.#reverse;
@@ -182,12 +182,16 @@ export class Predictor {
   }
 
   /** Solves, at best along columns too: where derivatives fail, the solution may be there all the same. */
-  *#attempt(values: Float64Array, columns: Columns | undefined): Coroutine<Solved | undefined> {
+  *#attempt(values: Float64Array, columns: JacobianColumns | undefined): Coroutine<SolvedMeasurements | undefined> {
     const both = columns && (yield* this.#tried(() => this.#solve(values, columns)));
     return both ?? (yield* this.#tried(() => this.#solve(values)));
   }
 
-  *#slopes(solved: Solved, places: readonly Place[], columns: Columns): Coroutine<Float64Array | undefined> {
+  *#slopes(
+    solved: SolvedMeasurements,
+    places: readonly EstimatedInput[],
+    columns: JacobianColumns,
+  ): Coroutine<Float64Array | undefined> {
     this.#slopesExpected = true;
     if (places.length === 0) return new Float64Array();
     this.field.parameters = solved.at.parameters;
@@ -195,7 +199,11 @@ export class Predictor {
     return solved.slopes;
   }
 
-  *#jacobian(solved: Solved, places: readonly Place[], columns: Columns): Coroutine<Float64Array> {
+  *#jacobian(
+    solved: SolvedMeasurements,
+    places: readonly EstimatedInput[],
+    columns: JacobianColumns,
+  ): Coroutine<Float64Array> {
     if (this.#reverse) return this.#backward(solved, places);
     const tangents = solved.tangents ?? (yield* this.#tangents(solved.layout, solved.at, columns));
     return this.#forward(solved, tangents, places, columns);
@@ -212,7 +220,7 @@ export class Predictor {
   }
 
   /** What each trajectory starts from, at some values. */
-  #startsAt(values: Float64Array): Starts {
+  #startsAt(values: Float64Array): TrajectoryStarts {
     const { field, data } = this;
     const parameters = field.copyParameters();
     const y0 = data.trajectories.map((trajectory) => trajectory.y0.slice());
@@ -230,7 +238,7 @@ export class Predictor {
   }
 
   /** The initial states and options of some trajectories, `[members, …]`. */
-  #together({ members }: Batch, { y0, args }: Starts) {
+  #together({ members }: SolveBatch, { y0, args }: TrajectoryStarts) {
     const { stateSize, argumentWidths } = this.field;
     const start = new Float64Array(members.length * stateSize);
     for (const [i, member] of members.entries()) start.set(y0[member] as Float64Array, i * stateSize);
@@ -252,7 +260,7 @@ export class Predictor {
   }
 
   /** Solves; along columns, with derivatives. */
-  *#solve(values: Float64Array, columns?: Columns): Coroutine<Solved> {
+  *#solve(values: Float64Array, columns?: JacobianColumns): Coroutine<SolvedMeasurements> {
     const layout = this.#layout;
     const at = this.#startsAt(values);
     this.field.parameters = at.parameters;
@@ -262,7 +270,11 @@ export class Predictor {
   }
 
   /** What is observed of the solutions of all batches. */
-  #observed(layout: Layout, at: Starts, solutions: readonly Solution<"float64">[]): Omit<Solved, "tangents"> {
+  #observed(
+    layout: Layout,
+    at: TrajectoryStarts,
+    solutions: readonly Solution<"float64">[],
+  ): Omit<SolvedMeasurements, "tangents"> {
     const { field, observation } = this;
     const { data, batches } = layout;
     const { stateSize, argumentWidths } = field;
@@ -272,7 +284,8 @@ export class Predictor {
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
     this.steps = solutions.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
-    for (const [index, { y }] of solutions.entries()) putRows(batches[index] as RowsOfBatch, stateSize, y, 0, states);
+    for (const [index, { y }] of solutions.entries())
+      putRows(batches[index] as SolveBatchRows, stateSize, y, 0, states);
     for (const [name, width] of Object.entries(argumentWidths)) {
       const all = args[name] as Float64Array;
       for (const [row, { trajectory }] of data.rows.entries()) {
@@ -286,7 +299,7 @@ export class Predictor {
   }
 
   /** The solution of each batch. */
-  *#solutions({ batches }: Layout, at: Starts): Coroutine<Solution<"float64">[]> {
+  *#solutions({ batches }: Layout, at: TrajectoryStarts): Coroutine<Solution<"float64">[]> {
     const solutions: Solution<"float64">[] = [];
     for (const batch of batches) {
       const { start, settings } = this.#together(batch, at);
@@ -299,7 +312,7 @@ export class Predictor {
   }
 
   /** The solution of each batch with its derivatives. */
-  *#tangents({ batches }: Layout, at: Starts, columns: Columns): Coroutine<SolutionJvp<"float64">[]> {
+  *#tangents({ batches }: Layout, at: TrajectoryStarts, columns: JacobianColumns): Coroutine<SolutionJvp<"float64">[]> {
     const { field } = this;
     const solutions: SolutionJvp<"float64">[] = [];
     for (const batch of batches) {
@@ -315,10 +328,10 @@ export class Predictor {
 
   /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
   #forward(
-    { layout, at, points }: Solved,
+    { layout, at, points }: SolvedMeasurements,
     moved: readonly SolutionJvp<"float64">[],
-    places: readonly Place[],
-    columns: Columns,
+    places: readonly EstimatedInput[],
+    columns: JacobianColumns,
   ): Float64Array {
     const { field, observation } = this;
     const { stateSize, argumentWidths } = field;
@@ -335,11 +348,11 @@ export class Predictor {
       else moving.set(direction, [k]);
     }
     for (const [direction, members] of moving) {
-      const place = places[members[0] as number] as Place;
+      const place = places[members[0] as number] as EstimatedInput;
       const states = new Float64Array(points.count * stateSize);
       for (const [index, { tangents, shape }] of moved.entries()) {
         const from = direction * shape[1] * shape[2] * stateSize;
-        putRows(layout.batches[index] as RowsOfBatch, stateSize, tangents, from, states);
+        putRows(layout.batches[index] as SolveBatchRows, stateSize, tangents, from, states);
       }
       const args = place.kind === "argument" ? still() : undefined;
       if (place.kind === "argument") {
@@ -352,14 +365,14 @@ export class Predictor {
       const column = gathered(observation.tangent(points, at.parameters, along), layout.measured);
       for (const k of members) {
         // What belongs to one trajectory moves its measurements alone.
-        putColumn(column, jacobian, k, places.length, layout.owners, trajectoryOf(places[k] as Place));
+        putColumn(column, jacobian, k, places.length, layout.owners, trajectoryOf(places[k] as EstimatedInput));
       }
     }
     return jacobian;
   }
 
   /** Which of these places matter to each trajectory. */
-  #ownersOf(places: readonly (readonly [number, Place])[]): number[][] {
+  #ownersOf(places: readonly (readonly [number, EstimatedInput])[]): number[][] {
     const owners: number[][] = this.data.trajectories.map(() => []);
     for (const [k, place] of places) {
       const trajectory = trajectoryOf(place);
@@ -369,7 +382,7 @@ export class Predictor {
   }
 
   /** By the transpose, a measurement at a time. */
-  #backward({ layout, at, points }: Solved, places: readonly Place[]): Float64Array {
+  #backward({ layout, at, points }: SolvedMeasurements, places: readonly EstimatedInput[]): Float64Array {
     const { field, observation } = this;
     const { data } = layout;
     const { stateSize, argumentWidths } = field;
@@ -391,7 +404,7 @@ export class Predictor {
           cotangent.set(direct.states, (time * group.members.length + member) * stateSize);
           const gradient = recorded.pullback(cotangent);
           for (const k of owners[trajectory] as number[]) {
-            const place = places[k] as Place;
+            const place = places[k] as EstimatedInput;
             const numberOf = () => {
               if (place.kind === "parameter")
                 return (gradient.parameters[place.index] as number) + (direct.parameters[place.index] as number);
@@ -415,7 +428,7 @@ export class Predictor {
 
 /** Puts rows of a solution, from some number on, where they belong among all rows. */
 function putRows(
-  { rows, places }: RowsOfBatch,
+  { rows, places }: SolveBatchRows,
   width: number,
   solution: Float64Array,
   from: number,
@@ -442,10 +455,10 @@ function putColumn(
 }
 
 /** The trajectory that a place belongs to; undefined where it is shared by all. */
-const trajectoryOf = (place: Place) => (place.kind === "parameter" ? undefined : place.trajectory);
+const trajectoryOf = (place: EstimatedInput) => (place.kind === "parameter" ? undefined : place.trajectory);
 
 /** What was predicted last. */
-interface Latest {
+interface LatestPrediction {
   readonly values: Float64Array;
   readonly indices: readonly number[];
   readonly predictions: Predictions;
@@ -453,7 +466,7 @@ interface Latest {
 }
 
 /** Whether it is what is asked for: with these derivatives, or without any. */
-function isOf(latest: Latest, values: Float64Array, indices: readonly number[]): boolean {
+function isLatest(latest: LatestPrediction, values: Float64Array, indices: readonly number[]): boolean {
   return (
     values.every((value, k) => value === latest.values[k]) &&
     (indices.length === 0 || indices.join() === latest.indices.join())
@@ -492,7 +505,7 @@ function longestOf(solution: Solution<"float64"> | IndependentSolution<"float64"
 }
 
 /** The columns along which a solve is differentiated: what belongs to single trajectories moves in all at once. */
-function columnsOf(places: readonly Place[]): Columns {
+function columnsOf(places: readonly EstimatedInput[]): JacobianColumns {
   const parameters = places.flatMap((place) => (place.kind === "parameter" ? [place.index] : []));
   const y0 = [...new Set(places.flatMap((place) => (place.kind === "initial" ? [place.feature] : [])))];
   const names = new Map<string, readonly [string, number]>();
@@ -503,7 +516,7 @@ function columnsOf(places: readonly Place[]): Columns {
 }
 
 /** Which of the columns a place is moved by. */
-function directionOf({ parameters, y0, arguments: args }: Columns, place: Place): number {
+function directionOf({ parameters, y0, arguments: args }: JacobianColumns, place: EstimatedInput): number {
   if (place.kind === "parameter") return parameters.indexOf(place.index);
   if (place.kind === "initial") return parameters.length + y0.indexOf(place.feature);
   const index = args.findIndex(([name, number]) => name === place.name && number === place.index);

@@ -55,7 +55,7 @@ export function logDensityOf(prior: Prior, value: number): number {
 }
 
 /** An estimated parameter that has a prior: its name, its place among the estimated ones, and its value. */
-export interface Known {
+export interface ParameterWithPrior {
   readonly name: string;
   readonly prior: Prior;
   readonly index: number;
@@ -70,7 +70,7 @@ export interface Known {
  */
 export function withPriors<E extends RobustEvaluation>(
   evaluation: E,
-  known: readonly Known[],
+  known: readonly ParameterWithPrior[],
   noise: number,
 ): (E & { readonly penalty: number }) | string {
   const impossible = known.find(({ prior, value }) => !Number.isFinite(deviationOf(prior, value)));

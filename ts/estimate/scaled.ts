@@ -1,7 +1,7 @@
 // A model on the scales of its parameters.
 import { firstNotFinite } from "../checks/arrays.js";
 import { type Coroutine, mapped } from "./coroutine.js";
-import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
+import { type IterationProgress, type Minimum, minimize } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import { type Prior, withPriors } from "./priors.js";
@@ -120,7 +120,7 @@ export class Scaled {
     x: Float64Array,
     lower: Float64Array,
     upper: Float64Array,
-    onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
+    onIteration?: (progress: IterationProgress<ModelEvaluation>) => unknown,
     most = Number.POSITIVE_INFINITY,
   ): Coroutine<Minimum<ModelEvaluation> | undefined> {
     const { maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;

@@ -56,7 +56,7 @@ interface Group {
 }
 
 /** A time at which a trajectory was measured. */
-interface Row {
+interface DataRow {
   readonly trajectory: number;
   readonly t: number;
   /** Its group, its place in that, and that of its time. */
@@ -69,7 +69,7 @@ interface Row {
 export interface Data {
   readonly trajectories: readonly Trajectory[];
   readonly groups: readonly Group[];
-  readonly rows: readonly Row[];
+  readonly rows: readonly DataRow[];
   /** Each measurement: the row that it belongs to, and which of the observed numbers it is. */
   readonly places: readonly { readonly row: number; readonly observed: number }[];
   /** The measurements. */

@@ -10,7 +10,7 @@ const CAUCHY = 0.1;
 const [AHEAD, STRAIGHTEST] = [0.1, 0.75];
 
 /** A step, whether the region shortened it and by which λ, and whether a bound did. */
-export interface Trial {
+export interface TrialStep {
   readonly step: Float64Array;
   readonly damped: boolean;
   readonly lambda: number;
@@ -18,7 +18,7 @@ export interface Trial {
 }
 
 /** The minimiser of the linearised problem within the region, and whether the region shortened it. */
-function damped(linear: Linear, radius: number): Trial {
+function damped(linear: Linear, radius: number): TrialStep {
   let found = linear.solve(0);
   if (!(norm(found.z) > radius)) return { step: stepOf(linear, found.z), damped: false, lambda: 0, bounded: false };
   // Newton's method for 1/‖z(λ)‖ = 1/radius, which is almost linear in λ: it comes from below (Reinsch 1971, Hebden 1973).
@@ -33,7 +33,7 @@ function damped(linear: Linear, radius: number): Trial {
 }
 
 /** A step within the region and the bounds that lowers the model by at least a fraction of what the Cauchy step does. */
-export function trialStep(point: Point, whole: Linear, radius: number, bounds: Bounds): Trial {
+export function trialStep(point: Point, whole: Linear, radius: number, bounds: Bounds): TrialStep {
   const { x } = point;
   const { lower, upper } = bounds;
   const { free, scaling } = whole;
@@ -115,7 +115,7 @@ export const aheadOf = (step: Float64Array) => step.map((s) => AHEAD * s);
  * A step with the geodesic acceleration of Transtrum and Sethna (arXiv:1201.5885), from the second derivative of the residuals along
  * it: it follows valleys that turn.
  */
-export function bent(point: Point, linear: Linear, { step, lambda }: Trial, ahead: Float64Array): Float64Array {
+export function bent(point: Point, linear: Linear, { step, lambda }: TrialStep, ahead: Float64Array): Float64Array {
   const along = point.project(ahead.map((value, i) => value - (point.evaluation.residuals[i] as number)));
   axpy(-AHEAD, timesRows(point.rows, step), along);
   const { z } = linear.solve(

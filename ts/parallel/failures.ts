@@ -1,10 +1,10 @@
 // Errors of pools: what parts of a job failed with, as the caller sees it.
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
-import type { Failure } from "./protocol.js";
+import type { WorkerFailure } from "./protocol.js";
 
 /** What a part of a job has failed with. */
 export class PartError extends Error {
-  constructor(readonly failure: Failure) {
+  constructor(readonly failure: WorkerFailure) {
     super(failure.message);
   }
 }

@@ -63,7 +63,7 @@ import { causeOf, PartError, summed, workerDied } from "./failures.js";
 import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
 import { registerPool } from "./pool-rule.js";
 import type { IndependentPoolVjp, ParallelOptions, Pool } from "./pool-types.js";
-import type { Answers, Job, Part, Reply, Request } from "./protocol.js";
+import type { Answers, Part, PoolJob, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
 
@@ -91,14 +91,14 @@ export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
 }
 
 /** A request that has not been answered yet. */
-interface Pending {
+interface PendingRequest {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   readonly sums: SharedArrayBuffer | undefined;
 }
 
 /** A solve kept by the workers. */
-interface Kept {
+interface KeptSolve {
   readonly ids: readonly number[];
   readonly parts: readonly Part[];
 }
@@ -118,7 +118,7 @@ class WorkerPool implements Pool {
   readonly shared = typeof SharedArrayBuffer === "function";
   readonly #url: string | undefined;
   #threads: Thread[] = [];
-  #pending: Map<number, Pending>[] = [];
+  #pending: Map<number, PendingRequest>[] = [];
   #ids = 0;
   /** Why nothing can be asked any more. */
   #ended: SymplecticAdjointError | undefined;
@@ -154,7 +154,7 @@ class WorkerPool implements Pool {
   async start(workers: number, request: Request): Promise<void> {
     let started = false;
     for (let index = 0; index < workers; index++) {
-      const pending = new Map<number, Pending>();
+      const pending = new Map<number, PendingRequest>();
       this.#pending.push(pending);
       const receive = (message: unknown) => this.#receive(pending, message as Reply);
       const die = (reason: unknown) => this.#end(started ? workerDied(reason) : notStarted(reason, this.#url));
@@ -164,7 +164,7 @@ class WorkerPool implements Pool {
     started = true;
   }
 
-  #receive(pending: Map<number, Pending>, reply: Reply): void {
+  #receive(pending: Map<number, PendingRequest>, reply: Reply): void {
     const waiting = pending.get(reply.id);
     pending.delete(reply.id);
     this.#hold();
@@ -235,7 +235,7 @@ class WorkerPool implements Pool {
     y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options: GradientOptions,
-  ): Promise<Kept & { solution: Solution<D> }> {
+  ): Promise<KeptSolve & { solution: Solution<D> }> {
     const { arguments: given, progress, ...settings } = withoutIndependent(options, "a pool");
     const own = wasmField(field);
     const { dtype, stateSize, state, argumentSize } = own;
@@ -261,7 +261,7 @@ class WorkerPool implements Pool {
       const [firstSample] = range(part, dtype);
       const common = { recipe, state: states[index] as FieldState, firstSample, parameters, times: ends };
       const args = packed && { arguments: own.nameArguments(slice(packed, part, dtype, argumentSize)) };
-      const job: Job = { ...common, options: { ...settings, ...args }, y0: rows, part };
+      const job: PoolJob = { ...common, options: { ...settings, ...args }, y0: rows, part };
       return this.#ask(index, { kind, ...job }, [rows.buffer as ArrayBuffer], part.sums, ids[index]);
     });
     try {

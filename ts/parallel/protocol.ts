@@ -23,7 +23,7 @@ export interface Part {
 }
 
 /** A solve of a part. */
-export interface Job {
+export interface PoolJob {
   readonly recipe: Recipe;
   /** What the field has beside its parameters; of arrays, the rows of this part's samples. */
   readonly state: FieldState;
@@ -53,8 +53,8 @@ export interface JvpJob extends Omit<EnsembleJob, "keep" | "problem">, EnsembleJ
 
 export type Request =
   | { readonly kind: "start"; readonly engine: EngineSource }
-  | ({ readonly kind: "odeint" } & Job)
-  | ({ readonly kind: "vjp" } & Job)
+  | ({ readonly kind: "odeint" } & PoolJob)
+  | ({ readonly kind: "vjp" } & PoolJob)
   | ({ readonly kind: "ensemble" } & EnsembleJob)
   | ({ readonly kind: "jvp" } & JvpJob)
   | { readonly kind: "transpose"; readonly solve: number; readonly cotangents: EnsembleCotangents }
@@ -74,7 +74,7 @@ export interface Answers {
 }
 
 /** An error on its way to the caller. */
-export interface Failure {
+export interface WorkerFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly details: ErrorDetails;
@@ -82,4 +82,4 @@ export interface Failure {
   readonly isSecondary: boolean;
 }
 
-export type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: Failure });
+export type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: WorkerFailure });

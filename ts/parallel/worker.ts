@@ -11,7 +11,7 @@ import { EnsembleJvp } from "../solve/ensemble-jvp.js";
 import { Recording } from "../solve/gradient.js";
 import { solve } from "../solve/odeint.js";
 import { abort, SharedSums } from "./all-reduce.js";
-import type { Answers, EnsembleJob, Failure, Job, JvpJob, Reply, Request } from "./protocol.js";
+import type { Answers, EnsembleJob, JvpJob, PoolJob, Reply, Request, WorkerFailure } from "./protocol.js";
 
 /** The end of the line to the pool, in whatever runtime. */
 interface Port {
@@ -26,7 +26,7 @@ const fields = new Map<string, WasmField<Dtype>>();
 const KEPT = 8;
 
 /** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
-function preparedField({ recipe, parameters, state, firstSample }: Job | EnsembleJob | JvpJob): WasmField<Dtype> {
+function preparedField({ recipe, parameters, state, firstSample }: PoolJob | EnsembleJob | JvpJob): WasmField<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? fieldOf(recipe);
   fields.delete(key);
@@ -42,7 +42,7 @@ function preparedField({ recipe, parameters, state, firstSample }: Job | Ensembl
 }
 
 /** Does a solve with the others; whatever goes wrong here, they hear of it. */
-function together<R>(job: Job, body: (field: WasmField<Dtype>, allReduce: SharedSums | undefined) => R): R {
+function together<R>(job: PoolJob, body: (field: WasmField<Dtype>, allReduce: SharedSums | undefined) => R): R {
   const { sums } = job.part;
   let allReduce: SharedSums | undefined;
   try {
@@ -103,7 +103,7 @@ function kept<S>(solve: S | undefined): S {
   return solve;
 }
 
-function failureOf(error: unknown): Failure {
+function failureOf(error: unknown): WorkerFailure {
   if (error instanceof SymplecticAdjointError) {
     const { code, message, argument, expected, given, t, h, steps, evaluations, trajectory, bytes } = error;
     const all = { argument, expected, given, t, h, steps, evaluations, trajectory, bytes };

@@ -45,7 +45,7 @@ export interface SensitivityOptions<A extends string = string, N extends FieldNa
 }
 
 /** Columns that move, one at a time. */
-export interface Columns {
+export interface JacobianColumns {
   /** Indices of parameters. */
   readonly parameters: readonly number[];
   /** Features of the initial state. */
@@ -55,7 +55,11 @@ export interface Columns {
 }
 
 /** Unit vectors as directions: parameters, then initial states, then arguments, in the order given. */
-export function tangentsOfColumns<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, columns: Columns): Tangents<D> {
+export function tangentsOfColumns<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  columns: JacobianColumns,
+): Tangents<D> {
   const { dtype, stateSize } = field;
   const own = wasmField(field);
   const batch = batchOf("y0", arrayOf("y0", y0, dtype), stateSize);

@@ -7,7 +7,7 @@ import { notesOn } from "../doses.js";
 import { Failure } from "../failure.js";
 import { type FitRequest, fitEquations, jsonOf } from "../fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "../fit-advice.js";
-import type { FitOptions } from "../fit-request.js";
+import type { FitCommandOptions } from "../fit-request.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../pairs.js";
 import { print, say } from "../say.js";
 import { SIGNALS } from "../signals.js";
@@ -123,10 +123,10 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
     const { format, rest: dosed } = parted(given);
     const { regimen, doses, rest: plain } = regimenOf({ ...dosed, initial: undefined });
     const rest = { ...plain, ...(dosed.initial !== undefined && { initial: dosed.initial }) };
-    const all = rest as unknown as FitOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
+    const all = rest as unknown as FitCommandOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
     const { json, error, loss, lossScale, noise, starts, seed, level, maxIterations, solver, rtol, atol, ...others } =
       all;
-    const options: FitOptions = {
+    const options: FitCommandOptions = {
       error,
       loss,
       lossScale,
