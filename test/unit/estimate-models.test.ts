@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { ERROR_MODELS, type ErrorModelName } from "../../ts/estimate/error-models.js";
 import { type Evaluation, minimize, type Problem } from "../../ts/estimate/levenberg-marquardt.js";
 import { LOSSES, robust } from "../../ts/estimate/robust.js";
-import { along, informationOf } from "../../ts/estimate/statistics.js";
+import { congruence, informationOf } from "../../ts/estimate/statistics.js";
 import { TRANSFORMS, transformOf } from "../../ts/estimate/transforms.js";
 import { normals } from "../../ts/trace/random.js";
 import { now, value } from "./coroutines.js";
@@ -196,7 +196,7 @@ test.each([
   }
   // The information is expected: it does not depend on the data, but for their number.
   const at = model.evaluate(decay(f.slice(), Float64Array.from(truth)), truth.slice(2)) as Evaluation;
-  const inverse = along(informationOf(now(at.jacobian()) as Float64Array, n).told, n);
+  const inverse = congruence(informationOf(now(at.jacobian()) as Float64Array, n).told, n);
   const unit = name === "additive" || name === "lognormal" ? 0.1 ** 2 : 1;
   for (let j = 0; j < n; j++) {
     const mean = estimates.reduce((sum, x) => sum + (x[j] as number), 0) / estimates.length;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { options as readOptions } from "../../ts/checks/rules.js";
 import { ERROR_MODELS, type ErrorModelName } from "../../ts/estimate/error-models.js";
 import { fitModel } from "../../ts/estimate/fit.js";
-import { type Observations, observationModel, presentOf } from "../../ts/estimate/observations.js";
+import { measuredIndices, type Observations, observationModel } from "../../ts/estimate/observations.js";
 import { readParameters } from "../../ts/estimate/parameters.js";
 import { fitRules } from "../../ts/estimate/settings.js";
 import { normals } from "../../ts/trace/random.js";
@@ -51,7 +51,7 @@ test.each(Object.keys(ERROR_MODELS) as ErrorModelName[])(
     expect(Math.abs((k?.value ?? 0) - 0.4)).toBeLessThan(4 * (k?.standardError ?? 0));
     const { names } = ERROR_MODELS[errorModel];
     expect(Object.keys(fit.parameters)).toEqual(["a", "k", ...names.map((name) => `error.${name}`)]);
-    expect(fit.residuals).toHaveLength(presentOf(y).length);
+    expect(fit.residuals).toHaveLength(measuredIndices(y).length);
     if (errorModel === "proportional") expect(fit.parameters["error.b"]?.value).toBeCloseTo(0.1, 1);
     expect(Number.isFinite(fit.logLikelihood)).toBe(true);
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { minimize } from "../../ts/estimate/levenberg-marquardt.js";
 import { columnsOf, norm, svd, times, transposeTimes } from "../../ts/estimate/linear.js";
 import {
-  along,
+  congruence,
   correlationOf,
   informationOf,
   masked,
@@ -20,7 +20,7 @@ const NORMAL = Number.POSITIVE_INFINITY;
 /** (JᵀJ)⁻¹ with what else a Jacobian says. */
 const knownFrom = (jacobian: Float64Array, n: number) => {
   const information = informationOf(jacobian, n);
-  return { ...information, inverse: masked(along(information.told, n), information.unknown) };
+  return { ...information, inverse: masked(congruence(information.told, n), information.unknown) };
 };
 
 // Of mpmath, with thirty digits: the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
@@ -183,7 +183,7 @@ test("many parameters are told as few are", () => {
   const { told, rank, conditionNumber, unknown } = informationOf(jacobian, n);
   expect([rank, unknown]).toEqual([n, []]);
   // JᵀJ times its inverse.
-  const inverse = along(told, n);
+  const inverse = congruence(told, n);
   const columns = columnsOf(jacobian, n);
   for (const [i, column] of columns.entries()) {
     const image = transposeTimes(columns, times(columns, inverse.subarray(i * n, (i + 1) * n)));

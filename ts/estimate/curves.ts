@@ -5,7 +5,7 @@ import type { Coroutine } from "./coroutine.js";
 import type { Curve } from "./field-results.js";
 import type { ModelParameter } from "./parameters.js";
 import type { Predictions, Predictor } from "./predictions.js";
-import type { Fitted } from "./results.js";
+import type { CompleteFitResult } from "./results.js";
 import type { Data } from "./trajectories.js";
 
 /** How many points a curve may have. */
@@ -26,7 +26,7 @@ interface Fit {
 /** The curves of trajectories; if they have to be whole, undefined where one of them has no standard errors. */
 export function* curvesOf(
   fit: Fit,
-  result: Fitted,
+  result: CompleteFitResult,
   indices: readonly number[],
   points: number,
   whole: boolean,

@@ -16,20 +16,24 @@ const ownOf = <T>(record: Readonly<Record<string, T>>, name: string): T | undefi
   Object.hasOwn(record, name) ? record[name] : undefined;
 
 /** What the user wants estimated, by names: starts, options, or `true` and `false`. */
-export interface Wanted {
+export interface EstimationChoices {
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly initial: Readonly<Record<string, unknown>>;
   readonly individual: Readonly<Record<string, unknown>>;
 }
 
 /** What is estimated, and where it belongs. */
-interface Estimated {
+interface EstimatedParameter {
   readonly parameter: ModelParameter;
   readonly place: EstimatedInput;
 }
 
 /** All of it: parameters of the field, initial states and individual arguments, in this order. */
-export function estimatedOf(field: WasmProgram<"float64">, data: Data, given: Wanted): Estimated[] {
+export function estimatedParameters(
+  field: WasmProgram<"float64">,
+  data: Data,
+  given: EstimationChoices,
+): EstimatedParameter[] {
   const all = [
     ...fieldParametersOf(field, given.parameters),
     ...initialStatesOf(field, data, given.initial),
@@ -41,7 +45,10 @@ export function estimatedOf(field: WasmProgram<"float64">, data: Data, given: Wa
 }
 
 /** The parameters of the field: each number of each entry. */
-function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record<string, unknown>>): Estimated[] {
+function fieldParametersOf(
+  field: WasmProgram<"float64">,
+  given: Readonly<Record<string, unknown>>,
+): EstimatedParameter[] {
   const current = field.copyParameters();
   const all = Object.entries(field.entries).flatMap(([entry, { offset, shape }]) => {
     const size = shape.reduce((product, side) => product * side, 1);
@@ -101,9 +108,9 @@ function initialStatesOf(
   field: WasmProgram<"float64">,
   data: Data,
   given: Readonly<Record<string, unknown>>,
-): Estimated[] {
+): EstimatedParameter[] {
   const states = statesOf(field);
-  const estimated = Object.entries(given).flatMap(([key, wanted]): Estimated[] => {
+  const estimated = Object.entries(given).flatMap(([key, wanted]): EstimatedParameter[] => {
     // By the name of the state, or as results call its initial value.
     const state = states.includes(key) ? key : key.replace(/\(0\)$/, "");
     const feature = states.indexOf(state);
@@ -121,12 +128,12 @@ function initialStatesOf(
       const measured = owner.y0[feature] as number;
       const start = Number.isNaN(measured) ? undefined : measured;
       const from = typeof read === "number" ? read : { start, ...own };
-      return one(`initial.${state}`, name, from, { kind: "initial", feature, trajectory });
+      return estimatedParameter(`initial.${state}`, name, from, { kind: "initial", feature, trajectory });
     });
   });
   for (const [index, { name, y0 }] of data.trajectories.entries()) {
     const open = y0.findIndex((value, feature) => {
-      const isEstimated = ({ place }: Estimated) =>
+      const isEstimated = ({ place }: EstimatedParameter) =>
         place.kind === "initial" && place.feature === feature && (place.trajectory ?? index) === index;
       return Number.isNaN(value) && !estimated.some(isEstimated);
     });
@@ -143,7 +150,7 @@ function individualsOf(
   field: WasmProgram<"float64">,
   data: Data,
   given: Readonly<Record<string, unknown>>,
-): Estimated[] {
+): EstimatedParameter[] {
   const widths = field.argumentWidths;
   return Object.entries(given).flatMap(([name, wanted]) => {
     const width = ownOf(widths, name);
@@ -157,7 +164,7 @@ function individualsOf(
         const own = owner.arguments[name]?.[index] as number;
         const start = Number.isNaN(own) ? undefined : own;
         const called = width === 1 ? `${name}[${owner.name}]` : `${name}.${index}[${owner.name}]`;
-        return one(`individual.${name}`, called, withStart(wanted, start), {
+        return estimatedParameter(`individual.${name}`, called, withStart(wanted, start), {
           kind: "argument",
           name,
           index,
@@ -169,7 +176,7 @@ function individualsOf(
 }
 
 /** One number, whose options stand at a place of their own. */
-function one(where: string, name: string, given: unknown, place: EstimatedInput): Estimated {
+function estimatedParameter(where: string, name: string, given: unknown, place: EstimatedInput): EstimatedParameter {
   const at = where.lastIndexOf(".");
   const [own] = readParameters({ [where.slice(at + 1)]: given }, where.slice(0, at));
   return { parameter: { ...(own as ModelParameter), name }, place };

@@ -3,7 +3,7 @@ import type { Coroutine } from "./coroutine.js";
 import { columnsOf, svd } from "./linear.js";
 import type { ModelParameter } from "./parameters.js";
 import type { Predictor } from "./predictions.js";
-import type { Fitted } from "./results.js";
+import type { CompleteFitResult } from "./results.js";
 import type { Data } from "./trajectories.js";
 import { AT_EVENTS } from "./warnings.js";
 
@@ -26,7 +26,7 @@ const [FAR_BEYOND, ROUNDING] = [3, 1e-6];
  */
 export function* passedByEvent(
   { predictor, data, names, parameters }: FittedData,
-  { values, covariance, freeNames }: Fitted,
+  { values, covariance, freeNames }: CompleteFitResult,
 ): Coroutine<string | undefined> {
   const { y, places, rows, trajectories } = data;
   if (freeNames.length === 0 || !covariance.every(Number.isFinite)) return undefined;

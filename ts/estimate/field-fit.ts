@@ -18,11 +18,15 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
   const solving = solverRules();
   const all = options(given, together(together(fieldFitRules, fitRules), solving));
   // A fit has no use for what a solution may have besides.
-  const { dense: _, saveSteps: __, ...solver } = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10 }, solving));
+  const {
+    dense: _,
+    saveSteps: __,
+    ...solver
+  } = readOptions(definedOptions({ ...all, rtol: all.rtol ?? 1e-10 }, solving));
   if (solver.onFailure === "mask") {
     throw refused("OPTION", "onFailure", "throw: a fit needs a prediction for every measurement", "mask");
   }
-  const { field, data, observe, error, loss, lossScale, pool, ...read } = present(
+  const { field, data, observe, error, loss, lossScale, pool, ...read } = definedOptions(
     all,
     together(fieldFitRules, fitRules),
   ) as Read<typeof fieldFitRules & typeof fitRules>;
@@ -62,7 +66,7 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
 }
 
 /** Those with the names of some rules that have a value. */
-function present(all: Readonly<Record<string, unknown>>, rules: Rules): object {
+function definedOptions(all: Readonly<Record<string, unknown>>, rules: Rules): object {
   const names = Object.keys(rules).filter((name) => all[name] !== undefined);
   return Object.fromEntries(names.map((name) => [name, all[name]]));
 }

@@ -13,7 +13,7 @@ import { type Coroutine, run } from "./coroutine.js";
 import { curvesOf, pointsRule } from "./curves.js";
 import { derivativesAgree } from "./derivative-check.js";
 import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
-import { estimatedOf, type Wanted } from "./estimated.js";
+import { type EstimationChoices, estimatedParameters } from "./estimated.js";
 import { passedByEvent } from "./event-jumps.js";
 import type { Curve, CurveOptions, Residual } from "./field-results.js";
 import { aboutFirstMeasurements } from "./first-measurements.js";
@@ -24,7 +24,7 @@ import { observationModel } from "./observations.js";
 import { type Observation, type Observe, observationOf } from "./observe.js";
 import type { ModelParameter } from "./parameters.js";
 import { type EstimatedInput, type Predictions, Predictor } from "./predictions.js";
-import type { Fitted } from "./results.js";
+import type { CompleteFitResult } from "./results.js";
 import type { LossName } from "./robust.js";
 import type { ReadSettings } from "./settings.js";
 import { type Data, readData } from "./trajectories.js";
@@ -41,7 +41,7 @@ const WITHOUT_DERIVATIVE =
   "the model is solved, but its derivatives are not finite: there is none, as of sqrt(y) at y0 = 0, or they overflow. Start y0 elsewhere, estimate it within bounds, or write the equations so that they have a derivative there.";
 
 /** A jump whose lists are its own. */
-function jumpCopied(jump: Jump): Jump {
+function copyOfJump(jump: Jump): Jump {
   const copied = (lists: Lists): Lists =>
     isLists(lists) ? lists.map((list) => Float64Array.from(list)) : Float64Array.from(lists as ArrayLike<number>);
   const amounts = Object.entries(jump.amounts ?? {}).map(([name, lists]) => [name, copied(lists)] as const);
@@ -49,7 +49,7 @@ function jumpCopied(jump: Jump): Jump {
 }
 
 /** What is fitted, and how it is solved. */
-interface Given extends Wanted {
+interface FieldModelOptions extends EstimationChoices {
   readonly data: unknown;
   readonly observe: Observe | undefined;
   readonly error: ErrorModelName;
@@ -61,7 +61,7 @@ interface Given extends Wanted {
 }
 
 /** A field in use, with what is observed of it. */
-interface Used {
+interface OpenField {
   readonly field: WasmProgram<"float64">;
   readonly observation: Observation;
   /** Of the measurements. */
@@ -69,7 +69,7 @@ interface Used {
 }
 
 /** Whether the program of a field chooses by comparisons, or by a sign. */
-function choosesIn(field: WasmProgram<"float64">): boolean {
+function hasBranches(field: WasmProgram<"float64">): boolean {
   const { program } = (field.recipe as Recipe).options as ProgramOptions;
   return program.nodes.some(([operation]) => operation === "select" || operation === "sign");
 }
@@ -95,8 +95,8 @@ const largestOf = (given: SolveOptions["rtol"]) =>
 /** A field, its measurements and an error model, as what is fitted. */
 export class FieldModel {
   readonly #made: () => WasmProgram<"float64">;
-  readonly #given: Given;
-  #used: Used | undefined;
+  readonly #given: FieldModelOptions;
+  #used: OpenField | undefined;
   /** How many calls are using it. */
   #users = 0;
   readonly #names: readonly string[];
@@ -110,7 +110,7 @@ export class FieldModel {
   /** Whether an event changes a state, or ends a trajectory. */
   readonly #changesAtEvents: boolean;
 
-  constructor(made: () => WasmProgram<"float64">, given: Given) {
+  constructor(made: () => WasmProgram<"float64">, given: FieldModelOptions) {
     this.#made = made;
     this.#given = given;
     const { field, observation } = this.#open();
@@ -121,14 +121,14 @@ export class FieldModel {
       const changes = readChanges(field, jumps, events, this.#data.trajectories.length);
       this.#changesAtEvents = changes.events.some(({ set, terminal }) => set !== null || terminal !== null);
       checkLists({ ...spansOf(this.#data), changes, nameOf: (i) => `data[${i}].times` });
-      const numbers = estimatedOf(field, this.#data, given);
+      const numbers = estimatedParameters(field, this.#data, given);
       this.#names = observation.names;
       this.#initial = field.copyParameters();
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
       // What is given may change before curves and profiles are asked for.
       const own = {
-        ...(jumps && { jumps: jumps.map(jumpCopied) }),
+        ...(jumps && { jumps: jumps.map(copyOfJump) }),
         ...(events && { events: events.map((event) => ({ ...event })) }),
       };
       const mostTimes = this.#data.groups.reduce((most, { times }) => Math.max(most, times.length), 0);
@@ -175,7 +175,7 @@ export class FieldModel {
     return {
       ...(yield* observationModel(own)),
       withoutDerivative: WITHOUT_DERIVATIVE,
-      switches: choosesIn((this.#used as Used).field),
+      switches: hasBranches((this.#used as OpenField).field),
       get failureCode() {
         return failureCode;
       },
@@ -189,7 +189,7 @@ export class FieldModel {
    * Fits. Where the derivatives of the solution turn out to be useless, or the fit gets stuck, as may happen with stiff equations, it
    * tries shorter steps that end at the measurements, as far as the choice of that was left to us.
    */
-  *fit(settings: ReadSettings): Coroutine<Fitted> {
+  *fit(settings: ReadSettings): Coroutine<CompleteFitResult> {
     const observed = yield* this.#observed();
     const first = yield* this.#tried(observed, settings);
     if (first.isSound && first.result.reason !== "stuck") return yield* this.#withWarnings(first.result);
@@ -214,7 +214,7 @@ export class FieldModel {
     const message = uselessDerivatives(
       String(this.#solver.method),
       this.#changesAtEvents,
-      choosesIn((this.#used as Used).field),
+      hasBranches((this.#used as OpenField).field),
     );
     // What the others say, but for how well it fits, rests on the same derivatives.
     const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
@@ -243,7 +243,7 @@ export class FieldModel {
   }
 
   /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */
-  *#withWarnings(result: Fitted): Coroutine<Fitted> {
+  *#withWarnings(result: CompleteFitResult): Coroutine<CompleteFitResult> {
     if (result.reason === "callback") return result;
     const predictor = this.#fitted();
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
@@ -274,7 +274,7 @@ export class FieldModel {
   }
 
   /** Makes the field, and what is observed of it; until it is closed, it is there. */
-  #open(): Used {
+  #open(): OpenField {
     const field = this.#made();
     try {
       this.#used = { field, observation: observationOf(field, this.#given.observe) };
@@ -328,13 +328,13 @@ export class FieldModel {
 
   /** Of what is fitted. */
   #fitted(): Predictor {
-    const used = this.#used as Used;
+    const used = this.#used as OpenField;
     used.predictor ??= this.#predictor(this.#data, this.#given.pool);
     return used.predictor;
   }
 
   #predictor(data: Data, pool?: Pool): Predictor {
-    const used = this.#used as Used;
+    const used = this.#used as OpenField;
     return new Predictor(used.field, data, used.observation, this.#places, this.#solver, pool);
   }
 
@@ -358,7 +358,7 @@ export class FieldModel {
   }
 
   /** What a result tells of measurements and curves. */
-  *told(given: Fitted) {
+  *told(given: CompleteFitResult) {
     // Copies, which nobody changes.
     const result = { ...given, values: given.values.slice() };
     const values = result.values.subarray(0, this.#places.length);
@@ -379,7 +379,7 @@ export class FieldModel {
     return { observed: this.#names, method: this.#solver.method as Method, measurements, curves };
   }
 
-  *#curves(result: Fitted, points: number): Coroutine<Curve[]> {
+  *#curves(result: CompleteFitResult, points: number): Coroutine<Curve[]> {
     const fit = {
       data: this.#data,
       names: this.#names,

@@ -1,7 +1,7 @@
 // Measurements at the time of y0, which no estimate changes: where they contradict y0, its time was probably left out.
 import type { Coroutine } from "./coroutine.js";
 import type { FittedData } from "./event-jumps.js";
-import type { Fitted } from "./results.js";
+import type { CompleteFitResult } from "./results.js";
 
 /** Residuals at the first time are taken for no errors of measurement if they exceed the others, and rounding, by this factor. */
 const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
@@ -12,7 +12,7 @@ const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
  */
 export function* aboutFirstMeasurements(
   { predictor, data, names, parameters }: FittedData,
-  { values, residuals, freeNames }: Fitted,
+  { values, residuals, freeNames }: CompleteFitResult,
 ): Coroutine<string | undefined> {
   const { y, places, rows, groups, trajectories, weights } = data;
   const rowOf = (i: number) => rows[places[i]?.row as number] as (typeof rows)[number];

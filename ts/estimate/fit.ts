@@ -7,9 +7,9 @@ import { inferenceFrom } from "./inference.js";
 import type { IterationProgress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
-import { costBeside, improbability, minimumFrom, type NoisyMinimum } from "./noise.js";
-import type { Estimate, Fitted, StartResult } from "./results.js";
-import { NO_JACOBIAN, Scaled } from "./scaled.js";
+import { costAtNoise, minimumFrom, type NoisyMinimum, selectionCriterion } from "./noise.js";
+import type { CompleteFitResult, Estimate, StartResult } from "./results.js";
+import { NO_JACOBIAN, TransformedModel } from "./scaled.js";
 import type { FitProgress, ReadSettings } from "./settings.js";
 import { estimatesOf, resultOf } from "./summary.js";
 import { isDeviation } from "./warnings.js";
@@ -19,7 +19,10 @@ import { isDeviation } from "./warnings.js";
  *
  * @throws `NON_FINITE` where nothing can be computed at its start, or the code of a solve that fails there; as the model does.
  */
-export function* fitModel<Name extends string>(model: FitModel, settings: ReadSettings): Coroutine<Fitted<Name>> {
+export function* fitModel<Name extends string>(
+  model: FitModel,
+  settings: ReadSettings,
+): Coroutine<CompleteFitResult<Name>> {
   const names = new Set<string>();
   for (const { name } of model.parameters) {
     if (names.has(name))
@@ -30,7 +33,7 @@ export function* fitModel<Name extends string>(model: FitModel, settings: ReadSe
     const expected = 'nothing, unless loss is "linear" and error is "additive" or "lognormal": other fits estimate it';
     throw refused("OPTION", "noise", expected, String(settings.noise));
   }
-  const scaled = new Scaled(model, settings);
+  const scaled = new TransformedModel(model, settings);
   let best: NoisyMinimum | undefined;
   const ends: { found: NoisyMinimum | undefined; start: Float64Array; failure: string }[] = [];
   for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
@@ -41,16 +44,16 @@ export function* fitModel<Name extends string>(model: FitModel, settings: ReadSe
     const found = yield* minimumFrom(scaled, start, report);
     ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.
-    if (!found && k === 0) throw unusable(model, scaled.failure);
-    if (found && !(best && improbability(best, scaled) <= improbability(found, scaled))) best = found;
+    if (!found && k === 0) throw unsolvableStart(model, scaled.failure);
+    if (found && !(best && selectionCriterion(best, scaled) <= selectionCriterion(found, scaled))) best = found;
     if (found?.reason === "callback") break;
   }
-  const minimum = yield* withVanished(scaled, best as NoisyMinimum);
+  const minimum = yield* withVanishedDeviations(scaled, best as NoisyMinimum);
   scaled.noise = minimum.noise;
   const starts = ends.map(({ found, start, failure }): StartResult => {
     const [values, cost] = [
       scaled.valuesAt(found?.x ?? start),
-      found ? costBeside(found, minimum.noise) : Number.POSITIVE_INFINITY,
+      found ? costAtNoise(found, minimum.noise) : Number.POSITIVE_INFINITY,
     ];
     const end = found ? { reason: found.reason } : { reason: "failed" as const, failure: reasonOf(failure) };
     return { start: scaled.valuesAt(start), values, cost, ...end };
@@ -66,7 +69,7 @@ const NEGLIGIBLE = 1e-6;
  * A minimum beside which the likelihood no longer depends on a deviation of its error model, with that deviation at its bound: the way
  * there is flat, and a fit may end before. What is not at its bound has a standard error, which says nothing there.
  */
-function* withVanished(scaled: Scaled, minimum: NoisyMinimum): Coroutine<NoisyMinimum> {
+function* withVanishedDeviations(scaled: TransformedModel, minimum: NoisyMinimum): Coroutine<NoisyMinimum> {
   const { model, estimated, lower, upper, settings } = scaled;
   if (model.kind !== "likelihood" || minimum.reason === "callback") return minimum;
   const { x, evaluation, iterations, evaluations, jacobians } = minimum;
@@ -93,7 +96,7 @@ function* withVanished(scaled: Scaled, minimum: NoisyMinimum): Coroutine<NoisyMi
 
 /** How far a start has come: the Jacobian is there, so its estimates have errors. */
 function progressOf(
-  scaled: Scaled,
+  scaled: TransformedModel,
   start: number,
   { x, evaluation, jacobian, ...rest }: IterationProgress<ModelEvaluation>,
 ): FitProgress {
@@ -112,7 +115,10 @@ function progressOf(
 const reasonOf = (failure: string) =>
   failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
 
-function unusable({ parameters, withoutDerivative, failureCode }: FitModel, failure: string): SymplecticAdjointError {
+function unsolvableStart(
+  { parameters, withoutDerivative, failureCode }: FitModel,
+  failure: string,
+): SymplecticAdjointError {
   const given = listOf(parameters.map(({ name, start }) => `${name} = ${start}`));
   const message =
     failure === NO_JACOBIAN && withoutDerivative !== undefined

@@ -3,14 +3,14 @@ import type { Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import { deviationOf, deviationSlopeOf } from "./priors.js";
 import type { PriorEstimate } from "./results.js";
-import type { Scaled } from "./scaled.js";
+import type { TransformedModel } from "./scaled.js";
 import {
-  along,
+  congruence,
   correlationOf,
   curvatureDirections,
   type Information,
   informationOf,
-  isTold,
+  isDetermined,
   masked,
   quantile,
   sandwich,
@@ -55,7 +55,7 @@ export const LEAST_FREEDOM = 1;
 
 /** What a minimum tells of them. */
 export function inferenceFrom(
-  scaled: Scaled,
+  scaled: TransformedModel,
   { x, jacobian, evaluation }: Pick<Minimum<ModelEvaluation>, "x" | "jacobian" | "evaluation">,
 ): Inference {
   const { model, estimated, lower, upper, settings } = scaled;
@@ -68,7 +68,7 @@ export function inferenceFrom(
     for (let j = 0; j < n; j++) own[i * n + j] = jacobian[i * columns + (free[j] as number)] as number;
   const information = informationOf(own, n, model.jacobianError);
   const directions = (curvature && curvatureDirections(own, information, curvature)) ?? information.told;
-  const whole = along(directions, n);
+  const whole = congruence(directions, n);
   // The last rows are those of priors, with a number each.
   const first = residuals.length - scaled.known.length;
   const priors = scaled.known.flatMap((index, k) => {
@@ -108,7 +108,7 @@ export function inferenceFrom(
   const varianceOf = (given: Float64Array) => {
     const combination = given.map((slope, i) => (slope === 0 ? 0 : slope * (slopes[i] as number)));
     if (combination.some(Number.isNaN)) return Number.NaN;
-    if (information.rank < n && !isTold(information, own, combination)) return Number.POSITIVE_INFINITY;
+    if (information.rank < n && !isDetermined(information, own, combination)) return Number.POSITIVE_INFINITY;
     // Of very many, a prediction depends on few.
     const moving = free.flatMap((_, i) => (combination[i] === 0 ? [] : [i]));
     let sum = 0;
@@ -149,7 +149,7 @@ export function inferenceFrom(
 
 /** How the estimate with that index among the estimated ones compares with its prior; undefined without one. */
 export function priorOf(
-  scaled: Scaled,
+  scaled: TransformedModel,
   { free, inverse }: Inference,
   index: number,
   x: number,

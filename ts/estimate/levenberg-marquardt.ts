@@ -10,18 +10,18 @@ import type { Coroutine } from "./coroutine.js";
 import { dot } from "./linear.js";
 import {
   cosineOf,
-  freeOf,
-  type Linear,
+  freeVariables,
+  type LinearizationPoint,
+  type LinearizedProblem,
   linearized,
-  model,
-  moved,
-  type Point,
+  modelChange,
   pointAt,
   scaledNorm,
+  stepWithinBounds,
 } from "./linearized.js";
-import { polished } from "./polish.js";
+import { refined } from "./polish.js";
 import type { Bounds, Evaluation, Problem } from "./problem.js";
-import { aheadOf, bent, type TrialStep, trialStep } from "./trust-region.js";
+import { probeStep, type TrialStep, trialStep, withGeodesicAcceleration } from "./trust-region.js";
 
 export type { Evaluation, Problem } from "./problem.js";
 
@@ -139,7 +139,7 @@ export function* minimize<E extends Evaluation>(
     return pointAt(x, evaluation);
   }
 
-  const first = moved(start, new Float64Array(start.length), options);
+  const first = stepWithinBounds(start, new Float64Array(start.length), options);
   const evaluation = yield* evaluate(first);
   const begin = evaluation && (yield* linearize(first, evaluation));
   if (!begin) return undefined;
@@ -154,13 +154,13 @@ export function* minimize<E extends Evaluation>(
   };
   let reason: Reason = "iterations";
   while (reason === "iterations") {
-    const linear = linearized(point, freeOf(point, options), scaling);
+    const linear = linearized(point, freeVariables(point, options), scaling);
     const cosine = cosineOf(point, linear.free);
     if (cosine <= gradientTolerance || point.residual < VANISHING) reason = "gradient";
     else if (linear.offset ** 2 <= costTolerance) reason = "cost";
     else if (point.residual <= residualError) reason = "residuals";
     if (reason !== "iterations" || iterations === maxIterations) break;
-    const found: { next: Point<E>; isSmall: boolean } | Reason = yield* successfulStep(linear, cosine);
+    const found: { next: LinearizationPoint<E>; isSmall: boolean } | Reason = yield* successfulStep(linear, cosine);
     if (typeof found === "string") {
       reason = found;
       break;
@@ -178,19 +178,22 @@ export function* minimize<E extends Evaluation>(
     // Far closer than the errors of the residuals, there is nothing to find.
     const unseen = 0.1 * residualTolerance;
     const isLast = (step: Float64Array, x: Float64Array, size: number) => size <= unseen || isSmall(step, x);
-    point = yield* polished(point, scaling, options, { evaluate, linearize, isSmall: isLast });
+    point = yield* refined(point, scaling, options, { evaluate, linearize, isSmall: isLast });
   }
   const { x, evaluation: last, jacobian } = point;
   return { x, evaluation: last, jacobian, reason, iterations, evaluations, jacobians };
 
   /** Shrinks the region until a step succeeds; or why none does. */
-  function* successfulStep(linear: Linear, cosine: number): Coroutine<{ next: Point<E>; isSmall: boolean } | Reason> {
+  function* successfulStep(
+    linear: LinearizedProblem,
+    cosine: number,
+  ): Coroutine<{ next: LinearizationPoint<E>; isSmall: boolean } | Reason> {
     for (;;) {
       const trial = trialStep(point, linear, radius, options);
       const { step } = trial;
       const [small, length] = [isSmall(step, point.x), scaledNorm(step, scaling)];
-      const [slope, predicted] = [dot(point.gradient, step), -model(point, step)];
-      const x = moved(point.x, iterations < STRAIGHT ? step : yield* bend(linear, trial), options);
+      const [slope, predicted] = [dot(point.gradient, step), -modelChange(point, step)];
+      const x = stepWithinBounds(point.x, iterations < STRAIGHT ? step : yield* bend(linear, trial), options);
       const evaluation = predicted > 0 ? yield* evaluate(x) : undefined;
       const fall = evaluation ? point.evaluation.cost - evaluation.cost : Number.NaN;
       const ratio = fall / predicted;
@@ -216,7 +219,7 @@ export function* minimize<E extends Evaluation>(
   }
 
   /** Whether errors of the residuals change the cost by more than any step gains, and what is left to gain does not matter. */
-  function isUnseen({ size }: Linear): boolean {
+  function isUnseen({ size }: LinearizedProblem): boolean {
     const { residual, x, evaluation } = point;
     const standardDeviation = residual / Math.sqrt(Math.max(1, evaluation.residuals.length - x.length));
     const seen = 0.5 * size ** 2 > residualTolerance * (residual + 0.5 * residualTolerance);
@@ -224,9 +227,9 @@ export function* minimize<E extends Evaluation>(
   }
 
   /** A step along the valley that it is in. */
-  function* bend(linear: Linear, trial: TrialStep): Coroutine<Float64Array> {
+  function* bend(linear: LinearizedProblem, trial: TrialStep): Coroutine<Float64Array> {
     if (!trial.damped || trial.bounded) return trial.step;
-    const ahead = yield* evaluate(moved(point.x, aheadOf(trial.step), options));
-    return ahead ? bent(point, linear, trial, ahead.residuals) : trial.step;
+    const ahead = yield* evaluate(stepWithinBounds(point.x, probeStep(trial.step), options));
+    return ahead ? withGeodesicAcceleration(point, linear, trial, ahead.residuals) : trial.step;
   }
 }

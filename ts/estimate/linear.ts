@@ -3,7 +3,7 @@
 // ml-matrix has the same decompositions in 18 kB, gzipped; this is 1 kB.
 
 /** The numbers with these indices. */
-export function gathered(all: Float64Array, indices: ArrayLike<number>): Float64Array {
+export function gather(all: Float64Array, indices: ArrayLike<number>): Float64Array {
   const found = new Float64Array(indices.length);
   for (let i = 0; i < indices.length; i++) found[i] = all[indices[i] as number] as number;
   return found;

@@ -20,7 +20,7 @@ import {
 } from "./triangle.js";
 
 /** Values with all that the linearised problem needs. */
-export interface Point<E extends Evaluation = Evaluation> {
+export interface LinearizationPoint<E extends Evaluation = Evaluation> {
   readonly x: Float64Array;
   readonly evaluation: E;
   readonly jacobian: Float64Array;
@@ -35,7 +35,10 @@ export interface Point<E extends Evaluation = Evaluation> {
 }
 
 /** Undefined where the Jacobian cannot be computed. */
-export function* pointAt<E extends Evaluation>(x: Float64Array, evaluation: E): Coroutine<Point<E> | undefined> {
+export function* pointAt<E extends Evaluation>(
+  x: Float64Array,
+  evaluation: E,
+): Coroutine<LinearizationPoint<E> | undefined> {
   const jacobian = yield* evaluation.jacobian();
   if (!jacobian || firstNotFinite(jacobian) >= 0) return undefined;
   const { residuals } = evaluation;
@@ -47,7 +50,7 @@ export function* pointAt<E extends Evaluation>(x: Float64Array, evaluation: E): 
 }
 
 /** The variables that a small step may change: not those at a bound that the gradient pushes them against. */
-export function freeOf({ x, gradient }: Point, { lower, upper }: Bounds): number[] {
+export function freeVariables({ x, gradient }: LinearizationPoint, { lower, upper }: Bounds): number[] {
   const isFree = (i: number) => {
     const [value, slope] = [x[i] as number, gradient[i] as number];
     const [least, most] = [lower[i] as number, upper[i] as number];
@@ -57,7 +60,7 @@ export function freeOf({ x, gradient }: Point, { lower, upper }: Bounds): number
 }
 
 /** How far the residuals are from orthogonal to the free columns of the Jacobian: the largest |cosine|. */
-export function cosineOf({ gradient, lengths, residual }: Point, free: readonly number[]): number {
+export function cosineOf({ gradient, lengths, residual }: LinearizationPoint, free: readonly number[]): number {
   const cosines = free.map((i) => {
     const size = (lengths[i] as number) * residual;
     return size === 0 ? 0 : Math.abs(gradient[i] as number) / size;
@@ -71,13 +74,13 @@ export function scaledNorm(step: Float64Array, scaling: Float64Array): number {
 }
 
 /** gᵀ s + ‖J s‖²/2. */
-export function model({ gradient, rows }: Point, step: Float64Array): number {
+export function modelChange({ gradient, rows }: LinearizationPoint, step: Float64Array): number {
   const change = timesRows(rows, step);
   return dot(gradient, step) + 0.5 * dot(change, change);
 }
 
 /** x + s, exactly at a bound where s goes there or beyond. */
-export function moved(x: Float64Array, step: Float64Array, { lower, upper }: Bounds): Float64Array {
+export function stepWithinBounds(x: Float64Array, step: Float64Array, { lower, upper }: Bounds): Float64Array {
   return x.map((value, i) => {
     const [s, least, most] = [step[i] as number, lower[i] as number, upper[i] as number];
     // By the same difference as the steps that end there: adding it to x may miss the bound by rounding.
@@ -87,7 +90,7 @@ export function moved(x: Float64Array, step: Float64Array, { lower, upper }: Bou
 }
 
 /** The problem in the free variables as linearised, each in units of its own: A z ≈ b, for a step −z. */
-export interface Linear {
+export interface LinearizedProblem {
   readonly free: readonly number[];
   readonly scaling: Float64Array;
   /** The length of what of b a step can make vanish; half its square is the fall that a Gauss–Newton step promises. */
@@ -95,11 +98,11 @@ export interface Linear {
   /** That relative to ‖r‖ (Bates and Watts). */
   readonly offset: number;
   /** z of (AᵀA + λ) z = Aᵀ b, the least one where λ is 0: of all variables, 0 for those that are not free. */
-  solve(lambda: number, b?: Float64Array): Damped;
+  solve(lambda: number, b?: Float64Array): DampedStep;
 }
 
 /** What a step of that length is, in the units of the variables. */
-interface Damped {
+interface DampedStep {
   readonly z: Float64Array;
   /** zᵀ (AᵀA + λ)⁻¹ z. */
   decline(): number;
@@ -109,11 +112,11 @@ interface Damped {
 const DOUBTFUL = 1e10;
 
 export function linearized(
-  point: Point,
+  point: LinearizationPoint,
   free: readonly number[],
   scaling: Float64Array,
   residuals = point.projected,
-): Linear {
+): LinearizedProblem {
   const n = point.x.length;
   const divisors = new Float64Array(n);
   for (const i of free) divisors[i] = scaling[i] as number;
@@ -138,7 +141,7 @@ export function linearized(
 
 /** Solves by R, and where λ is positive by that of R above √λ. */
 function byTriangle(rows: Rows, n: number) {
-  const solve = (lambda: number, b: Float64Array): Damped => {
+  const solve = (lambda: number, b: Float64Array): DampedStep => {
     let [triangle, projected] = [rows, b];
     if (lambda > 0) {
       const both = qrOfRows(aboveDiagonal(rows, Math.sqrt(lambda)), n);
@@ -157,7 +160,7 @@ function bySingularValues(rows: Rows, free: readonly number[], n: number) {
   const { singularValues, right, project } = svd(columnsOfRows(rows, free));
   const rounding = EPSILON * Math.max(free.length, countOf(rows)) * (singularValues[0] ?? 0);
   const projected = (b: Float64Array) => project(b).map((p, j) => ((singularValues[j] as number) > rounding ? p : 0));
-  const solve = (lambda: number, b: Float64Array): Damped => {
+  const solve = (lambda: number, b: Float64Array): DampedStep => {
     const own = projected(b).map((p, j) => {
       const sigma = singularValues[j] as number;
       return p === 0 ? 0 : lambda === 0 ? p / sigma : (p * sigma) / (sigma * sigma + lambda);
@@ -174,9 +177,9 @@ function bySingularValues(rows: Rows, free: readonly number[], n: number) {
 const squareOf = (a: Float64Array) => dot(a, a);
 
 /** −z / D, as a step. */
-export function stepOf({ scaling }: Linear, z: Float64Array): Float64Array {
+export function stepOf({ scaling }: LinearizedProblem, z: Float64Array): Float64Array {
   return z.map((value, i) => (value === 0 ? 0 : -value / (scaling[i] as number)));
 }
 
 /** The least step to the minimum of the linearised problem. */
-export const gaussNewton = (linear: Linear): Float64Array => stepOf(linear, linear.solve(0).z);
+export const gaussNewton = (linear: LinearizedProblem): Float64Array => stepOf(linear, linear.solve(0).z);

@@ -3,7 +3,7 @@ import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import { type IterationProgress, isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
-import type { Scaled } from "./scaled.js";
+import type { TransformedModel } from "./scaled.js";
 import { lengthsOf, rowsOf } from "./triangle.js";
 
 /** The variance of the noise is found to this, relative to itself, or after so many fits. */
@@ -26,7 +26,7 @@ export interface NoisyMinimum extends Minimum<ModelEvaluation> {
  * is linear). That is a fixed point, which secants find on the scale of logarithms.
  */
 export function* minimumFrom(
-  scaled: Scaled,
+  scaled: TransformedModel,
   start: Float64Array,
   onIteration?: (progress: IterationProgress<ModelEvaluation>) => unknown,
 ): Coroutine<NoisyMinimum | undefined> {
@@ -88,7 +88,7 @@ export function* minimumFrom(
 }
 
 /** The least variance of the noise. */
-function* leastNoise(scaled: Scaled, x: Float64Array, evaluation: ModelEvaluation): Coroutine<number> {
+function* leastNoise(scaled: TransformedModel, x: Float64Array, evaluation: ModelEvaluation): Coroutine<number> {
   const { residuals, differences } = evaluation;
   const jacobian = (yield* evaluation.jacobian()) ?? new Float64Array();
   const first = residuals.length - scaled.known.length;
@@ -111,11 +111,11 @@ function varianceOf({ squares, dispersion, differences }: ModelEvaluation, degre
 }
 
 /** The cost of a minimum where residuals have another variance than there. */
-export const costBeside = ({ evaluation, noise: own }: NoisyMinimum, noise: number): number =>
+export const costAtNoise = ({ evaluation, noise: own }: NoisyMinimum, noise: number): number =>
   evaluation.cost + (noise - own) * (evaluation.penalty ?? 0);
 
 /** What is least for the most probable of several minima: the cost, or where each has a variance, −2 ln of the posterior density. */
-export function improbability({ evaluation, noise }: NoisyMinimum, scaled: Scaled): number {
+export function selectionCriterion({ evaluation, noise }: NoisyMinimum, scaled: TransformedModel): number {
   const { cost, differences, penalty } = evaluation;
   if (penalty === undefined || scaled.model.kind === "likelihood") return cost;
   return differences.length * Math.log(noise) + (2 * cost) / noise;

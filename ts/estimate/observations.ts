@@ -1,7 +1,7 @@
 // The model of a fit by measurements, predictions and an error model.
 import { type Coroutine, mapped } from "./coroutine.js";
 import { ERROR_MODELS, type ErrorModelName, type Predicted } from "./error-models.js";
-import { gathered } from "./linear.js";
+import { gather } from "./linear.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import { type LossName, robust } from "./robust.js";
@@ -43,7 +43,7 @@ const LEAST_DEVIATION = 1e-9;
 const INFINITE = Number.POSITIVE_INFINITY;
 
 /** The measurements that are there, by their index. */
-export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
+export function measuredIndices(y: Float64Array, weights?: Float64Array): number[] {
   return Array.from(y.keys()).filter((i) => !Number.isNaN(y[i]) && (weights?.[i] ?? 1) > 0);
 }
 
@@ -56,8 +56,8 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
   const { rtol, atol } = observations.tolerance ?? { rtol: 0, atol: 0 };
   const { quantities } = observations;
   const model = ERROR_MODELS[observations.errorModel];
-  const present = presentOf(observations.y, weights);
-  const pick = (of: Float64Array) => gathered(of, present);
+  const present = measuredIndices(observations.y, weights);
+  const pick = (of: Float64Array) => gather(of, present);
   const y = pick(observations.y);
   const own = weights && pick(weights);
   const structural = parameters.filter(({ fixed }) => !fixed).length;

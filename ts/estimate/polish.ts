@@ -1,30 +1,30 @@
 // The last digits. What has converged is close enough for statistics, and a few steps from all the digits that there are.
 import type { Coroutine } from "./coroutine.js";
 import { axpy, svd, times } from "./linear.js";
-import { freeOf, gaussNewton, linearized, moved, type Point } from "./linearized.js";
+import { freeVariables, gaussNewton, type LinearizationPoint, linearized, stepWithinBounds } from "./linearized.js";
 import type { Bounds, Evaluation } from "./problem.js";
 
 /** So many Gauss–Newton steps at most, and so many of them are mixed. */
 const [STEPS, MIXED] = [10, 6];
 
 /** What computes points. */
-export interface PointsOf<E extends Evaluation> {
+export interface Linearizer<E extends Evaluation> {
   evaluate(x: Float64Array): Coroutine<E | undefined>;
-  linearize(x: Float64Array, evaluation: E): Coroutine<Point<E> | undefined>;
+  linearize(x: Float64Array, evaluation: E): Coroutine<LinearizationPoint<E> | undefined>;
   /** Whether a step no longer matters that changes the residuals, as a vector, by this length. */
   isSmall(step: Float64Array, x: Float64Array, size: number): boolean;
 }
 
 /** Gauss–Newton steps from a minimum, as long as each brings it closer. */
-export function* polished<E extends Evaluation>(
-  minimum: Point<E>,
+export function* refined<E extends Evaluation>(
+  minimum: LinearizationPoint<E>,
   scaling: Float64Array,
   bounds: Bounds,
-  of: PointsOf<E>,
-): Coroutine<Point<E>> {
+  of: Linearizer<E>,
+): Coroutine<LinearizationPoint<E>> {
   let point = minimum;
-  for (let i = 0, history: Mixed[] = []; i < STEPS; i++) {
-    const linear = linearized(point, freeOf(point, bounds), scaling);
+  for (let i = 0, history: Iterate[] = []; i < STEPS; i++) {
+    const linear = linearized(point, freeVariables(point, bounds), scaling);
     const step = gaussNewton(linear);
     if (of.isSmall(step, point.x, linear.size)) break;
     const { x: old } = point;
@@ -35,22 +35,22 @@ export function* polished<E extends Evaluation>(
         step: step.map((s, j) => s * (scaling[j] as number)),
       },
     ].slice(-MIXED);
-    const mixed = mixedStep(history).map((s, j) => s / (scaling[j] as number));
-    const x = moved(old, mixed, bounds);
+    const mixed = andersonStep(history).map((s, j) => s / (scaling[j] as number));
+    const x = stepWithinBounds(old, mixed, bounds);
     if (!x.every((value, j) => value === (old[j] as number) + (mixed[j] as number))) break;
     const evaluation = yield* of.evaluate(x);
     // A rise of the cost may be rounding, or what the curvature does to so small a step: the gradient tells.
     const rise = linear.size ** 2 + 1e-10 * (Math.abs(point.evaluation.cost) + point.residual ** 2);
     if (!evaluation || evaluation.cost > point.evaluation.cost + rise) break;
-    const next: Point<E> | undefined = yield* of.linearize(x, evaluation);
-    if (!next || !(linearized(next, freeOf(next, bounds), scaling).size < linear.size)) break;
+    const next: LinearizationPoint<E> | undefined = yield* of.linearize(x, evaluation);
+    if (!next || !(linearized(next, freeVariables(next, bounds), scaling).size < linear.size)) break;
     point = next;
   }
   return point;
 }
 
 /** Values and the Gauss–Newton step from there, scaled. */
-interface Mixed {
+interface Iterate {
   readonly x: Float64Array;
   readonly step: Float64Array;
 }
@@ -59,8 +59,8 @@ interface Mixed {
  * Anderson's (1965) acceleration of Gauss–Newton steps: where residuals are large, those converge linearly, and this supplies the
  * curvature that they leave out.
  */
-function mixedStep(history: readonly Mixed[]): Float64Array {
-  const { x, step } = history.at(-1) as Mixed;
+function andersonStep(history: readonly Iterate[]): Float64Array {
+  const { x, step } = history.at(-1) as Iterate;
   const changes = history.slice(0, -1).map((before) => ({
     x: x.map((value, i) => value - (before.x[i] as number)),
     step: step.map((value, i) => value - (before.step[i] as number)),

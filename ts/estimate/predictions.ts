@@ -11,9 +11,9 @@ import type { SolveOptions } from "../solve/options.js";
 import type { Solution } from "../solve/results.js";
 import { type JacobianColumns, tangentsOfColumns } from "../solve/sensitivities.js";
 import { awaited, type Coroutine } from "./coroutine.js";
-import { gathered } from "./linear.js";
+import { gather } from "./linear.js";
 import type { Observation, Points } from "./observe.js";
-import { type Data, separated } from "./trajectories.js";
+import { type Data, splitByTrajectory } from "./trajectories.js";
 
 /** What an estimated number is in the model. */
 export type EstimatedInput =
@@ -106,7 +106,7 @@ export class Predictor {
   ) {
     this.#apart = isIndependent(options, data.groups[0]?.times);
     const several = data.groups.some(({ members }) => members.length > 1);
-    this.data = this.#apart && several ? separated(data) : data;
+    this.data = this.#apart && several ? splitByTrajectory(data) : data;
     // A pass along a column costs about two solves, the transpose for a measurement about four. Leapfrog has the transpose only.
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
@@ -173,7 +173,7 @@ export class Predictor {
     let solved = yield* attempt();
     if (!solved && this.data.groups.some(({ members }) => members.length > 1)) {
       // Perhaps one cannot be solved as far as another was measured.
-      this.data = separated(this.data);
+      this.data = splitByTrajectory(this.data);
       solved = yield* attempt();
     }
     if (!solved) return undefined;
@@ -294,7 +294,7 @@ export class Predictor {
       }
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
-    const f = gathered(observation.evaluate(points, at.parameters), layout.measured);
+    const f = gather(observation.evaluate(points, at.parameters), layout.measured);
     return { layout, at, points, f };
   }
 
@@ -342,7 +342,7 @@ export class Predictor {
       );
     const moving = new Map<number, number[]>();
     for (const [k, place] of places.entries()) {
-      const direction = directionOf(columns, place);
+      const direction = directionIndex(columns, place);
       const members = moving.get(direction);
       if (members) members.push(k);
       else moving.set(direction, [k]);
@@ -362,7 +362,7 @@ export class Predictor {
       const parameters = new Float64Array(at.parameters.length);
       if (place.kind === "parameter") parameters[place.index] = 1;
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
-      const column = gathered(observation.tangent(points, at.parameters, along), layout.measured);
+      const column = gather(observation.tangent(points, at.parameters, along), layout.measured);
       for (const k of members) {
         // What belongs to one trajectory moves its measurements alone.
         putColumn(column, jacobian, k, places.length, layout.owners, trajectoryOf(places[k] as EstimatedInput));
@@ -516,7 +516,7 @@ function columnsOf(places: readonly EstimatedInput[]): JacobianColumns {
 }
 
 /** Which of the columns a place is moved by. */
-function directionOf({ parameters, y0, arguments: args }: JacobianColumns, place: EstimatedInput): number {
+function directionIndex({ parameters, y0, arguments: args }: JacobianColumns, place: EstimatedInput): number {
   if (place.kind === "parameter") return parameters.indexOf(place.index);
   if (place.kind === "initial") return parameters.length + y0.indexOf(place.feature);
   const index = args.findIndex(([name, number]) => name === place.name && number === place.index);

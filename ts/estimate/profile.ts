@@ -44,10 +44,10 @@ const [FAILURES, GAPS, TRIALS] = [8, 3, 60];
 /** Points of the profile, ascending, with where it crosses the limit. */
 export function* profileOf(problem: ProfileProblem) {
   const { minimum, index } = problem;
-  const first = yield* half(problem, -1);
-  const up = yield* half(problem, 1, first);
+  const first = yield* profileSide(problem, -1);
+  const up = yield* profileSide(problem, 1, first);
   // What was found on the other side may be of another minimum.
-  const down = (yield* first.isLeast(thirdsOf(up))) ? first : yield* half(problem, -1, up);
+  const down = (yield* first.isLeast(representativesOf(up))) ? first : yield* profileSide(problem, -1, up);
   const points = [...down.points, minimum, ...up.points].sort(
     (a, b) => (a.x[index] as number) - (b.x[index] as number),
   );
@@ -55,7 +55,7 @@ export function* profileOf(problem: ProfileProblem) {
 }
 
 /** One side of a profile. */
-interface Half {
+interface ProfileSide {
   /** From the minimum outwards. */
   readonly points: readonly ProfilePoint[];
   readonly end: number | undefined;
@@ -64,10 +64,10 @@ interface Half {
 }
 
 /** Some points of one side: in the midst of it, and the last. */
-const thirdsOf = ({ points }: Half) =>
+const representativesOf = ({ points }: ProfileSide) =>
   [1, 2, 3].flatMap((part) => points[Math.ceil((part * points.length) / 3) - 1]?.x ?? []);
 
-function* half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Coroutine<Half> {
+function* profileSide(problem: ProfileProblem, direction: -1 | 1, other?: ProfileSide): Coroutine<ProfileSide> {
   const { minimum, index, limit, width, maxPoints } = problem;
   const bound = direction < 0 ? problem.lower : problem.upper;
   const of = ({ x }: ProfilePoint) => x[index] as number;
@@ -93,7 +93,7 @@ function* half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Corout
     return least;
   }
 
-  const elsewhere = [...problem.elsewhere, ...(other ? thirdsOf(other) : [])];
+  const elsewhere = [...problem.elsewhere, ...(other ? representativesOf(other) : [])];
   const points: ProfilePoint[] = [];
   let [last, before]: (ProfilePoint | undefined)[] = [minimum, undefined];
   let [step, failures, flat] = [width / STEPS, 0, 0];

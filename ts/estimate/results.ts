@@ -193,7 +193,7 @@ export interface AsyncFitResult<Name extends string = string> extends Omit<FitRe
 }
 
 /** A result with what its profiles and curves need. */
-export interface Fitted<Name extends string = string> extends Omit<FitResult<Name>, "profile"> {
+export interface CompleteFitResult<Name extends string = string> extends Omit<FitResult<Name>, "profile"> {
   profile(name: string, options?: ProfileOptions): Coroutine<Profile>;
   /** See `Inference`. */
   varianceOf(slopes: Float64Array): number;

@@ -12,7 +12,7 @@ import { type Transform, transformOf } from "./transforms.js";
 export const NO_JACOBIAN = "the Jacobian is not finite";
 
 /** A model as the minimiser sees it: by those of its parameters that are estimated, each on the scale of its transform. */
-export class Scaled {
+export class TransformedModel {
   readonly estimated: readonly ModelParameter[];
   readonly lower: Float64Array;
   readonly upper: Float64Array;

@@ -49,7 +49,7 @@ const SMALL = 1e-5;
  * The groups that vectors in a null space fall into. Those vectors are any basis of it; the projection onto it is not, and shows which
  * parameters have to do with one another.
  */
-function groupsOf(vectors: readonly Float64Array[], effective: readonly number[]): Confounded[] {
+function connectedGroups(vectors: readonly Float64Array[], effective: readonly number[]): Confounded[] {
   const projection = effective.map((_, i) =>
     effective.map((_, j) => vectors.reduce((sum, v) => sum + (v[i] as number) * (v[j] as number), 0)),
   );
@@ -104,7 +104,7 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
     for (const [p, i] of effective.entries()) direction[i] = (v[p] as number) / (singularValues[k] as number);
     return unscaled(direction);
   });
-  const confounded = groupsOf(vanishing, effective);
+  const confounded = connectedGroups(vanishing, effective);
   const unknown = [...confounded.flatMap((group) => group.parameters), ...ineffective];
   const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
   return { told, unknown, rank: told.length, conditionNumber, ineffective, confounded };
@@ -114,7 +114,7 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
 const placesOf = (vector: Float64Array) => Int32Array.from(vector.keys()).filter((i) => vector[i] !== 0);
 
 /** B M Bᵀ for the n rows of B, given by its columns; without M, B Bᵀ. What is 0 costs nothing. */
-export function along(columns: Columns, n: number, matrix?: Columns): Float64Array {
+export function congruence(columns: Columns, n: number, matrix?: Columns): Float64Array {
   const product = new Float64Array(n * n);
   const places = columns.map(placesOf);
   for (const [k, column] of columns.entries()) {
@@ -142,7 +142,7 @@ export function masked(covariance: Float64Array, unknown: readonly number[]): Fl
 }
 
 /** Whether the data tell a combination of the parameters: whether it changes only as the residuals do. */
-export function isTold({ told }: Information, jacobian: Float64Array, combination: Float64Array): boolean {
+export function isDetermined({ told }: Information, jacobian: Float64Array, combination: Float64Array): boolean {
   const lengths = columnsOf(jacobian, combination.length).map(norm);
   const scaled = combination.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
   if (!scaled.every(Number.isFinite)) return false;
@@ -172,7 +172,7 @@ export function sandwich(
     times(slopes, direction).map((slope, i) => slope * (residuals[i] as number)),
   );
   const meat = scores.map((column) => transposeTimes(scores, column));
-  return along(directions, n, meat);
+  return congruence(directions, n, meat);
 }
 
 /**

@@ -8,13 +8,13 @@ import type { ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
 import { logDensityOf } from "./priors.js";
 import { profileOf } from "./profile.js";
-import type { Estimate, Fitted, Profile, ProfileOptions, StartResult } from "./results.js";
-import type { Scaled } from "./scaled.js";
+import type { CompleteFitResult, Estimate, Profile, ProfileOptions, StartResult } from "./results.js";
+import type { TransformedModel } from "./scaled.js";
 import { levelRule } from "./settings.js";
 import { messageOf, warningsOf } from "./warnings.js";
 
 /** The estimates, with what is known of them. */
-export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
+export function estimatesOf(scaled: TransformedModel, x: Float64Array, inference: Inference): Record<string, Estimate> {
   const { free, bounds, internal, covariance, reach } = inference;
   const { level } = scaled.settings;
   const estimates = scaled.model.parameters.map(({ name, start, fixed }): Estimate => {
@@ -41,7 +41,7 @@ const ELSEWHERE = 5;
 const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 
 function* profile(
-  scaled: Scaled,
+  scaled: TransformedModel,
   { x, evaluation: { cost } }: Minimum<ModelEvaluation>,
   { free, internal, inverse, variance, unit: noise, reach }: Inference,
   name: string,
@@ -98,10 +98,10 @@ function* profile(
 
 /** What a fit gives that ended there. */
 export function resultOf<Name extends string>(
-  scaled: Scaled,
+  scaled: TransformedModel,
   minimum: Minimum<ModelEvaluation>,
   starts: readonly StartResult[],
-): Fitted<Name> {
+): CompleteFitResult<Name> {
   const { x, evaluation, reason, iterations } = minimum;
   const { cost, differences } = evaluation;
   const inference = inferenceFrom(scaled, minimum);

@@ -178,7 +178,7 @@ export function readData(
  * The same with each trajectory by itself, up to its own last measurement: where one of them cannot be solved as far as another was
  * measured.
  */
-export function separated(data: Data): Data {
+export function splitByTrajectory(data: Data): Data {
   const groups = data.trajectories.map((_, index) => {
     const group = data.groups.find(({ members }) => members.includes(index)) as Group;
     const own = data.rows.filter(({ trajectory }) => trajectory === index).map(({ t }) => t);

@@ -1,6 +1,14 @@
 // Steps within a trust region and bounds.
 import { axpy, dot, norm } from "./linear.js";
-import { type Linear, linearized, model, moved, type Point, scaledNorm, stepOf } from "./linearized.js";
+import {
+  type LinearizationPoint,
+  type LinearizedProblem,
+  linearized,
+  modelChange,
+  scaledNorm,
+  stepOf,
+  stepWithinBounds,
+} from "./linearized.js";
 import type { Bounds } from "./problem.js";
 import { timesRows } from "./triangle.js";
 
@@ -18,7 +26,7 @@ export interface TrialStep {
 }
 
 /** The minimiser of the linearised problem within the region, and whether the region shortened it. */
-function damped(linear: Linear, radius: number): TrialStep {
+function dampedStep(linear: LinearizedProblem, radius: number): TrialStep {
   let found = linear.solve(0);
   if (!(norm(found.z) > radius)) return { step: stepOf(linear, found.z), damped: false, lambda: 0, bounded: false };
   // Newton's method for 1/‖z(λ)‖ = 1/radius, which is almost linear in λ: it comes from below (Reinsch 1971, Hebden 1973).
@@ -33,7 +41,12 @@ function damped(linear: Linear, radius: number): TrialStep {
 }
 
 /** A step within the region and the bounds that lowers the model by at least a fraction of what the Cauchy step does. */
-export function trialStep(point: Point, whole: Linear, radius: number, bounds: Bounds): TrialStep {
+export function trialStep(
+  point: LinearizationPoint,
+  whole: LinearizedProblem,
+  radius: number,
+  bounds: Bounds,
+): TrialStep {
   const { x } = point;
   const { lower, upper } = bounds;
   const { free, scaling } = whole;
@@ -44,7 +57,7 @@ export function trialStep(point: Point, whole: Linear, radius: number, bounds: B
     if (s === 0) return Number.POSITIVE_INFINITY;
     return ((s < 0 ? (lower[i] as number) : (upper[i] as number)) - value) / s;
   };
-  let trial = damped(whole, radius);
+  let trial = dampedStep(whole, radius);
   const fixed = new Float64Array(n);
   let remaining = free;
   let [bounded, isDamped] = [false, trial.damped];
@@ -64,24 +77,30 @@ export function trialStep(point: Point, whole: Linear, radius: number, bounds: B
     const residuals = timesRows(point.rows, fixed);
     axpy(1, point.projected, residuals);
     const linear = linearized(point, remaining, scaling, residuals);
-    trial = damped(linear, Math.sqrt(Math.max(0, radius ** 2 - used ** 2)));
+    trial = dampedStep(linear, Math.sqrt(Math.max(0, radius ** 2 - used ** 2)));
     isDamped ||= trial.damped;
     axpy(1, fixed, trial.step);
   }
   const { step } = trial;
   if (!bounded) return trial;
   const cauchy = cauchyStep(point, whole, radius, bounds);
-  if (model(point, step) <= CAUCHY * model(point, cauchy)) return { step, damped: isDamped, lambda: 0, bounded };
+  if (modelChange(point, step) <= CAUCHY * modelChange(point, cauchy))
+    return { step, damped: isDamped, lambda: 0, bounded };
   return { step: cauchy, damped: true, lambda: 0, bounded };
 }
 
 /** A step along the projected gradient that lowers the model enough, and is not much too short. */
-function cauchyStep(point: Point, { free, scaling }: Linear, radius: number, bounds: Bounds): Float64Array {
+function cauchyStep(
+  point: LinearizationPoint,
+  { free, scaling }: LinearizedProblem,
+  radius: number,
+  bounds: Bounds,
+): Float64Array {
   const { x, gradient } = point;
   const direction = new Float64Array(x.length);
   for (const i of free) direction[i] = -(gradient[i] as number) / (scaling[i] as number) ** 2;
   const at = (t: number) => {
-    const target = moved(
+    const target = stepWithinBounds(
       x,
       direction.map((d) => t * d),
       bounds,
@@ -89,7 +108,7 @@ function cauchyStep(point: Point, { free, scaling }: Linear, radius: number, bou
     return target.map((value, i) => value - (x[i] as number));
   };
   const isGood = (step: Float64Array) =>
-    scaledNorm(step, scaling) <= radius && model(point, step) <= 0.01 * dot(gradient, step);
+    scaledNorm(step, scaling) <= radius && modelChange(point, step) <= 0.01 * dot(gradient, step);
   let t = radius / scaledNorm(direction, scaling);
   let step = at(t);
   if (isGood(step)) {
@@ -109,13 +128,18 @@ function cauchyStep(point: Point, { free, scaling }: Linear, radius: number, bou
 }
 
 /** Where to look for how a step bends. */
-export const aheadOf = (step: Float64Array) => step.map((s) => AHEAD * s);
+export const probeStep = (step: Float64Array) => step.map((s) => AHEAD * s);
 
 /**
  * A step with the geodesic acceleration of Transtrum and Sethna (arXiv:1201.5885), from the second derivative of the residuals along
  * it: it follows valleys that turn.
  */
-export function bent(point: Point, linear: Linear, { step, lambda }: TrialStep, ahead: Float64Array): Float64Array {
+export function withGeodesicAcceleration(
+  point: LinearizationPoint,
+  linear: LinearizedProblem,
+  { step, lambda }: TrialStep,
+  ahead: Float64Array,
+): Float64Array {
   const along = point.project(ahead.map((value, i) => value - (point.evaluation.residuals[i] as number)));
   axpy(-AHEAD, timesRows(point.rows, step), along);
   const { z } = linear.solve(

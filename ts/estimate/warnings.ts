@@ -4,7 +4,7 @@ import { isConverged, type Minimum, type Reason } from "./levenberg-marquardt.js
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import type { StartResult } from "./results.js";
-import type { Scaled } from "./scaled.js";
+import type { TransformedModel } from "./scaled.js";
 
 /** Why a fit ended, in words. */
 const MESSAGES: Readonly<Record<Reason, string>> = {
@@ -92,7 +92,7 @@ const VANISHED = {
 export const isDeviation = (name: string): name is keyof typeof VANISHED => Object.keys(VANISHED).includes(name);
 
 export function warningsOf(
-  scaled: Scaled,
+  scaled: TransformedModel,
   { x, reason, evaluation }: Minimum<ModelEvaluation>,
   inference: Inference,
   starts: readonly StartResult[],
@@ -221,7 +221,7 @@ export function warningsOf(
 }
 
 /** Where the data add nothing to a prior, or contradict it. */
-function ofPriors(scaled: Scaled, x: Float64Array, inference: Inference): string[] {
+function ofPriors(scaled: TransformedModel, x: Float64Array, inference: Inference): string[] {
   const told = inference.free.flatMap((index) => {
     const prior = priorOf(scaled, inference, index, x[index] as number);
     return prior ? [{ name: scaled.estimated[index]?.name as string, ...prior }] : [];
@@ -282,7 +282,7 @@ const remedyFor = (starts: number) =>
  * nothing tells how large a value is small, as of one that started from 0, it is not said.
  */
 function vaguenessOf(
-  scaled: Scaled,
+  scaled: TransformedModel,
   x: Float64Array,
   { free, internal }: Inference,
   i: number,
