@@ -88,11 +88,11 @@ async function gradient(when, action) {
 
 let [same, retried] = [true, true];
 for (let round = 0; round < rounds; round++) {
-  const [name, { cut, heal }] = [...workers][round % 2];
+  const [name, { cut, heal }] = [...workers][(round >> 1) % 2];
   /** @param {string} kind */
   const heard = (kind) => events.some((event) => event.kind === kind && event.worker === name);
   events.length = 0;
-  const when = round % 4 < 2 ? "transpose" : "solve";
+  const when = round % 2 === 0 ? "transpose" : "solve";
   await gradient(when, cut);
   // The shards that lay there were done by the other one.
   retried &&= when === "solve" || events.some(({ kind }) => kind === "retry");

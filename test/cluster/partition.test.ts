@@ -5,9 +5,11 @@ import { missingNetwork, spawnInNetwork } from "./network.mjs";
 import { cleanups } from "./processes.js";
 
 const script = fileURLToPath(new URL("partition.mjs", import.meta.url));
-const ROUNDS = process.env.LONG ? 60 : 3;
+const ROUNDS = process.env.LONG ? 60 : 2;
 
-test(`${ROUNDS} workers and a training are cut off and come back: the bits of one process`, async ({ skip }) => {
+test(`workers, ${ROUNDS} times, and a training are cut off and come back: the bits of one process`, async ({
+  skip,
+}) => {
   const missing = missingNetwork();
   if (missing !== undefined) {
     console.log(`skipped: ${missing}`);
