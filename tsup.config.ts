@@ -80,7 +80,7 @@ function licenses(packages: string[]): string {
 // esbuild sees within one file only that a call has no effect, and without that knows no rule to be unused.
 const pure: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "pure-rules",
-  setup({ onLoad }) {
+  setup({ onLoad, onResolve }) {
     // jsep sets itself up in statements that every bundle would keep: wrapped in one call, it is dropped where it is not used.
     onLoad({ filter: /[\\/]jsep[\\/]dist[\\/]jsep\.js$/ }, ({ path }) => {
       const source = readFileSync(path, "utf8");
@@ -88,6 +88,9 @@ const pure: NonNullable<Options["esbuildPlugins"]>[number] = {
       if (body === source) throw new Error("jsep exports other names than it did");
       return { contents: `export default /* @__PURE__ */ (() => {\n${body}\nreturn jsep;\n})();`, loader: "js" };
     });
+    // Of this one, lowdisc takes a check of its arguments, which reads the environment as it is loaded.
+    onResolve({ filter: /^@thi\.ng\/api$/ }, ({ path }) => ({ path, namespace: "unchecked" }));
+    onLoad({ filter: /./, namespace: "unchecked" }, () => ({ contents: "export const assert = () => {};" }));
     const rules = readFileSync("ts/checks/rules.ts", "utf8");
     const names = [...rules.matchAll(/@__NO_SIDE_EFFECTS__\nexport function (\w+)/g)].map(([, name]) => name);
     const call = new RegExp(`(?<![\\w.*#])(?<!function )(?=(${names.join("|")})(<[^()]*>)?\\()`, "g");
@@ -143,6 +146,7 @@ export default defineConfig(async () => {
       // What is bundled keeps its licence.
       for (const name of ["fzstd", "jsep"]) cpSync(`node_modules/${name}/LICENSE`, `dist/${name}.LICENSE`);
       cpSync("node_modules/@msgpack/msgpack/LICENSE", "dist/msgpack.LICENSE");
+      cpSync("node_modules/@thi.ng/lowdisc/LICENSE", "dist/lowdisc.LICENSE");
     },
   };
   // Of a class there is to be one, or the types of a cluster would not fit those of the default entry.

@@ -13,6 +13,7 @@ step("Rust", () => ensureRust());
 step("crate", () => run("cargo", ["test", "--tests", "--", "--ignored"]));
 step("coverage of intervals", () => vitest({ SIMD: "simd128", LONG: "1" }, "estimate-coverage"));
 step("cluster, struck at random", () => vitest({ SIMD: "simd128", SUITE: "cluster", LONG: "1" }, "chaos"));
+step("cluster, cut off", () => vitest({ SIMD: "simd128", SUITE: "cluster", LONG: "1" }, "partition"));
 // 1,000 trials, whose workers are killed at random.
 step("sweeps", () => vitest({ SIMD: "simd128", SUITE: "cluster", LONG: "1" }, "cluster/sweep.test"));
 fuzz({ long: true });

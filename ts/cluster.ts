@@ -11,7 +11,8 @@ export { type Cluster, type ConnectOptions, connect } from "./cluster/connect.js
 export type { ClusterEvent, ClusterStatus, WorkerEvent, WorkerStatus } from "./cluster/events.js";
 export type { HalvingOptions } from "./cluster/halving.js";
 export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
-export type { ParameterRange, Parameters, ParameterValue, Sampler, SearchSpace } from "./cluster/space.js";
+export type { Sampler, SamplerFunction, SamplerRequest } from "./cluster/sampler.js";
+export type { ParameterRange, Parameters, ParameterValue, SearchSpace } from "./cluster/space.js";
 export { type SweepOptions, sweep } from "./cluster/sweep.js";
 export type { SweepEvent, SweepResult, SweepStatus, TrialResult, TrialRung } from "./cluster/sweep-result.js";
 export {

@@ -64,13 +64,14 @@ export const freePort = () =>
 /**
  * Starts servers of one cluster, with JetStream and WebSocket.
  *
- * @param {{ count?: number, config?: string, port?: number, storage?: string | null }} [options] how many; what else is in their
- *   configuration, such as users; the port of the first, where it matters; how much JetStream may store, null for none
+ * @param {{ count?: number, config?: string, host?: string, port?: number, storage?: string | null }} [options] how many; what else is in
+ *   their configuration, such as users; the address and the port of the first, where they matter; how much JetStream may store, null for none
  * @returns {Promise<Server[]>}
  */
 export async function startServers({
   count = 1,
   config = "",
+  host = "127.0.0.1",
   port: wanted,
   storage = "max_mem: 1G, max_file: 1G",
 } = {}) {
@@ -88,14 +89,14 @@ export async function startServers({
     writeFileSync(
       file,
       `server_name: s${index}
-listen: "127.0.0.1:${port}"
+listen: "${host}:${port}"
 ${storage === null ? "" : `jetstream { store_dir: ${JSON.stringify(join(folder, String(index)))}, ${storage} }`}
 websocket { listen: "127.0.0.1:${web}", no_tls: true }
 ${count > 1 ? cluster : ""}
 ${config}
 `,
     );
-    servers.push(serverOf(path, file, port, web));
+    servers.push(serverOf(path, file, `${host}:${port}`, web));
   }
   await Promise.all(servers.map(({ start }) => start()));
   process.once("exit", () => {
@@ -115,10 +116,10 @@ ${config}
 /**
  * @param {string} path
  * @param {string} file
- * @param {number} port
+ * @param {string} address
  * @param {number} web
  */
-function serverOf(path, file, port, web) {
+function serverOf(path, file, address, web) {
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
   let said = "";
@@ -144,7 +145,7 @@ function serverOf(path, file, port, web) {
     await ended;
   };
   return {
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${address}`,
     web: `ws://127.0.0.1:${web}`,
     start,
     stop,

@@ -7,9 +7,11 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { connectClient } from "../../ts/cluster/client.js";
 import { encode } from "../../ts/cluster/codec.js";
 import { encodeAnnouncement, PROTOCOL } from "../../ts/cluster/messages.js";
+import type { SamplerRequest } from "../../ts/cluster/sampler.js";
 import { serveTrials } from "../../ts/cluster/serve-trials.js";
 import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
 import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
+import { listSweeps, readSweep, removeSweep } from "../../ts/cluster/sweeps.js";
 import { encodeReport, readJob, readReport } from "../../ts/cluster/trials.js";
 import { uniforms } from "../../ts/trace/random.js";
 import { buildWorker, cleanups, freshPrefix, scriptOf, until, worker } from "./processes.js";
@@ -247,6 +249,55 @@ test("a coordinator is killed; workers go on without it, and another one has the
   expect(essence(again)).toEqual(essence(result));
   const other = await begin(prefix, { ...options, existing: "replace", seed: 9, settings: null }).done;
   expect(other.trials[0]?.parameters).not.toEqual(result.trials[0]?.parameters);
+});
+
+test("a function chooses the trials: a sweep goes on with the same points alone, and is read without the function", async () => {
+  const prefix = freshPrefix();
+  const at = { servers: server.url, prefix };
+  const child = await start(prefix);
+  let calls = 0;
+  /** Other points for each shift. */
+  const shifted =
+    (shift: number) =>
+    ({ trials }: SamplerRequest) => {
+      calls++;
+      return Array.from({ length: trials }, (_, i) => [(i + shift) / trials]);
+    };
+  const options = { name: "own", trials: 8 };
+  const first = await begin(prefix, { ...options, sampler: shifted(0) }).done;
+  expect(first.trials.map(({ parameters }) => parameters.x)).toEqual(
+    Array.from({ length: 8 }, (_, i) => -3 + 0.75 * i),
+  );
+  expect(await readSweep("own", at)).toEqual(first);
+  child.kill("SIGKILL");
+  for (const sampler of [shifted(0.5), "quasirandom", "random"] as const) {
+    await expect(begin(prefix, { ...options, existing: "resume", sampler }).done).rejects.toMatchObject({
+      ...{
+        code: "OPTION",
+        argument: "sampler",
+        expected: expect.stringMatching(/^points [0-9a-f]{64}, which the sweep/),
+      },
+      given: typeof sampler === "string" ? sampler : expect.stringMatching(/^points [0-9a-f]{64}$/),
+    });
+  }
+  expect(await begin(prefix, { ...options, existing: "resume", sampler: shifted(0) }).done).toEqual(first);
+  expect(calls).toBe(3);
+  expect(await listSweeps(at)).toMatchObject([{ name: "own", trials: 8, ended: 8 }]);
+  const { manager, names } = await intruder(prefix);
+  const keys = async () => {
+    const subjects_filter = names.sweepKey("points.>");
+    return Object.keys((await manager.streams.info(names.sweepBucketStream, { subjects_filter })).state.subjects ?? {});
+  };
+  expect((await keys()).length).toBe(1);
+  await manager.streams.purge(names.sweepBucketStream, { filter: names.sweepKey("points.>") });
+  await expect(readSweep("own", at)).rejects.toMatchObject({
+    ...{ code: "CONNECTION", message: "the points of the sweep own are no longer on the servers" },
+  });
+  const second = begin(prefix, { ...options, existing: "replace", sampler: shifted(0) });
+  await start(prefix);
+  await second.done;
+  await removeSweep("own", at);
+  expect(await keys()).toEqual([]);
 });
 
 test("a sweep that its signal stops leaves nothing in the queue, and goes on from its results", async () => {

@@ -14,6 +14,7 @@ for (const file of [
   "wasm/LICENSES.txt",
   "dist/fzstd.LICENSE",
   "dist/jsep.LICENSE",
+  "dist/lowdisc.LICENSE",
   "dist/msgpack.LICENSE",
   "dist/cli/LICENSES.txt",
   "dist/cli/fit-worker.js",

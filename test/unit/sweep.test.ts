@@ -1,7 +1,9 @@
 // What sweeps try, which trials go on, and what they refuse; trials of this process. Those over servers are in test/cluster.
+import { haltonND } from "@thi.ng/lowdisc";
 import { expect, test } from "vitest";
 import { membersOf, readHalving, sizesOf } from "../../ts/cluster/halving.js";
-import { gridSize, readSpace, type Sampler, type SearchSpace, samplesOf } from "../../ts/cluster/space.js";
+import { pointsOf, type Sampler, type SamplerRequest } from "../../ts/cluster/sampler.js";
+import { gridSize, readSpace, type SearchSpace, samplesOf } from "../../ts/cluster/space.js";
 import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
 import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
 import { uniforms } from "../../ts/trace/random.js";
@@ -66,6 +68,108 @@ test("the quasirandom sampler fills the space more evenly than a random one", ()
   const mean = (sampler: Sampler) =>
     Array.from({ length: 10 }, (_, seed) => of(sampler, seed)).reduce((a, b) => a + b) / 10;
   expect(mean("quasirandom")).toBeLessThan(0.5 * mean("random"));
+});
+
+test("quasirandom points are those of Roberts' sequence from a random point on", () => {
+  for (const dimensions of [1, 2, 7, 64]) {
+    // The one root above 1 of x^(d+1) = x + 1, by bisection.
+    let [low, high] = [1, 2];
+    for (let i = 0; i < 60; i++) {
+      const middle = (low + high) / 2;
+      if (middle ** (dimensions + 1) < middle + 1) low = middle;
+      else high = middle;
+    }
+    const uniform = uniforms(3);
+    const starts = Array.from({ length: dimensions }, uniform);
+    const points = pointsOf("quasirandom", { trials: 1000, dimensions, seed: 3 });
+    for (const [at, place] of points.entries()) {
+      const [trial, i] = [Math.floor(at / dimensions), at % dimensions];
+      const exact = ((starts[i] as number) + (trial + 1) * low ** -(i + 1)) % 1;
+      // Around the circle, where 0 and 1 are the same.
+      const apart = Math.abs(place - exact);
+      expect(Math.min(apart, 1 - apart)).toBeLessThan(1e-11);
+    }
+  }
+});
+
+test("a sampler of a library chooses the trials", async () => {
+  const asked: SamplerRequest[] = [];
+  const halton = (request: SamplerRequest) => {
+    asked.push(request);
+    const sequence = haltonND([2, 3, 5].slice(0, request.dimensions), request.seed);
+    return Array.from({ length: request.trials }, () => sequence.next().value as number[]);
+  };
+  const space = {
+    x: { min: 10, max: 20 },
+    rate: { min: 1e-3, max: 1, scale: "log" },
+    act: ["tanh", "silu", "elu"],
+  } as const;
+  const { trials } = await sweep({ run: () => 1, space, trials: 4, seed: 2, sampler: halton });
+  expect(asked).toEqual([{ trials: 4, dimensions: 3, seed: 2 }]);
+  // From the third point on: 3/4, 1/8, 5/8, 3/8 in base 2; 1/9, 4/9, 7/9, 2/9 in base 3; 3/5, 4/5, 1/25, 6/25 in base 5.
+  const { trials: again } = await sweep({ run: () => 1, space, trials: 4, sampler: () => floats(trials.length) });
+  const expected = [
+    [3 / 4, 1 / 9, "silu"],
+    [1 / 8, 4 / 9, "elu"],
+    [5 / 8, 7 / 9, "tanh"],
+    [3 / 8, 2 / 9, "tanh"],
+  ] as const;
+  for (const all of [trials, again]) {
+    expect(all.map(({ parameters }) => parameters)).toEqual(
+      expected.map(([x, rate, act]) => ({
+        x: expect.closeTo(10 + 10 * x, 12),
+        rate: expect.closeTo(1e-3 ** (1 - rate), 12),
+        act,
+      })),
+    );
+  }
+  /** Rows that are typed arrays. */
+  function floats(length: number) {
+    const sequence = haltonND([2, 3, 5], 2);
+    return Array.from({ length }, () => Float64Array.from(sequence.next().value as number[]));
+  }
+});
+
+test("what a sampler must not return is refused, by place, before any trial runs", async () => {
+  let runs = 0;
+  const run = () => ++runs;
+  const space = { x: { min: 0, max: 1 }, y: { min: 0, max: 1 } };
+  const of = (sampler: unknown) => sweep({ run, space, trials: 2, sampler: sampler as never });
+  const rows = "2 rows of 2 numbers from 0 to below 1";
+  const wrong: [unknown, string, string, string][] = [
+    [undefined, "sampler's result", rows, "undefined"],
+    [Promise.resolve([]), "sampler's result", `${rows}, at once`, "a Promise: is it an async function?"],
+    [[[0, 0]], "sampler's result", rows, "Array of length 1"],
+    [Float64Array.of(0, 0, 0, 0), "sampler's result", rows, "Float64Array of length 4"],
+    [haltonND([2, 3]), "sampler's result", rows, "a value of kind Generator"],
+    [[[0, 0], [0]], "sampler's result[1]", "2 numbers from 0 to below 1", "Array of length 1"],
+    [[[0, 0], "ab"], "sampler's result[1]", "2 numbers from 0 to below 1", '"ab"'],
+    [[undefined, [0, 0]], "sampler's result[0]", "2 numbers from 0 to below 1", "undefined"],
+    ...[Number.NaN, 1, -1e-300, "0", undefined].map((value): [unknown, string, string, string] => [
+      [
+        [0, 0.5],
+        [0, value],
+      ],
+      "sampler's result[1][1]",
+      "a number from 0 to below 1",
+      typeof value === "string" ? JSON.stringify(value) : String(value),
+    ]),
+  ];
+  for (const [result, argument, expected, given] of wrong) {
+    await expect(of(() => result)).rejects.toMatchObject({ code: "CALLBACK", argument, expected, given });
+  }
+  const error = new Error("mine");
+  await expect(
+    of(() => {
+      throw error;
+    }),
+  ).rejects.toBe(error);
+  expect(runs).toBe(0);
+  await of(() => [
+    [-0, 0],
+    [1 - 2 ** -53, 0],
+  ]);
+  expect(runs).toBe(2);
 });
 
 test("a grid has every combination once, the last parameter first", () => {
@@ -239,6 +343,9 @@ test("what cannot be is refused, by name", async () => {
     [{ sampler: "grid" }, "space.x.points"],
     [{ sampler: "grid", space: { x: [1, 2, 3] } }, "trials"],
     [{ sampler: "sobol" }, "sampler"],
+    [{ sampler: [[0.5]] }, "sampler"],
+    [{ sampler: () => [[0.5], [0.5]], trials: undefined }, "trials"],
+    [{ sampler: () => [[0.5], [0.5]], space: { x: { min: 1, max: 2, points: 3 } } }, "space.x.points"],
     [{ trials: 0 }, "trials"],
     [{ trials: undefined }, "trials"],
     [{ halving: { least: 5, most: 5 } }, "halving.least"],

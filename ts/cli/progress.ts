@@ -12,6 +12,8 @@ interface Stand {
 
 export interface Progress {
   update(step: number, stand: Stand): void;
+  /** How the workers of a cluster are doing. */
+  workers(text: string): void;
   /** A line among the others. */
   note(text: string): void;
   stop(): void;
@@ -19,25 +21,36 @@ export interface Progress {
 
 const NOTHING = { window: "–", loss: "–", validation: "–" };
 const FORMAT = "step {value} of {total}   windows of {window}   loss {loss}   held out {validation}";
+/** Without a bar, and the workers in front: a terminal of 80 columns has room for no more than the loss. */
+const SHARED = "  step {value} of {total}   {around}   loss {loss}   held out {validation}   windows of {window}";
 
-/** Tells of a training on standard error; what goes to a file or another program has a line for each twentieth of the steps. */
-export function progressOf(visible: boolean, total: number, done: number): Progress {
-  if (!visible) return { update: () => {}, note: say, stop: () => {} };
+/**
+ * Tells of a training on standard error, over a cluster with its workers; what goes to a file or another program has a line for each
+ * twentieth of the steps.
+ */
+export function progressOf(visible: boolean, total: number, done: number, isShared: boolean): Progress {
+  if (!visible) return { update: () => {}, workers: () => {}, note: say, stop: () => {} };
   if (!process.stderr.isTTY) {
+    let around = "";
     const partOf = (step: number) => Math.floor((20 * step) / total);
     let part = partOf(done);
     const update = (step: number, { window, loss, validation }: Stand) => {
       if (partOf(step) === part) return;
       part = partOf(step);
-      say(`  step ${step} of ${total}   windows of ${window}   loss ${loss}   held out ${validation}`);
+      say(`  step ${step} of ${total}   windows of ${window}   loss ${loss}   held out ${validation}${around}`);
     };
-    return { update, note: say, stop: () => {} };
+    const workers = (text: string) => {
+      around = `   ${text}`;
+    };
+    return { update, workers, note: say, stop: () => {} };
   }
-  const options = { format: `  {bar} {percentage} %   ${FORMAT}`, hideCursor: true, stream: process.stderr };
+  const format = isShared ? SHARED : `  {bar} {percentage} %   ${FORMAT}`;
+  const options = { format, hideCursor: true, stream: process.stderr };
   const bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect);
-  bar.start(total, done, NOTHING);
+  bar.start(total, done, { ...NOTHING, around: "0 workers" });
   return {
     update: (step, stand) => bar.update(step, stand),
+    workers: (around) => bar.update({ around }),
     note: (text) => {
       // Below the bar, which goes on underneath.
       process.stderr.write("\n");

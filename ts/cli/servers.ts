@@ -46,6 +46,17 @@ function addresses(text: string): string[] {
   return list;
 }
 
+/** What was said of the servers, and the other options. */
+export function partedServers(options: Record<string, unknown>): {
+  servers: ServerRequest;
+  rest: Record<string, unknown>;
+} {
+  const names = ["servers", ...SERVER_OPTIONS.map((option) => option.attributeName())];
+  const part = (inside: boolean) =>
+    Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name) === inside));
+  return { servers: part(true), rest: part(false) };
+}
+
 /** Options that say something of the servers, but for the addresses. */
 export function serverOptionsIn(request: ServerRequest): string[] {
   const given = request as Readonly<Record<string, unknown>>;

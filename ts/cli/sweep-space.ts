@@ -4,6 +4,7 @@ import type { ParameterRange, ParameterValue } from "../cluster.js";
 import { count } from "./arguments.js";
 import { described } from "./help.js";
 import { readNumber } from "./number.js";
+import { SERVER_OPTIONS } from "./servers.js";
 
 /** One value, several, or a range. */
 export type Varied = readonly ParameterValue[] | ParameterRange;
@@ -39,7 +40,10 @@ const HIDDEN = new Option("--hidden <widths>").hideHelp().argParser(() => {
 });
 
 /** Options of `train` that `sweep` has no use for, has itself, or has instead of them. */
-const OWN = ["hidden", "out", "checkpoint", "resume", "json", "seed"];
+const OWN = [
+  ...["hidden", "out", "checkpoint", "resume", "json", "seed", "servers"],
+  ...SERVER_OPTIONS.map((option) => option.name()),
+];
 
 /** Options of `sweep` for those of `train`: `varied` may have several values, `fixed` are handed on as they are. */
 export function optionsFrom(train: readonly Option[]): { options: Option[]; varied: string[]; fixed: string[] } {

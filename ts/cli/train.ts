@@ -26,11 +26,13 @@ import { type Description, layoutOf, modelBytes, readModel, type Settings } from
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { say } from "./say.js";
+import { type ServerRequest, serverOptionsIn } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, spacingsOf, splitOf } from "./split.js";
 import { columnIn, type Format, headerOf, listOf, type Series, type Table, unitOf } from "./table.js";
 import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { type Clock, notesOnDates, writeTime } from "./time.js";
+import { connectTraining, notesOnBatch, type TrainingCluster } from "./train-cluster.js";
 import { type Units, unitsOf } from "./units.js";
 
 /** Settings as options give them, before the table tells what a span of time is. */
@@ -57,6 +59,8 @@ export interface TrainRequest {
   readonly checkpoint: number;
   /** What was given, for a training that goes on and has settings and columns already. */
   readonly given: Readonly<Record<string, unknown>>;
+  /** Those whose workers compute, if they are named; else this machine does. */
+  readonly servers: ServerRequest;
   readonly progress: boolean;
 }
 
@@ -73,13 +77,17 @@ export async function trainModel(given: TrainRequest) {
   const start = performance.now();
   const { out } = given;
   checkOutput(out, [given.data, given.equations, given.doses]);
+  const isRemote = given.servers.servers !== undefined;
+  const [unused] = serverOptionsIn(given.servers);
+  if (!isRemote && unused !== undefined) throw new Failure(`${unused}: expected --servers as well`, 2);
   const request = await withEquations(given);
   const source = await readSource(request.data);
   const doses = request.doses === undefined ? undefined : await readSource(request.doses);
   const task = request.resume ? await resumed(request, source, doses) : begun(request, source, doses);
-  const { network, description, split, notes } = task;
-  if (request.progress) for (const line of notes) say(`note: ${line}`);
+  const { network, description, split } = task;
   const { settings, units } = description;
+  const notes = [...task.notes, ...(isRemote ? notesOnBatch(settings) : [])];
+  if (request.progress) for (const line of notes) say(`note: ${line}`);
   const field = fieldOf(network, settings, units);
   const optimizer = optimizerOf(field, network, task.optimizer, settings);
   const layout = layoutOf(settings, description.state.length);
@@ -91,6 +99,11 @@ export async function trainModel(given: TrainRequest) {
   const { batch } = settings;
   // Each trajectory takes its own times and steps. But clocks around a network are functions, which are slow for one at a time.
   const isOfFunctions = layout.clocks > 0 && settings.model !== "equations";
+  if (isOfFunctions && isRemote) {
+    const expected =
+      "neither --with-time nor --period, which are functions around the network and stay in this process";
+    throw new Failure(`--servers: expected ${expected}; with --equations, t may be used`, 2);
+  }
   const batching = isOfFunctions && jumps.length === 0 ? "together" : "independent";
   const common = { relative: true, batch, batching } as const;
   const heldBatches = split.held.length > 0 ? minibatches({ ...common, ...dataOf(split.held) }).epoch() : [];
@@ -101,9 +114,14 @@ export async function trainModel(given: TrainRequest) {
     cosineDecay(settings.learningRate, { least: settings.learningRate / 50, steps: settings.steps }),
   );
   const interrupt = new AbortController();
-  const onSignal = (signal: Signal) => interrupt.abort(signal);
+  let cluster: TrainingCluster | undefined;
+  const onSignal = (signal: Signal) => {
+    interrupt.abort(signal);
+    // A step that waits for workers would never end.
+    cluster?.pool.close();
+  };
   for (const signal of Object.keys(SIGNALS)) process.once(signal, onSignal);
-  const progress = progressOf(request.progress, settings.steps, optimizer.steps);
+  const progress = progressOf(request.progress, settings.steps, optimizer.steps, isRemote);
   let { best } = task;
   let loss = Number.NaN;
   const stand = () => {
@@ -111,7 +129,15 @@ export async function trainModel(given: TrainRequest) {
     return modelBytes(network, description, { optimizer: task.optimizer, best });
   };
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
+  let ended = { steps: optimizer.steps, stand: undefined as Uint8Array | undefined };
+  /** A step has ended. The next one may be left after the optimizer's part, while it is judged: then this is where to go on. */
+  const endStep = () => {
+    const { steps } = optimizer;
+    ended = { steps, stand: isRemote && (steps + 1) % EVERY === 0 ? stand() : undefined };
+  };
   try {
+    if (isRemote) cluster = await connectTraining(request.servers, progress, interrupt.signal);
+    endStep();
     let before = 0;
     for (const [index, { window, steps }] of stages.entries()) {
       const done = optimizer.steps - before;
@@ -128,16 +154,19 @@ export async function trainModel(given: TrainRequest) {
       const training = train({
         ...{ field, optimizer, data: completedAll(data, layout) },
         ...{ schedule, clipNorm: 1, steps: steps - done, signal: interrupt.signal },
+        ...(cluster && { pool: cluster.pool }),
         ...{ method: settings.solver, rtol: settings.rtol, atol: settings.rtol, maxSteps: 10_000 },
         ...(last && { validation: { data: validation, every: EVERY, best, ...patience } }),
       });
       for await (const step of training) {
         loss = step.loss;
         best = step.best;
+        endStep();
+        cluster?.tell();
         progress.update(optimizer.steps, { window, loss: loss.toPrecision(3), validation: shown(best?.validation) });
         // What has ended is written below: from a checkpoint of it nothing could go on.
-        const ended = step.stopped || optimizer.steps >= settings.steps;
-        if (!ended) keep(stand);
+        const isOver = step.stopped || optimizer.steps >= settings.steps;
+        if (!isOver) keep(stand);
       }
     }
     progress.stop();
@@ -147,20 +176,25 @@ export async function trainModel(given: TrainRequest) {
     if (elsewhere) throw new Failure(`${elsewhere.reason}; the trained model is in ${elsewhere.file}`);
   } catch (error) {
     progress.stop();
+    const code = error instanceof SymplecticAdjointError ? error.code : undefined;
     const signal = interrupt.signal.aborted ? (interrupt.signal.reason as Signal) : undefined;
-    if (signal !== undefined && error === signal) {
-      const elsewhere = writeSomewhere(out, stand());
+    const isStopped = signal !== undefined && (error === signal || (cluster && code === "DISPOSED"));
+    // Workers and servers may be there again.
+    const isLost = cluster && (code === "CONNECTION" || code === "WORKER");
+    if (isStopped || isLost) {
+      const elsewhere = writeSomewhere(out, (optimizer.steps > ended.steps && ended.stand) || stand());
       const place = elsewhere ? ` and --out ${elsewhere.file}: ${elsewhere.reason}` : "";
-      const message = `stopped at step ${optimizer.steps}; continue with the same command and --resume${place}`;
-      throw new Failure(message, SIGNALS[signal]);
+      const message = `stopped at step ${ended.steps}; continue with the same command and --resume${place}`;
+      if (isStopped) throw new Failure(message, SIGNALS[signal]);
+      throw new Failure(`${(error as Error).message}\n${message}`);
     }
-    const astray =
-      error instanceof SymplecticAdjointError && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(error.code);
+    const astray = code !== undefined && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(code);
     if (!astray) throw error;
     throw new Failure(
-      `the field went astray at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${error.message}`,
+      `the field went astray at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${(error as Error).message}`,
     );
   } finally {
+    cluster?.pool.close();
     for (const signal of Object.keys(SIGNALS)) process.removeListener(signal, onSignal);
   }
   const mean = best ? errorOfMean(validation, layout) : undefined;

@@ -6,8 +6,9 @@ import type { Plan } from "./board.js";
 import { type Client, codeOf } from "./client.js";
 import type { Rungs } from "./halving.js";
 import { isToken } from "./messages.js";
-import { type Dimension, MOST_TRIALS, SAMPLERS, type Sampler, samplesOf } from "./space.js";
-import { dropSweepKeys, putValue } from "./store.js";
+import { pointsFrom, SAMPLERS, type Sampler } from "./sampler.js";
+import { type Dimension, MOST_TRIALS, samplesAt, samplesOf } from "./space.js";
+import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { encodeShared, type Job, type Pieces, type Shared } from "./trials.js";
 
 /** What is the same for all trials. */
@@ -15,6 +16,8 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
   /** What was asked for, which tells one sweep from another of its name. */
   readonly definition: string;
   readonly shared: Shared;
+  /** Where a function has chosen them. */
+  readonly points: Float64Array<ArrayBuffer> | undefined;
   readonly existing: "error" | "resume" | "replace";
   readonly stallMs: number;
   readonly replicas: number;
@@ -24,8 +27,15 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 export interface Place {
   readonly id: string;
   readonly shared: Pieces;
+  /** The points of trials, where a function has chosen them. */
+  readonly points?: Pieces;
   readonly definition: string;
 }
+
+/** Instead of a sampler's name, where a function has chosen the points: their SHA-256. */
+type ChosenPoints = `points ${string}`;
+
+const isChosen = (sampler: unknown): sampler is ChosenPoints => /^points [0-9a-f]{64}$/.test(String(sampler));
 
 /** What a sweep was asked for, as far as it decides which trials there are. */
 export interface Definition {
@@ -33,23 +43,41 @@ export interface Definition {
   readonly run: string | null;
   readonly space: readonly Dimension[];
   readonly trials: number;
-  readonly sampler: Sampler;
+  readonly sampler: Sampler | ChosenPoints;
   readonly seed: number;
   readonly direction: "minimize" | "maximize";
   readonly halving: Rungs;
 }
 
-/** The trials that follow from it. */
-export function planOf({ space, sampler, seed, trials, direction, halving }: Definition): Plan {
+/** The trials that follow from it, and from the points where a function has chosen them. */
+export function planOf({ space, sampler, seed, trials, direction, halving }: Definition, points?: Float64Array): Plan {
   const sign = direction === "minimize" ? 1 : -1;
-  return { parameters: samplesOf(space, sampler, seed, trials), rungs: halving, sign, seed };
+  const parameters = points ? samplesAt(space, points) : samplesOf(space, sampler as Sampler, seed, trials);
+  return { parameters, rungs: halving, sign, seed };
+}
+
+/** The points of a sweep that lies on the servers; undefined where its sampler has a name. */
+export async function pointsAt(
+  client: Client,
+  name: string,
+  place: Place,
+  { sampler, trials, space }: Definition,
+): Promise<Float64Array | undefined> {
+  if (!isChosen(sampler)) return undefined;
+  const count = trials * space.length;
+  const value = place.points && { key: `points.${place.id}`, ...place.points };
+  const bytes = value && (await fetchValue(client, client.names.sweepBucket, value, 8 * count));
+  const points = bytes && pointsFrom(bytes, count);
+  if (points) return points;
+  throw new SymplecticAdjointError("CONNECTION", `the points of the sweep ${name} are no longer on the servers`);
 }
 
 /** The definition of a place; undefined where it is none. */
 export function readDefinition({ definition }: Place): (Definition & { readonly run: string }) | undefined {
   try {
     const { run, space, trials, sampler, seed, direction, halving } = JSON.parse(definition);
-    if (!isToken(run) || !SAMPLERS.includes(sampler) || !Number.isInteger(trials)) return undefined;
+    if (!isToken(run) || !(SAMPLERS.includes(sampler) || isChosen(sampler)) || !Number.isInteger(trials))
+      return undefined;
     if (trials < 1 || trials > MOST_TRIALS || !Array.isArray(halving?.budgets)) return undefined;
     if (!Array.isArray(space) || space.some((dimension) => !isObject(dimension))) return undefined;
     // JSON has no undefined.
@@ -84,9 +112,7 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
       );
     }
     const id = client.core.nuid.next();
-    const { sweepBucket } = client.names;
-    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
-    const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
+    const place: Place = { id, ...(await putParts(client, id, head)), definition: head.definition };
     const written = encodePlace(place);
     if (written.length > client.most)
       throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
@@ -94,7 +120,7 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
       if (entry) await store.update(key, written, entry.revision);
       else await store.create(key, written);
     } catch (error) {
-      await dropSweepKeys(client, `shared.${id}`);
+      for (const kind of ["shared", "points"]) await dropSweepKeys(client, `${kind}.${id}`);
       // Another coordinator was faster: its sweep is there now.
       if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
       throw error;
@@ -104,19 +130,35 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
   }
 }
 
+/** Puts what does not fit a definition. */
+export async function putParts(
+  client: Client,
+  id: string,
+  { shared, points }: SweepHead,
+): Promise<Pick<Place, "shared" | "points">> {
+  const put = async (kind: string, value: Uint8Array): Promise<Pieces> => {
+    const { chunks, bytes } = await putValue(client, client.names.sweepBucket, `${kind}.${id}`, value);
+    return { chunks, bytes };
+  };
+  return {
+    shared: await put("shared", encodeShared(shared)),
+    ...(points && { points: await put("points", new Uint8Array(points.buffer)) }),
+  };
+}
+
 /** Takes away all of a sweep that has no definition any more. */
 export async function forget(client: Client, id: string): Promise<void> {
   const { manager, names } = client;
   await manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
-  for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
+  for (const kind of ["results", "states", "shared", "points"]) await dropSweepKeys(client, `${kind}.${id}`);
 }
 
 export const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
 
 export function readPlace(bytes: Uint8Array): Place | undefined {
   try {
-    const { id, shared, definition } = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof id === "string" && typeof definition === "string" ? { id, shared, definition } : undefined;
+    const { id, shared, points, definition } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof id === "string" && typeof definition === "string" ? { id, shared, points, definition } : undefined;
   } catch {
     return undefined;
   }

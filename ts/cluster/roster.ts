@@ -24,6 +24,9 @@ interface RosterOptions {
 export const versionOf = ({ version, protocol }: Announcement) =>
   `symplectic-adjoint ${version} speaks protocol ${protocol}; install the same version everywhere`;
 
+/** What makes all compute alike. */
+const ALIKE = "set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md";
+
 /** Workers beyond that are not listened to. */
 const MOST_WORKERS = 10_000;
 
@@ -71,7 +74,7 @@ export class Roster {
     const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
     if (unlike) return `${there} of protocol ${PROTOCOL}, which this version speaks: ${versionOf(unlike)}`;
     const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
-    return `${there} with the arithmetic of this process (${engines}): set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md`;
+    return `${there} with the arithmetic of this process (${engines}): ${ALIKE}`;
   }
 
   /** How many get none. */
@@ -95,7 +98,7 @@ export class Roster {
     this.#known.set(worker, { ...said, suits, seen: performance.now(), answered: before?.answered ?? 0 });
     if (isNew && suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
     else if (isNew) {
-      const reason = isOfProtocol ? "its arithmetic differs" : versionOf(said);
+      const reason = isOfProtocol ? `its arithmetic differs: ${ALIKE}` : versionOf(said);
       this.#options.onEvent({ kind: "different", worker, engine, fingerprint, reason });
     }
     return said;

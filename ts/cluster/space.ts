@@ -1,7 +1,7 @@
-// What a sweep varies, and the samples that it takes of that: a function of the space, the sampler and the seed alone.
+// What a sweep varies, and the parameters of its trials: a function of the space, the sampler and the seed alone.
 import { isArray, refused } from "../checks/errors.js";
 import { argument, array, elements, fallback, flag, number, oneOf, options, required, rule } from "../checks/rules.js";
-import { uniforms } from "../trace/random.js";
+import { pointsOf, type Sampler, type SamplerFunction } from "./sampler.js";
 
 /** A value that a parameter may have. */
 export type ParameterValue = number | string | boolean;
@@ -25,14 +25,6 @@ export interface ParameterRange {
 
 /** Parameters by name: the values that each may have, or a range. */
 export type SearchSpace = Readonly<Record<string, readonly ParameterValue[] | ParameterRange>>;
-
-/**
- * How the parameters of trials are chosen: `quasirandom` fills the space evenly, `random` draws each independently, `grid` takes all
- * combinations.
- */
-export type Sampler = "quasirandom" | "random" | "grid";
-
-export const SAMPLERS = ["quasirandom", "random", "grid"] as const satisfies readonly Sampler[];
 
 /** A parameter with nothing left to assume. */
 export type Dimension = { readonly name: string } & (
@@ -75,7 +67,7 @@ const spaceRule = required(
 );
 
 /** Reads a space. */
-export function readSpace(given: unknown, sampler: Sampler): Dimension[] {
+export function readSpace(given: unknown, sampler: Sampler | SamplerFunction): Dimension[] {
   return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
     const where = `space.${name}`;
     if (isArray(one)) {
@@ -137,44 +129,34 @@ export function samplesOf(
   dimensions: readonly Dimension[],
   sampler: Sampler,
   seed: number,
-  count: number,
+  trials: number,
 ): Parameters[] {
-  const named = (values: readonly ParameterValue[]) =>
-    Object.fromEntries(dimensions.map(({ name }, i) => [name, values[i] as ParameterValue]));
-  if (sampler === "grid") {
-    const all = dimensions.map(gridOf);
-    return Array.from({ length: count }, (_, index) => {
-      let rest = index;
-      // The last parameter varies first.
-      const values: ParameterValue[] = [];
-      for (const choices of [...all].reverse()) {
-        values.unshift(choices[rest % choices.length] as ParameterValue);
-        rest = Math.floor(rest / choices.length);
-      }
-      return named(values);
-    });
+  if (sampler !== "grid") {
+    return samplesAt(dimensions, pointsOf(sampler, { trials, dimensions: dimensions.length, seed }));
   }
-  const uniform = uniforms(seed);
-  if (sampler === "random") {
-    return Array.from({ length: count }, () => named(dimensions.map((dimension) => valueAt(dimension, uniform()))));
-  }
-  const steps = generatorOf(dimensions.length);
-  const shifts = dimensions.map(() => uniform());
-  return Array.from({ length: count }, (_, index) =>
+  const all = dimensions.map(gridOf);
+  return Array.from({ length: trials }, (_, index) => {
+    let rest = index;
+    // The last parameter varies first.
+    const values: ParameterValue[] = [];
+    for (const choices of [...all].reverse()) {
+      values.unshift(choices[rest % choices.length] as ParameterValue);
+      rest = Math.floor(rest / choices.length);
+    }
+    return named(dimensions, values);
+  });
+}
+
+/** The parameters of trials at points, one row of coordinates after the other. */
+export function samplesAt(dimensions: readonly Dimension[], points: Float64Array): Parameters[] {
+  const size = dimensions.length;
+  return Array.from({ length: points.length / size }, (_, trial) =>
     named(
-      dimensions.map((dimension, i) =>
-        valueAt(dimension, ((shifts[i] as number) + (index + 1) * (steps[i] as number)) % 1),
-      ),
+      dimensions,
+      dimensions.map((dimension, i) => valueAt(dimension, points[trial * size + i] as number)),
     ),
   );
 }
 
-/**
- * The steps of Roberts' sequence R_d ("The unreasonable effectiveness of quasirandom sequences", 2018): powers of 1/φ_d, where
- * φ_d^(d+1) = φ_d + 1. Any number of points fills the cube evenly, and any number of dimensions has its own.
- */
-function generatorOf(dimensions: number): number[] {
-  let root = 1.5;
-  for (let i = 0; i < 64; i++) root = (1 + root) ** (1 / (dimensions + 1));
-  return Array.from({ length: dimensions }, (_, i) => root ** -(i + 1));
-}
+const named = (dimensions: readonly Dimension[], values: readonly ParameterValue[]): Parameters =>
+  Object.fromEntries(dimensions.map(({ name }, i) => [name, values[i] as ParameterValue]));

@@ -2,20 +2,11 @@
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
-import { encodePlace, type Place, placeOf, readPlace, type SweepHead } from "./definitions.js";
-import { dropSweepKeys, fetchValue, putValue } from "./store.js";
+import { encodePlace, type Place, placeOf, putParts, readPlace, type SweepHead } from "./definitions.js";
+import { dropSweepKeys, fetchValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
 import { TrialWorkers } from "./trial-workers.js";
-import {
-  encodeJob,
-  encodeShared,
-  jobKey,
-  type OwnJob,
-  type Report,
-  readReport,
-  readTrouble,
-  stateKey,
-} from "./trials.js";
+import { encodeJob, jobKey, type OwnJob, type Report, readReport, readTrouble, stateKey } from "./trials.js";
 import { Pauses } from "./wait.js";
 
 /** What waits, and who. */
@@ -221,7 +212,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
     }
     if (present) return;
-    await putValue(client, names.sweepBucket, `shared.${id}`, encodeShared(head.shared));
+    await putParts(client, id, head);
     await store.put(key, encodePlace(place));
   }
 

@@ -9,6 +9,7 @@ import {
   natural,
   number,
   oneOf,
+  type Rule,
   options as readOptions,
   required,
   rule,
@@ -21,7 +22,8 @@ import { type Definition, planOf, type SweepHead } from "./definitions.js";
 import { type HalvingOptions, readHalving } from "./halving.js";
 import { openLocal } from "./local-queue.js";
 import { isToken } from "./messages.js";
-import { type Dimension, gridSize, MOST_TRIALS, readSpace, SAMPLERS, type Sampler, type SearchSpace } from "./space.js";
+import { readPoints, SAMPLERS, type Sampler, type SamplerFunction } from "./sampler.js";
+import { type Dimension, gridSize, MOST_TRIALS, readSpace, type SearchSpace } from "./space.js";
 import { openQueue, type QueueListener, type TrialQueue } from "./sweep-queue.js";
 import type { SweepEvent, SweepResult } from "./sweep-result.js";
 import type { Json, TrialFunction } from "./trials.js";
@@ -39,9 +41,10 @@ export interface SweepOptions extends ServerOptions {
   trials?: number | undefined;
   /**
    * How parameters are chosen: `quasirandom` (the default) fills the space evenly, with Roberts' sequence; `random` draws each
-   * independently; `grid` takes all combinations.
+   * independently; `grid` takes all combinations. Or a function such as `({ trials, dimensions, seed }) => points`, which returns `trials`
+   * rows of `dimensions` numbers from 0 to below 1, and the same ones when the sweep is resumed.
    */
-  sampler?: Sampler | undefined;
+  sampler?: Sampler | SamplerFunction | undefined;
   /** The seed of the sampler, and of each trial's own seed; default 0. */
   seed?: number | undefined;
   /** Whether small or large values are better; default `minimize`. */
@@ -96,6 +99,13 @@ const isFiles = (value: unknown) =>
   Object.values(value).every((bytes) => classOf(bytes) === "Uint8Array") &&
   Object.values(value).reduce((sum: number, { length }) => sum + length, 0) <= MOST_BYTES;
 
+const samplerNames = oneOf(SAMPLERS);
+const samplerRule: Rule<Sampler | SamplerFunction | undefined> = {
+  ...samplerNames,
+  expected: `${samplerNames.expected}, or a function`,
+  valid: (value) => typeof value === "function" || samplerNames.valid(value),
+};
+
 const rules = together(serverRules, {
   run: required(
     rule<string | TrialFunction>(
@@ -108,7 +118,7 @@ const rules = together(serverRules, {
     "an integer from 1 to 100,000",
     (value) => Number.isInteger(value) && value >= 1 && value <= MOST_TRIALS,
   ),
-  sampler: fallback(oneOf(SAMPLERS), "quasirandom"),
+  sampler: fallback(samplerRule, "quasirandom"),
   seed: fallback(natural, 0),
   direction: fallback(oneOf(["minimize", "maximize"]), "minimize"),
   halving: anything<HalvingOptions>(),
@@ -137,8 +147,8 @@ const rules = together(serverRules, {
  *
  * Which parameters are tried and which trials continue depends on the options and the values alone, not on which worker is fast.
  *
- * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without
- * the packages `@nats-io/…`; the signal's reason.
+ * @throws `OPTION` for invalid options; `CALLBACK` if a sampler of yours returns the wrong thing, and what it throws; `CONNECTION` if no
+ * server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const given = readOptions(options, rules);
@@ -155,9 +165,12 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     throw refused("OPTION", "parallel", "no value, since workers run the trials", String(options.parallel));
   }
   signal?.throwIfAborted();
+  const points =
+    typeof sampler === "function" ? readPoints(sampler, { trials, dimensions: dimensions.length, seed }) : undefined;
   const shared = { settings: JSON.parse(JSON.stringify(given.settings)) as Json, files: { ...given.files } };
   const asked: Definition = {
-    ...{ run: typeof run === "string" ? run : null, space: dimensions, trials, sampler, seed, direction },
+    ...{ run: typeof run === "string" ? run : null, space: dimensions, trials, seed, direction },
+    sampler: points ? `points ${await hashOf(points)}` : (sampler as Sampler),
     halving: readHalving(given.halving),
   };
   const definition = JSON.stringify({ ...asked, settings: shared.settings, files: await hashesOf(shared.files) });
@@ -165,9 +178,9 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     name: given.name ?? `sweep-${randomName()}`,
     task: typeof run === "string" ? run : "here",
     ...{ attempts: given.attempts, timeout: given.timeout && 1000 * given.timeout, existing: given.existing },
-    ...{ definition, shared, replicas, stallMs: 1000 * stallTimeout },
+    ...{ definition, shared, points, replicas, stallMs: 1000 * stallTimeout },
   };
-  const plan = planOf(asked);
+  const plan = planOf(asked, points);
   const common = { name: head.name, signal, onEvent: given.onEvent };
   if (typeof run === "function") {
     return drive(plan, common, async (listener) => openLocal(run, given.parallel, head, listener));
@@ -187,7 +200,7 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
 }
 
 function trialsOf(
-  { trials, sampler }: { trials: number | undefined; sampler: Sampler },
+  { trials, sampler }: { trials: number | undefined; sampler: Sampler | SamplerFunction },
   dimensions: readonly Dimension[],
 ): number {
   if (sampler !== "grid") {
@@ -205,11 +218,12 @@ function trialsOf(
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const randomName = () => hex(crypto.getRandomValues(new Uint8Array(6)));
 
+const hashOf = async (bytes: BufferSource) => hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+
 async function hashesOf(files: Readonly<Record<string, Uint8Array>>): Promise<Record<string, string>> {
-  const entries = Object.entries(files).map(async ([name, bytes]) => {
-    const hash = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-    return [name, hex(new Uint8Array(hash))] as const;
-  });
+  const entries = Object.entries(files).map(
+    async ([name, bytes]) => [name, await hashOf(bytes as Uint8Array<ArrayBuffer>)] as const,
+  );
   return Object.fromEntries(await Promise.all(entries));
 }
 

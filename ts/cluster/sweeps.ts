@@ -4,7 +4,7 @@ import { refused } from "../checks/errors.js";
 import { argument, fallback, flag, options as readOptions, required, rule, together } from "../checks/rules.js";
 import { Board } from "./board.js";
 import { type Client, codeOf, connectClient, connectionError, type ServerOptions, serverRules } from "./client.js";
-import { type Definition, forget, type Place, planOf, readDefinition, readPlace } from "./definitions.js";
+import { type Definition, forget, type Place, planOf, pointsAt, readDefinition, readPlace } from "./definitions.js";
 import { sizesOf } from "./halving.js";
 import { isToken } from "./messages.js";
 import { fetchValue } from "./store.js";
@@ -103,7 +103,7 @@ export async function readSweep(name: string, options: ServerOptions = {}): Prom
   argument("name", name, nameRule);
   return over(readOptions(options, serverRules), async (client, store) => {
     const { place, definition } = find(name, store ? await namedIn(store) : []);
-    const board = new Board(planOf(definition));
+    const board = new Board(planOf(definition, await pointsAt(client, name, place, definition)));
     for (const { report } of await resultsIn(store as KV, place.id)) board.take(report);
     const report = board.bestReport;
     const state = report?.state && { ...report.state, key: stateKey(place.id, report) };

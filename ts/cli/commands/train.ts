@@ -6,6 +6,7 @@ import { DOSE_OPTIONS, regimenOf } from "../dose-options.js";
 import { notesOn } from "../doses.js";
 import { counted } from "../number.js";
 import { print, say } from "../say.js";
+import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
 import { type GivenSettings, type TrainRequest, trainModel } from "../train.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 
@@ -56,6 +57,7 @@ export const trainCommand = new Command("train")
   .option("--out <file>", "the model", "model.safetensors")
   .option("--checkpoint <seconds>", "seconds between checkpoints in --out", nonNegative, 30)
   .option("--resume", "continue the unfinished training in --out", false)
+  .addOption(serversOption("none: this machine"))
   .addOption(json())
   .addHelpText(
     "after",
@@ -67,17 +69,20 @@ Examples:
   $ symplectic-adjoint train tide.csv --state level --delays 3 --period 12.42
   $ symplectic-adjoint train lynx-hare.csv --time year --equations prey.txt
   $ symplectic-adjoint train nonmem.csv --id ID --time TIME --equations pk.txt --dose-amount AMT --dose-state CMT --mdv MDV --initial "depot=0, DV=0"
+  $ symplectic-adjoint train neurons.csv --id neuron --batch 1024 --servers nats://192.168.1.10:4222
 
 Equations look like this; each state is a column, or --initial says how it begins, and a # begins a comment:
   param birth = 0.5
   param hunt = 0.03
   hare' = hare * (birth - hunt * lynx)
 
-Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume continues to bitwise the same model.`,
+Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume continues to bitwise the same model.
+With --servers, workers compute the gradients: start them with symplectic-adjoint worker, on as many machines as you like.`,
   )
   .action(async (data: string, options, command: Command) => {
     const { state, time, id, log, out, resume, json, checkpoint, equations, ...others } = options;
-    const { format, rest: dosed } = parted(others);
+    const { servers, rest: own } = partedServers(others);
+    const { format, rest: dosed } = parted(own);
     const { regimen, told, doses, rest } = regimenOf(dosed);
     const settings = {
       ...rest,
@@ -103,6 +108,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
       format,
       checkpoint,
       given,
+      servers,
       progress: !json,
     };
     const result = await trainModel(request);
@@ -116,4 +122,4 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
 
-for (const option of [...DOSE_OPTIONS, ...FORMAT, timeUnit()]) trainCommand.addOption(option);
+for (const option of [...DOSE_OPTIONS, ...FORMAT, timeUnit(), ...SERVER_OPTIONS]) trainCommand.addOption(option);

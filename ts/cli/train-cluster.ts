@@ -1,0 +1,88 @@
+// The cluster of a training: its workers do the solves and the gradients, and the command tells how they are doing.
+import type { Cluster, ClusterEvent, ClusterStatus } from "../cluster.js";
+import { SymplecticAdjointError } from "../index.js";
+import { Failure } from "./failure.js";
+import type { Settings } from "./model.js";
+import { counted } from "./number.js";
+import type { Progress } from "./progress.js";
+import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
+
+/** Workers that are there answer sooner than that. */
+const ANSWER_MS = 1000;
+/** The fewest trajectories of a shard: as many as a leaf has, of networks and of equations. */
+const LEAF = { network: 64, equations: 256 };
+
+export interface TrainingCluster {
+  readonly pool: Cluster;
+  /** Tells how the cluster is doing. */
+  tell(): void;
+}
+
+/** Connects to the servers, and waits for the first worker, or until the signal aborts. */
+export async function connectTraining(
+  request: ServerRequest,
+  progress: Pick<Progress, "note" | "workers">,
+  signal: AbortSignal,
+): Promise<TrainingCluster> {
+  const { connect } = await import("../cluster.js");
+  const told = new Set<string>();
+  let pool: Cluster | undefined;
+  let inFlight = 0;
+  let joined = () => {};
+  const first = new Promise<void>((resolve) => {
+    joined = resolve;
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const tell = () => pool && progress.workers(lineOf({ ...pool.status, inFlight }));
+  const onEvent = (event: ClusterEvent): void => {
+    if (event.kind === "joined") joined();
+    const text = noteOf(event);
+    // Many workers may have the same reason.
+    if (text !== undefined && !(event.kind === "different" && told.has(text))) progress.note(text);
+    if (text !== undefined) told.add(text);
+    // Those of the last look: between two steps nothing is in flight.
+    inFlight = event.status?.inFlight ?? inFlight;
+    tell();
+  };
+  try {
+    pool = await connect({ ...serverOptions(request), onEvent });
+  } catch (error) {
+    const isOption = error instanceof SymplecticAdjointError && error.code === "OPTION";
+    throw isOption ? new Failure(`--${error.message}`, 2) : error;
+  }
+  const late = () => progress.note(`no worker takes part yet; start some with: ${startingWorkers(request)}`);
+  const timer = setTimeout(late, ANSWER_MS);
+  if (!signal.aborted) await first;
+  clearTimeout(timer);
+  return { pool, tell };
+}
+
+function noteOf({ kind, worker, engine, reason, server }: ClusterEvent): string | undefined {
+  if (kind === "lost") return `worker ${worker} is lost; others do its shards`;
+  if (kind === "different") return `a worker gets no shards (${engine}): ${reason}`;
+  if (kind === "refused") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;
+  if (kind === "disconnected") return `${server} is gone; waiting for it`;
+  return kind === "connected" ? `connected to ${server}` : undefined;
+}
+
+function lineOf({ workers, shardsPerSecond, inFlight, retries }: ClusterStatus): string {
+  const again = retries === 0 ? "" : `, ${retries} retried`;
+  return `${counted(workers.length, "worker")}, ${Number(shardsPerSecond.toPrecision(2))} shards/s, ${inFlight} in flight${again}`;
+}
+
+/** The command that starts a worker; passwords in addresses are not repeated. */
+function startingWorkers(request: ServerRequest): string {
+  const servers = serverOptions(request).servers.map((address) => address.replace(/\/\/.*@/, "//"));
+  const prefix = request.prefix === undefined ? "" : ` --prefix ${request.prefix}`;
+  const others = serverOptionsIn(request).some((option) => option !== "--prefix");
+  return `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix}${others ? ", and the credentials of workers" : ""}`;
+}
+
+/** Tells of batches that workers cannot share. */
+export function notesOnBatch({ batch, model }: Settings): string[] {
+  const leaf = model === "equations" ? LEAF.equations : LEAF.network;
+  if (batch > leaf) return [];
+  return [
+    `--batch ${batch} is one shard, which one thread computes: shards have ${leaf} windows or more, and --batch ${16 * leaf} would keep 16 threads busy`,
+  ];
+}
