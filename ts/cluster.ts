@@ -12,7 +12,7 @@ export type { ClusterEvent, ClusterStatus, WorkerEvent, WorkerStatus } from "./c
 export type { HalvingOptions } from "./cluster/halving.js";
 export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
 export type { Sampler, SamplerFunction, SamplerRequest } from "./cluster/sampler.js";
-export type { ParameterRange, Parameters, ParameterValue, SearchSpace } from "./cluster/space.js";
+export type { ParameterRange, SearchSpace, TrialParameters, TrialParameterValue } from "./cluster/space.js";
 export { type SweepOptions, sweep } from "./cluster/sweep.js";
 export type { SweepEvent, SweepResult, SweepStatus, TrialResult, TrialRung } from "./cluster/sweep-result.js";
 export {

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { afterEach } from "vitest";
 import { type Client, connectClient } from "../../ts/cluster/client.js";
-import { Coordinator, type Task } from "../../ts/cluster/coordinator.js";
+import { Coordinator, type RemoteTask } from "../../ts/cluster/coordinator.js";
 import type { ClusterEvent } from "../../ts/cluster/events.js";
 
 const folder = fileURLToPath(new URL("../../node_modules/.cache/cluster/", import.meta.url));
@@ -98,7 +98,7 @@ interface Answer {
 }
 
 /** A task for such a worker. */
-export const task = (body: object, rest: Partial<Task<Answer>> = {}): Task<Answer> => ({
+export const task = (body: object, rest: Partial<RemoteTask<Answer>> = {}): RemoteTask<Answer> => ({
   body: () => bytesOf(body),
   most: 1000,
   read: parsed,

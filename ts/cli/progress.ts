@@ -10,7 +10,7 @@ interface Stand {
   readonly validation: string;
 }
 
-export interface Progress {
+export interface TrainProgress {
   update(step: number, stand: Stand): void;
   /** How the workers of a cluster are doing. */
   workers(text: string): void;
@@ -28,7 +28,7 @@ const SHARED = "  step {value} of {total}   {around}   loss {loss}   held out {v
  * Tells of a training on standard error, over a cluster with its workers; what goes to a file or another program has a line for each
  * twentieth of the steps.
  */
-export function progressOf(visible: boolean, total: number, done: number, isShared: boolean): Progress {
+export function progressOf(visible: boolean, total: number, done: number, isShared: boolean): TrainProgress {
   if (!visible) return { update: () => {}, workers: () => {}, note: say, stop: () => {} };
   if (!process.stderr.isTTY) {
     let around = "";

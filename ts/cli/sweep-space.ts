@@ -1,13 +1,13 @@
 // What `sweep` varies, as it is written: lists of values, and ranges.
 import { InvalidArgumentError, Option } from "commander";
-import type { ParameterRange, ParameterValue } from "../cluster.js";
+import type { ParameterRange, TrialParameterValue } from "../cluster.js";
 import { count } from "./arguments.js";
 import { described } from "./help.js";
 import { readNumber } from "./number.js";
 import { SERVER_OPTIONS } from "./servers.js";
 
 /** One value, several, or a range. */
-export type Varied = readonly ParameterValue[] | ParameterRange;
+export type Varied = readonly TrialParameterValue[] | ParameterRange;
 
 export const isRange = (varied: Varied): varied is ParameterRange => "min" in varied;
 

@@ -3,13 +3,13 @@
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import type {
-  ParameterValue,
   SearchSpace,
   SweepEvent,
   SweepOptions,
   SweepResult,
   SweepStatus,
   TrialFunction,
+  TrialParameterValue,
   TrialResult,
   TrialRung,
 } from "../cluster.js";
@@ -80,7 +80,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const files: Record<string, Uint8Array> = {};
   for (const [name, file] of inputs) files[name] = new Uint8Array((await readSource(file as string)).bytes);
   const constant = Object.entries(request.varied).flatMap(([name, varied]) =>
-    isRange(varied) || varied.length > 1 ? [] : [[name, varied[0] as ParameterValue] as const],
+    isRange(varied) || varied.length > 1 ? [] : [[name, varied[0] as TrialParameterValue] as const],
   );
   const space = Object.fromEntries(
     Object.entries(request.varied).filter(([name]) => !constant.some(([own]) => own === name)),

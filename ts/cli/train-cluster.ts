@@ -4,7 +4,7 @@ import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
-import type { Progress } from "./progress.js";
+import type { TrainProgress } from "./progress.js";
 import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
 
 /** Workers that are there answer sooner than that. */
@@ -21,7 +21,7 @@ export interface TrainingCluster {
 /** Connects to the servers, and waits for the first worker, or until the signal aborts. */
 export async function connectTraining(
   request: ServerRequest,
-  progress: Pick<Progress, "note" | "workers">,
+  progress: Pick<TrainProgress, "note" | "workers">,
   signal: AbortSignal,
 ): Promise<TrainingCluster> {
   const { connect } = await import("../cluster.js");
@@ -58,6 +58,7 @@ export async function connectTraining(
 }
 
 function noteOf({ kind, worker, engine, reason, server }: ClusterEvent): string | undefined {
+  if (kind === "waiting") return reason;
   if (kind === "lost") return `worker ${worker} is lost; others do its shards`;
   if (kind === "different") return `a worker gets no shards (${engine}): ${reason}`;
   if (kind === "refused") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;

@@ -236,7 +236,7 @@ function checkpoints(out: string, every: number, note: (text: string) => void) {
 
 const shown = (loss: number | undefined) => (loss === undefined ? "–" : loss.toPrecision(3));
 
-interface Task {
+interface TrainTask {
   readonly network: Field<"float32">;
   readonly optimizer: Optimizer<"float32">;
   readonly description: Description;
@@ -389,7 +389,7 @@ function byColumns(request: TrainRequest, source: Source): TrainRequest {
   return { ...request, ...columns, time: own(time), id: id === undefined ? undefined : own(id) };
 }
 
-function begun(given: TrainRequest, source: Source, doses: Source | undefined): Task {
+function begun(given: TrainRequest, source: Source, doses: Source | undefined): TrainTask {
   checkSettings(given.settings);
   const request = byColumns(given, source);
   const { time, id, log, format } = request;
@@ -435,7 +435,7 @@ function begun(given: TrainRequest, source: Source, doses: Source | undefined): 
 }
 
 /** The training that a file has the beginning of: the same data and settings. */
-async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<Task> {
+async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<TrainTask> {
   const { network, optimizer, description, best } = readModel(await readSource(request.out));
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train again`);
   const { settings, data, time, clock, id, state, units, format } = description;

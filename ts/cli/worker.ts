@@ -10,7 +10,7 @@ import { SIGNALS, type Signal } from "./signals.js";
 import { clearTrialFolders, trainTrial } from "./train-trial.js";
 
 /** What the command was given. */
-export interface WorkerRequest extends ServerRequest {
+export interface WorkerCommandRequest extends ServerRequest {
   threads?: number;
   memory?: number;
   trials?: number;
@@ -73,7 +73,7 @@ function reporter(quiet: boolean, threads: () => number) {
 const FINAL = /authori[sz]ation|authentication|certificate|altnames|no TLS|max_payload/i;
 
 /** Works until a signal comes; gives the signal. */
-export async function work(request: WorkerRequest): Promise<Signal | null> {
+export async function work(request: WorkerCommandRequest): Promise<Signal | null> {
   const { threads, memory, trials } = request;
   const { join } = await import("../cluster.js");
   const tasks = { train: trainTrial, ...(await moduleTasks(request.module)) };

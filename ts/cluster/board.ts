@@ -1,12 +1,12 @@
 // What is known of the trials of a sweep: which have ended and how, which go on, and which is the best.
 import { membersOf, type Rungs, sizesOf } from "./halving.js";
-import type { Parameters } from "./space.js";
+import type { TrialParameters } from "./space.js";
 import type { SweepResult, SweepStatus, TrialResult } from "./sweep-result.js";
 import { jobKey, type OwnJob, type Report } from "./trials.js";
 
 /** Which trials there are, and which of them go on. */
 export interface Plan {
-  readonly parameters: readonly Parameters[];
+  readonly parameters: readonly TrialParameters[];
   readonly rungs: Rungs;
   /** 1: small values are good. */
   readonly sign: 1 | -1;
@@ -106,7 +106,7 @@ export class Board {
   jobOf(trial: number, rung: number): OwnJob {
     const { parameters, rungs, seed } = this.#plan;
     return {
-      ...{ trial, rung, budget: rungs.budgets[rung], parameters: parameters[trial] as Parameters },
+      ...{ trial, rung, budget: rungs.budgets[rung], parameters: parameters[trial] as TrialParameters },
       // Multiples of the golden ratio lie far from each other.
       seed: (seed + Math.imul(trial + 1, 0x9e3779b1)) >>> 0,
       state: this.report(trial, rung - 1)?.state,
@@ -152,7 +152,7 @@ export class Board {
     const reports = this.#reports[trial] as Report[];
     const last = reports.at(-1);
     return Object.freeze({
-      ...{ trial, parameters: parameters[trial] as Parameters, status: this.#statusOf(trial, last) },
+      ...{ trial, parameters: parameters[trial] as TrialParameters, status: this.#statusOf(trial, last) },
       value: last?.value ?? Number.NaN,
       ms: reports.reduce((sum, { ms }) => sum + ms, 0),
       rungs: Object.freeze(

@@ -43,7 +43,7 @@ import { checkLoss } from "../solve/outputs.js";
 import { readEnsembleJvp, type Tangents } from "../solve/tangents.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
-import { Coordinator, type Task } from "./coordinator.js";
+import { Coordinator, type RemoteTask } from "./coordinator.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import { type SplitJob, splitJob } from "./job.js";
 import { ANY } from "./names.js";
@@ -122,7 +122,13 @@ const connectRules = {
  * `@nats-io/…`.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
-  const { arithmetic, stallTimeout, replicas, onEvent = () => {}, ...server } = readArguments(options, connectRules);
+  const {
+    arithmetic,
+    stallTimeout,
+    replicas,
+    onEvent = warnOfWaiting,
+    ...server
+  } = readArguments(options, connectRules);
   const group = arithmetic === "same" ? fingerprintOf() : arithmetic;
   const client = await connectClient({ ...server, name: "symplectic-adjoint coordinator" });
   const cluster = new ClusterPool(client, { group, stallMs: stallTimeout * 1000, replicas, onEvent });
@@ -209,7 +215,6 @@ class ClusterPool implements Cluster {
       suits: ({ fingerprint }) => group === ANY || fingerprint === group,
       onEvent: (event) => {
         if (event.kind === "joined") this.#window.grown();
-        if (event.kind === "waiting") console.warn(`symplectic-adjoint: ${event.reason}`);
         outside(() => onEvent(event));
       },
     });
@@ -323,7 +328,7 @@ class ClusterPool implements Cluster {
     return this.#window.run(async () => {
       const own = task();
       const owner = own.kind === "pull" ? owners[index] : undefined;
-      const whole: Task<T> = {
+      const whole: RemoteTask<T> = {
         body: () => pack({ ...own, part: job.shard(cut) }),
         values,
         ...(owner !== undefined && { follows: { worker: owner, body: () => pack(own) } }),
@@ -530,6 +535,11 @@ class ClusterPool implements Cluster {
     }
     for (const next of ahead) yield await next;
   }
+}
+
+/** What is said where nobody listens: that a solve waits for workers, which it would otherwise do in silence. */
+function warnOfWaiting({ kind, reason }: ClusterEvent): void {
+  if (kind === "waiting") console.warn(`symplectic-adjoint: ${reason}`);
 }
 
 /** Refuses what a cluster cannot do. */

@@ -19,7 +19,7 @@ import { ServerSide, type Stored } from "./server-side.js";
 import type { StreamOptions } from "./streams.js";
 
 /** What is to be done by somebody else. */
-export interface Task<T> {
+export interface RemoteTask<T> {
   /** What a worker gets, made when it is sent. */
   body(): Uint8Array;
   /** Values that the body refers to, in this order. */
@@ -33,7 +33,7 @@ export interface Task<T> {
 }
 
 /** A task that has been done. */
-interface Done<T> {
+interface RemoteResult<T> {
   readonly value: T;
   /** Who did it. */
   readonly worker: string;
@@ -45,10 +45,10 @@ interface CoordinatorOptions extends StreamOptions {
   onEvent(event: ClusterEvent): void;
 }
 
-interface Pending {
+interface PendingTask {
   readonly id: string;
-  readonly task: Task<unknown>;
-  resolve(done: Done<unknown>): void;
+  readonly task: RemoteTask<unknown>;
+  resolve(done: RemoteResult<unknown>): void;
   reject(error: unknown): void;
   /** How often it has been put into the queue, and whether that is under way. */
   attempt: number;
@@ -91,7 +91,7 @@ export class Coordinator {
   readonly #client: Client;
   readonly #options: CoordinatorOptions;
   readonly #session: string;
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new Map<string, PendingTask>();
   readonly #roster: Roster;
   readonly #server: ServerSide;
   readonly #subscriptions: Subscription[] = [];
@@ -184,14 +184,14 @@ export class Coordinator {
   }
 
   /** Has a task done. */
-  submit<T>(task: Task<T>): Promise<Done<T>> {
+  submit<T>(task: RemoteTask<T>): Promise<RemoteResult<T>> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       const now = performance.now();
-      const pending: Pending = {
+      const pending: PendingTask = {
         id: `${this.#session}-${++this.#ids}`,
         task,
-        resolve: resolve as (done: Done<unknown>) => void,
+        resolve: resolve as (done: RemoteResult<unknown>) => void,
         reject,
         attempt: 0,
         queuing: false,
@@ -230,7 +230,7 @@ export class Coordinator {
 
   // Tasks on their way out.
 
-  async #message(pending: Pending, body: Uint8Array): Promise<Uint8Array> {
+  async #message(pending: PendingTask, body: Uint8Array): Promise<Uint8Array> {
     const values = await this.#server.refer(pending.task.values ?? []);
     const common = { id: pending.id, session: this.#session };
     const message = encodeTask({ ...common, values, body });
@@ -242,7 +242,7 @@ export class Coordinator {
   }
 
   /** Has something done when a task has ended, however. */
-  #onEnd(pending: Pending, action: () => void): void {
+  #onEnd(pending: PendingTask, action: () => void): void {
     const { resolve, reject } = pending;
     pending.resolve = (done) => {
       action();
@@ -255,7 +255,7 @@ export class Coordinator {
   }
 
   /** Puts a task into the queue; again with the reason. */
-  async #queue(pending: Pending, reason?: string): Promise<void> {
+  async #queue(pending: PendingTask, reason?: string): Promise<void> {
     const { streams, connected, names } = this.#client;
     pending.holder = undefined;
     if (pending.queuing) return;
@@ -282,7 +282,7 @@ export class Coordinator {
   }
 
   /** Hands a task to a worker at once; if it does not take it, it goes into the queue. */
-  async #hand(pending: Pending, worker: string, body: () => Uint8Array): Promise<void> {
+  async #hand(pending: PendingTask, worker: string, body: () => Uint8Array): Promise<void> {
     const { connection, connected, names } = this.#client;
     pending.holder = worker;
     try {
@@ -302,11 +302,11 @@ export class Coordinator {
     this.#options.onEvent({ kind: "retry", reason, worker });
   }
 
-  #fail(pending: Pending, error: unknown): void {
+  #fail(pending: PendingTask, error: unknown): void {
     if (this.#pending.delete(pending.id)) pending.reject(error);
   }
 
-  #giveUp(pending: Pending, reason: string): void {
+  #giveUp(pending: PendingTask, reason: string): void {
     const message = `a shard has failed ${pending.attempt + pending.faults} times, the last time because ${pending.failure ?? reason}`;
     this.#fail(pending, new SymplecticAdjointError("WORKER", message));
   }
@@ -335,7 +335,7 @@ export class Coordinator {
   }
 
   /** The whole answer, when its last part has come. */
-  #assembled(pending: Pending, answer: AnswerMessage, reply: (receipt: Receipt) => void): Uint8Array | undefined {
+  #assembled(pending: PendingTask, answer: AnswerMessage, reply: (receipt: Receipt) => void): Uint8Array | undefined {
     const { worker } = answer;
     const most = pending.task.most + 65_536;
     const whole = pending.assembly.add(worker, answer, most);
@@ -349,7 +349,7 @@ export class Coordinator {
     return undefined;
   }
 
-  #done(pending: Pending, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
+  #done(pending: PendingTask, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
     let value: unknown;
     try {
       value = pending.task.read(body);
@@ -368,7 +368,7 @@ export class Coordinator {
     pending.resolve({ value, worker });
   }
 
-  #failed(pending: Pending, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
+  #failed(pending: PendingTask, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
     const failure = readFailure(body);
     if (!failure) {
       this.#wrong(pending, worker, "it is not a failure");
@@ -384,7 +384,7 @@ export class Coordinator {
   }
 
   /** Values that the store has no longer are put again, unless they have been since the task was sent. */
-  #missing(pending: Pending, reply: (receipt: Receipt) => void): void {
+  #missing(pending: PendingTask, reply: (receipt: Receipt) => void): void {
     reply("taken");
     this.#server.putAgain(pending.task.values ?? [], pending.heard - 1000);
     // What a worker has forgotten of an earlier task is no fault.
@@ -402,14 +402,14 @@ export class Coordinator {
     this.#options.onEvent({ kind: "refused", reason, worker });
   }
 
-  #wrong(pending: Pending, worker: string, reason: string): void {
+  #wrong(pending: PendingTask, worker: string, reason: string): void {
     this.#refuse(reason, worker);
     pending.failure = `the answer of ${worker} was wrong: ${reason}`;
     this.#elsewhere(pending, worker, "an answer was wrong");
   }
 
   /** Gives a task to somebody else: at once if there is somebody, else by the queue, after a while. */
-  #elsewhere(pending: Pending, worker: string, reason: string): void {
+  #elsewhere(pending: PendingTask, worker: string, reason: string): void {
     if (++pending.faults > MOST_FAULTS) {
       this.#giveUp(pending, reason);
       return;
@@ -516,7 +516,7 @@ export class Coordinator {
   }
 
   /** Has another worker do a task as well, if there is one with nothing to do: whose answer comes first counts. */
-  #hedge(pending: Pending): void {
+  #hedge(pending: PendingTask): void {
     const { id, hedges, task } = pending;
     const other = this.#roster.idle.find(({ worker, tasks }) => !tasks.includes(id) && !hedges.includes(worker));
     if (!other || hedges.length === MOST_HEDGES) return;

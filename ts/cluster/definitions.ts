@@ -9,10 +9,10 @@ import { isToken } from "./messages.js";
 import { pointsFrom, SAMPLERS, type Sampler } from "./sampler.js";
 import { type Dimension, MOST_TRIALS, samplesAt, samplesOf } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
-import { encodeShared, type Job, type Pieces, type Shared } from "./trials.js";
+import { encodeShared, type Pieces, type Shared, type TrialJob } from "./trials.js";
 
 /** What is the same for all trials. */
-export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
+export interface SweepHead extends Pick<TrialJob, "name" | "task" | "attempts" | "timeout"> {
   /** What was asked for, which tells one sweep from another of its name. */
   readonly definition: string;
   readonly shared: Shared;
@@ -24,7 +24,7 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 }
 
 /** Where a sweep lies. */
-export interface Place {
+export interface StoredSweep {
   readonly id: string;
   readonly shared: Pieces;
   /** The points of trials, where a function has chosen them. */
@@ -60,7 +60,7 @@ export function planOf({ space, sampler, seed, trials, direction, halving }: Def
 export async function pointsAt(
   client: Client,
   name: string,
-  place: Place,
+  place: StoredSweep,
   { sampler, trials, space }: Definition,
 ): Promise<Float64Array | undefined> {
   if (!isChosen(sampler)) return undefined;
@@ -73,7 +73,7 @@ export async function pointsAt(
 }
 
 /** The definition of a place; undefined where it is none. */
-export function readDefinition({ definition }: Place): (Definition & { readonly run: string }) | undefined {
+export function readDefinition({ definition }: StoredSweep): (Definition & { readonly run: string }) | undefined {
   try {
     const { run, space, trials, sampler, seed, direction, halving } = JSON.parse(definition);
     if (!isToken(run) || !(SAMPLERS.includes(sampler) || isChosen(sampler)) || !Number.isInteger(trials))
@@ -89,7 +89,7 @@ export function readDefinition({ definition }: Place): (Definition & { readonly 
 }
 
 /** Where the sweep lies that has this name: a new one, or the one that is there. */
-export async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Place> {
+export async function placeOf(client: Client, store: KV, head: SweepHead): Promise<StoredSweep> {
   const key = `definitions.${head.name}`;
   for (;;) {
     const entry = await store.get(key);
@@ -112,7 +112,7 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
       );
     }
     const id = client.core.nuid.next();
-    const place: Place = { id, ...(await putParts(client, id, head)), definition: head.definition };
+    const place: StoredSweep = { id, ...(await putParts(client, id, head)), definition: head.definition };
     const written = encodePlace(place);
     if (written.length > client.most)
       throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
@@ -135,7 +135,7 @@ export async function putParts(
   client: Client,
   id: string,
   { shared, points }: SweepHead,
-): Promise<Pick<Place, "shared" | "points">> {
+): Promise<Pick<StoredSweep, "shared" | "points">> {
   const put = async (kind: string, value: Uint8Array): Promise<Pieces> => {
     const { chunks, bytes } = await putValue(client, client.names.sweepBucket, `${kind}.${id}`, value);
     return { chunks, bytes };
@@ -153,9 +153,9 @@ export async function forget(client: Client, id: string): Promise<void> {
   for (const kind of ["results", "states", "shared", "points"]) await dropSweepKeys(client, `${kind}.${id}`);
 }
 
-export const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
+export const encodePlace = (place: StoredSweep) => new TextEncoder().encode(JSON.stringify(place));
 
-export function readPlace(bytes: Uint8Array): Place | undefined {
+export function readPlace(bytes: Uint8Array): StoredSweep | undefined {
   try {
     const { id, shared, points, definition } = JSON.parse(new TextDecoder().decode(bytes));
     return typeof id === "string" && typeof definition === "string" ? { id, shared, points, definition } : undefined;

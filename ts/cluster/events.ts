@@ -4,11 +4,10 @@
 export interface ClusterEvent {
   /**
    * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
-   * long; `different`: there is a worker that gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried again; `refused`:
-   * an answer was wrong. `waiting`: shards have waited for some seconds, and no worker that suits is there, or none takes them; it
-   * comes once.
-   * `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress` comes once
-   * a second while shards are in flight.
+   * long; `different`: there is a worker that gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried
+   * again; `refused`: an answer was wrong. `waiting`: shards have waited for some seconds, and no worker that suits is there, or none takes
+   * them; it comes once, and without `onEvent` the console says it. `disconnected` and `connected`: the connection to the server was lost,
+   * or is there again. `progress` comes once a second while shards are in flight.
    */
   readonly kind:
     | ("joined" | "left" | "lost" | "different")
@@ -21,7 +20,9 @@ export interface ClusterEvent {
   readonly engine?: string;
   /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
-  /** Why a shard is tried again, an answer was rejected, shards wait, or a worker gets none; with `retry`, `refused`, `waiting`, `different`. */
+  /**
+   * Why a shard is tried again, an answer was rejected, shards wait, or a worker gets none; with `retry`, `refused`, `waiting`, `different`.
+   */
   readonly reason?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;

@@ -3,7 +3,7 @@ import type { ClusterEvent } from "./events.js";
 import { type Announcement, PROTOCOL, readAnnouncement } from "./messages.js";
 
 /** A worker, and when it was last heard of. */
-interface Known extends Announcement {
+interface KnownWorker extends Announcement {
   seen: number;
   /** When it last answered. */
   answered: number;
@@ -32,7 +32,7 @@ const MOST_WORKERS = 10_000;
 
 export class Roster {
   readonly #options: RosterOptions;
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, KnownWorker>();
 
   constructor(options: RosterOptions) {
     this.#options = options;
@@ -43,12 +43,12 @@ export class Roster {
   }
 
   /** Those that get tasks. */
-  get suitable(): Known[] {
+  get suitable(): KnownWorker[] {
     return [...this.#known.values()].filter(({ suits }) => suits);
   }
 
   /** Those with a thread that has nothing to do, as far as is known; who answered last first. */
-  get idle(): Known[] {
+  get idle(): KnownWorker[] {
     return this.suitable.filter(({ tasks, threads }) => tasks.length < threads).sort((a, b) => b.answered - a.answered);
   }
 

@@ -11,13 +11,13 @@ import { nextOf } from "./streams.js";
 import {
   encodeReport,
   encodeTrouble,
-  type Job,
   jobKey,
   readJob,
   readShared,
   reportOf,
   type Shared,
   type TrialFunction,
+  type TrialJob,
 } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
 
@@ -68,7 +68,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     return opened;
   };
 
-  async function sharedOf({ id, shared: pieces }: Job): Promise<Shared | undefined> {
+  async function sharedOf({ id, shared: pieces }: TrialJob): Promise<Shared | undefined> {
     const known = shared.get(id);
     if (known) return known;
     const bytes = await fetchValue(client, names.sweepBucket, { key: `shared.${id}`, ...pieces }, most);
@@ -79,7 +79,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     return read;
   }
 
-  async function stateOf({ id, trial, rung, state }: Job): Promise<Uint8Array | undefined> {
+  async function stateOf({ id, trial, rung, state }: TrialJob): Promise<Uint8Array | undefined> {
     if (!state) return undefined;
     const key = `states.${id}.${jobKey({ trial, rung: rung - 1 })}.${state.attempt}`;
     const place = { key, chunks: state.chunks, bytes: state.bytes };
@@ -89,7 +89,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   }
 
   /** Puts what has become of a job; whoever comes first counts. */
-  async function put(job: Job, { stateBytes, ...ended }: Ended): Promise<void> {
+  async function put(job: TrialJob, { stateBytes, ...ended }: Ended): Promise<void> {
     const store = await bucket();
     const key = `${job.id}.${jobKey(job)}`;
     const attempt = core.nuid.next();
@@ -150,7 +150,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     onEvent({ kind: "trial", sweep: job.name, trial: job.trial, ms, ...(why !== undefined && { message: why }) });
   }
 
-  async function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
+  async function runOf(job: TrialJob, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
     const { name: sweep, trial, parameters, budget, seed } = job;
     // Bytes of its own: what one trial writes into them no other reads.
     const files = Object.fromEntries(Object.entries(all.files).map(([file, bytes]) => [file, new Uint8Array(bytes)]));

@@ -4,7 +4,7 @@ import { argument, array, elements, fallback, flag, number, oneOf, options, requ
 import { pointsOf, type Sampler, type SamplerFunction } from "./sampler.js";
 
 /** A value that a parameter may have. */
-export type ParameterValue = number | string | boolean;
+export type TrialParameterValue = number | string | boolean;
 
 /** A parameter between two bounds. */
 export interface ParameterRange {
@@ -24,11 +24,11 @@ export interface ParameterRange {
 }
 
 /** Parameters by name: the values that each may have, or a range. */
-export type SearchSpace = Readonly<Record<string, readonly ParameterValue[] | ParameterRange>>;
+export type SearchSpace = Readonly<Record<string, readonly TrialParameterValue[] | ParameterRange>>;
 
 /** A parameter with nothing left to assume. */
 export type Dimension = { readonly name: string } & (
-  | { readonly values: readonly ParameterValue[] }
+  | { readonly values: readonly TrialParameterValue[] }
   | {
       readonly min: number;
       readonly max: number;
@@ -42,10 +42,10 @@ export type Dimension = { readonly name: string } & (
 export const MOST_TRIALS = 100_000;
 const MOST_DIMENSIONS = 64;
 
-const isValue = (value: unknown): value is ParameterValue =>
+const isValue = (value: unknown): value is TrialParameterValue =>
   (typeof value === "string" && value.length <= 1000) || typeof value === "boolean" || Number.isFinite(value);
 
-const valueRule = rule<ParameterValue>("a finite number, a string or a boolean", isValue);
+const valueRule = rule<TrialParameterValue>("a finite number, a string or a boolean", isValue);
 const finite = required(number("a finite number", Number.isFinite));
 const rangeRules = {
   min: finite,
@@ -71,7 +71,7 @@ export function readSpace(given: unknown, sampler: Sampler | SamplerFunction): D
   return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
     const where = `space.${name}`;
     if (isArray(one)) {
-      return { name, values: elements(where, one, array<ParameterValue>("at least one value", 1), valueRule) };
+      return { name, values: elements(where, one, array<TrialParameterValue>("at least one value", 1), valueRule) };
     }
     const { min, max, scale, integer, points } = options(one, rangeRules, `${where}.`);
     if (!(max > min)) throw refused("OPTION", `${where}.max`, `a number above min, ${min}`, String(max));
@@ -91,10 +91,10 @@ export function readSpace(given: unknown, sampler: Sampler | SamplerFunction): D
 }
 
 /** The value of a parameter at a place in [0, 1) of its range. */
-function valueAt(dimension: Dimension, place: number): ParameterValue {
+function valueAt(dimension: Dimension, place: number): TrialParameterValue {
   if ("values" in dimension) {
     const { values } = dimension;
-    return values[Math.min(values.length - 1, Math.floor(place * values.length))] as ParameterValue;
+    return values[Math.min(values.length - 1, Math.floor(place * values.length))] as TrialParameterValue;
   }
   const { min, max, scale, integer } = dimension;
   // Each integer has an interval of its own.
@@ -104,7 +104,7 @@ function valueAt(dimension: Dimension, place: number): ParameterValue {
 }
 
 /** The values that a grid has of a parameter. */
-function gridOf(dimension: Dimension): readonly ParameterValue[] {
+function gridOf(dimension: Dimension): readonly TrialParameterValue[] {
   if ("values" in dimension) return dimension.values;
   const { min, max, scale, integer, points = 2 } = dimension;
   const values = Array.from({ length: points }, (_, i) => {
@@ -122,7 +122,7 @@ export const gridSize = (dimensions: readonly Dimension[]) =>
   dimensions.reduce((product, dimension) => product * gridOf(dimension).length, 1);
 
 /** The parameters of a trial. */
-export type Parameters = Readonly<Record<string, ParameterValue>>;
+export type TrialParameters = Readonly<Record<string, TrialParameterValue>>;
 
 /** The parameters of so many trials. */
 export function samplesOf(
@@ -130,7 +130,7 @@ export function samplesOf(
   sampler: Sampler,
   seed: number,
   trials: number,
-): Parameters[] {
+): TrialParameters[] {
   if (sampler !== "grid") {
     return samplesAt(dimensions, pointsOf(sampler, { trials, dimensions: dimensions.length, seed }));
   }
@@ -138,9 +138,9 @@ export function samplesOf(
   return Array.from({ length: trials }, (_, index) => {
     let rest = index;
     // The last parameter varies first.
-    const values: ParameterValue[] = [];
+    const values: TrialParameterValue[] = [];
     for (const choices of [...all].reverse()) {
-      values.unshift(choices[rest % choices.length] as ParameterValue);
+      values.unshift(choices[rest % choices.length] as TrialParameterValue);
       rest = Math.floor(rest / choices.length);
     }
     return named(dimensions, values);
@@ -148,7 +148,7 @@ export function samplesOf(
 }
 
 /** The parameters of trials at points, one row of coordinates after the other. */
-export function samplesAt(dimensions: readonly Dimension[], points: Float64Array): Parameters[] {
+export function samplesAt(dimensions: readonly Dimension[], points: Float64Array): TrialParameters[] {
   const size = dimensions.length;
   return Array.from({ length: points.length / size }, (_, trial) =>
     named(
@@ -158,5 +158,5 @@ export function samplesAt(dimensions: readonly Dimension[], points: Float64Array
   );
 }
 
-const named = (dimensions: readonly Dimension[], values: readonly ParameterValue[]): Parameters =>
-  Object.fromEntries(dimensions.map(({ name }, i) => [name, values[i] as ParameterValue]));
+const named = (dimensions: readonly Dimension[], values: readonly TrialParameterValue[]): TrialParameters =>
+  Object.fromEntries(dimensions.map(({ name }, i) => [name, values[i] as TrialParameterValue]));

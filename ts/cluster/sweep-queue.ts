@@ -2,7 +2,7 @@
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
-import { encodePlace, type Place, placeOf, putParts, readPlace, type SweepHead } from "./definitions.js";
+import { encodePlace, placeOf, putParts, readPlace, type StoredSweep, type SweepHead } from "./definitions.js";
 import { dropSweepKeys, fetchValue } from "./store.js";
 import { makeConsumer, nanos } from "./streams.js";
 import { TrialWorkers } from "./trial-workers.js";
@@ -56,7 +56,7 @@ const MOST_LOOK_MS = 2000;
 export async function openQueue(client: Client, head: SweepHead, listener: QueueListener): Promise<TrialQueue> {
   const { streams, manager, names } = client;
   let store: KV;
-  let place: Place;
+  let place: StoredSweep;
   try {
     store = await ensure(client, head);
     place = await placeOf(client, store, head);

@@ -1,5 +1,5 @@
 // What comes of a sweep, and what it tells on the way.
-import type { Parameters } from "./space.js";
+import type { TrialParameters } from "./space.js";
 import type { Json } from "./trials.js";
 
 /** One rung of a trial; without successive halving there is one. */
@@ -19,7 +19,7 @@ export interface TrialResult {
   /** The number of the trial, from 0. */
   readonly trial: number;
   /** The values of the parameters that the trial had, by name. */
-  readonly parameters: Parameters;
+  readonly parameters: TrialParameters;
   /**
    * `done`: it had the whole budget; `stopped`: others were better at a rung; `failed`: see the message; `open`: it has not ended at the
    * rung where it is.

@@ -4,7 +4,15 @@ import { refused } from "../checks/errors.js";
 import { argument, fallback, flag, options as readOptions, required, rule, together } from "../checks/rules.js";
 import { Board } from "./board.js";
 import { type Client, codeOf, connectClient, connectionError, type ServerOptions, serverRules } from "./client.js";
-import { type Definition, forget, type Place, planOf, pointsAt, readDefinition, readPlace } from "./definitions.js";
+import {
+  type Definition,
+  forget,
+  planOf,
+  pointsAt,
+  readDefinition,
+  readPlace,
+  type StoredSweep,
+} from "./definitions.js";
 import { sizesOf } from "./halving.js";
 import { isToken } from "./messages.js";
 import { fetchValue } from "./store.js";
@@ -50,7 +58,7 @@ export interface RemovedSweep {
 /** A sweep that has a name. */
 interface Named {
   readonly name: string;
-  readonly place: Place;
+  readonly place: StoredSweep;
   readonly definition: Definition & { readonly run: string };
   readonly entry: KvEntry;
 }

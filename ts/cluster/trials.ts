@@ -1,7 +1,7 @@
 // What a sweep and its workers say to each other, and how it is read: whatever is not as it should be is undefined.
 import { decode, encode } from "./codec.js";
 import { isToken } from "./messages.js";
-import type { Parameters, ParameterValue } from "./space.js";
+import type { TrialParameters, TrialParameterValue } from "./space.js";
 
 /** Data that a sweep carries as JSON. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
@@ -13,7 +13,7 @@ export interface Trial {
   /** The number of the trial within the sweep, from 0. */
   readonly trial: number;
   /** The values of the parameters that this trial is to try, by name. */
-  readonly parameters: Parameters;
+  readonly parameters: TrialParameters;
   /** With successive halving, the budget of this rung, such as steps; it includes what the trial has used before. Otherwise undefined. */
   readonly budget: number | undefined;
   /** The seed for anything random in the trial: different for each trial, and always the same for one. */
@@ -48,7 +48,7 @@ export interface Pieces {
 }
 
 /** One rung of one trial, as it lies in the queue. */
-export interface Job {
+export interface TrialJob {
   /** Which sweep: names may be used again, this is not. */
   readonly id: string;
   readonly name: string;
@@ -57,7 +57,7 @@ export interface Job {
   readonly rung: number;
   readonly budget: number | undefined;
   readonly seed: number;
-  readonly parameters: Parameters;
+  readonly parameters: TrialParameters;
   /** Settings and files. */
   readonly shared: Pieces;
   /** The state of the rung before, and in which attempt it was written. */
@@ -69,7 +69,7 @@ export interface Job {
 }
 
 /** What a job needs beside what all of a sweep have. */
-export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
+export type OwnJob = Pick<TrialJob, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
 
 /** What has become of a job. */
 export interface Report {
@@ -112,21 +112,21 @@ function readPieces(value: unknown): (Pieces & { attempt: string }) | undefined 
   return { chunks, bytes, attempt };
 }
 
-function readParameters(text: unknown): Parameters | undefined {
+function readParameters(text: unknown): TrialParameters | undefined {
   const value = parsed(text);
   if (value === null || typeof value !== "object" || Array.isArray(value)) return undefined;
-  const isValue = (one: unknown): one is ParameterValue =>
+  const isValue = (one: unknown): one is TrialParameterValue =>
     ["string", "boolean"].includes(typeof one) || Number.isFinite(one);
   // Without a prototype that a name could reach.
   return Object.values(value).every(isValue) ? Object.assign(Object.create(null), value) : undefined;
 }
 
-export function encodeJob({ parameters, shared, state, ...rest }: Job): Uint8Array {
+export function encodeJob({ parameters, shared, state, ...rest }: TrialJob): Uint8Array {
   const texts = { parameters: JSON.stringify(parameters), shared: JSON.stringify(shared) };
   return encode({ ...rest, ...texts, state: state && JSON.stringify(state) });
 }
 
-export function readJob(message: Uint8Array): Job | undefined {
+export function readJob(message: Uint8Array): TrialJob | undefined {
   const fields = decode(message) ?? {};
   const { id, name, task, trial, rung, budget, seed, attempts, timeout } = fields;
   if (!isToken(id) || !isToken(name) || !isToken(task) || !isCount(trial) || !isCount(rung)) return undefined;

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { count } from "../arguments.js";
 import { SERVER_OPTIONS, serversOption } from "../servers.js";
 import { SIGNALS } from "../signals.js";
-import { type WorkerRequest, work } from "../worker.js";
+import { type WorkerCommandRequest, work } from "../worker.js";
 
 export const workerCommand = new Command("worker")
   .summary("work for a cluster")
@@ -33,7 +33,7 @@ whatever is unfinished. No code comes over the network: a sweep can run only the
 exports.`,
   )
   .action(async (options) => {
-    const signal = await work({ module: [], ...options } as WorkerRequest);
+    const signal = await work({ module: [], ...options } as WorkerCommandRequest);
     if (signal !== null) process.exitCode = SIGNALS[signal];
   });
 
