@@ -65,7 +65,7 @@ const both = pairs("hare_thousands = hare, lynx_thousands = lynx");
 const years = (more: Partial<TaskRequest> = {}) => task(prey, lynx, { time: "year", observe: both, ...more });
 
 /** What a fit says, all of it. */
-function fitted(
+async function fitted(
   own: FitTask,
   more: Partial<FitCommandOptions> = {},
   profile: readonly string[] | boolean = false,
@@ -77,8 +77,8 @@ function fitted(
     [],
     [],
   ];
-  runFit(
-    { task: own, options: { ...options, ...more }, profile, curves: true },
+  await runFit(
+    { task: own, options: { ...options, ...more }, profile, curves: true, servers: {} },
     {
       iteration: (progress) => said.push(progress) < most,
       goesOn: () => said.length < most,
@@ -87,6 +87,8 @@ function fitted(
       },
       curves: (given) => void curves.push(...given),
       profile: (given) => void profiles.push(given),
+      note: () => {},
+      workers: () => {},
     },
   );
   return { result: result as FitNumbers, curves, profiles, said };
@@ -191,12 +193,12 @@ test("first rows are starts, and no measurements", () => {
   expect([timed.members[0]?.times[0], timed.members[0]?.origin]).toEqual([1900, 0]);
 });
 
-test("initial states that were measured, but are taken as exact, are told with the option that estimates them", () => {
-  const notes = (own: FitTask) => notesOnFit(fitted(own, { rtol: 1e-7, atol: 1e-9 }).result, own.exact);
-  expect(notes(years())).toEqual([
+test("initial states that were measured, but are taken as exact, are told with the option that estimates them", async () => {
+  const notes = async (own: FitTask) => notesOnFit((await fitted(own, { rtol: 1e-7, atol: 1e-9 })).result, own.exact);
+  expect(await notes(years())).toEqual([
     'hare(0), lynx(0) are taken from the first row as exact. If they have an error there, the standard errors and intervals above are too small; --estimate "hare(0), lynx(0)" estimates them too',
   ]);
-  expect(notes(years({ estimate: pairs("hare(0)") }))).toEqual([
+  expect(await notes(years({ estimate: pairs("hare(0)") }))).toEqual([
     expect.stringMatching(/^lynx\(0\) is taken .* --estimate "lynx\(0\)" estimates it too$/),
   ]);
   for (const none of [
@@ -223,7 +225,7 @@ test("initial states that were measured, but are taken as exact, are told with t
   expect(fixed.exact).toEqual(["lynx"]);
 });
 
-test("a column may have a unit behind the name of its state, or other letters", () => {
+test("a column may have a unit behind the name of its state, or other letters", async () => {
   const text = "param k = 1\nposition' = v\nv' = -k * position\n";
   const observed = (header: string, more: Partial<TaskRequest> = {}) =>
     task(text, `${header}\n0,1,0\n1,0.5,-0.8\n`, more).mapping.observed.map(({ column }) => column);
@@ -236,7 +238,7 @@ test("a column may have a unit behind the name of its state, or other letters", 
     'position is measured by the column "position (m)", v is measured by the column V',
   ]);
   // Predictions have the names of the table.
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   const { csv } = predict({
     ...{ model: saved(own, result), at: [1, 0], data: undefined, format: {} },
     times: { clock: "number", values: [0, 1] },
@@ -307,7 +309,7 @@ test("outputs that are one file are refused, by whatever names", () => {
   rmSync(folder, { recursive: true });
 });
 
-test("intervals hold the truth as often as they say where the first row is estimated, and less often where it is exact", () => {
+test("intervals hold the truth as often as they say where the first row is estimated, and less often where it is exact", async () => {
   const text = "param k = 1\nx' = -k * x\n";
   const normal = normals(3);
   const times = Array.from({ length: 30 }, (_, i) => i / 15);
@@ -318,7 +320,7 @@ test("intervals hold the truth as often as they say where the first row is estim
       ["exact", {}],
       ["estimated", { estimate: pairs("x(0)") }],
     ] as const) {
-      const { interval } = fitted(task(text, table, more), { rtol: 1e-6, atol: 1e-8 }).result.parameters.k as {
+      const { interval } = (await fitted(task(text, table, more), { rtol: 1e-6, atol: 1e-8 })).result.parameters.k as {
         interval: readonly [number, number];
       };
       if (interval[0] < 1 && 1 < interval[1]) held[name]++;
@@ -328,14 +330,14 @@ test("intervals hold the truth as often as they say where the first row is estim
   expect(held.exact).toBeLessThan(45);
 });
 
-test("initial states may be of a time before the first row", () => {
+test("initial states may be of a time before the first row", async () => {
   const decay = "param k = 1\nx' = -k * x\n";
   // 5 exp(−0.3 t), from the time 10 on.
   const table = `time,x,dose\n${[1, 2, 4].map((t) => `${10 + t},${5 * Math.exp(-0.3 * t)},5`).join("\n")}\n`;
   const t0 = { clock: "number", value: 10 } as const;
   for (const text of [decay, decay.replace("-k", "-k * cos(0 * t)")]) {
     const own = task(text, table, { t0, initial: pairs("x=dose") });
-    const { result, curves } = fitted(own);
+    const { result, curves } = await fitted(own);
     expect(result.measurements.length).toBe(3);
     expect(result.parameters.k?.value).toBeCloseTo(0.3, 8);
     expect(curves[0]?.times[0]).toBe(10);
@@ -351,7 +353,7 @@ test("initial states may be of a time before the first row", () => {
       /data\.csv:2: column time: expected no time before --t0, 10, given 9/,
     );
   }
-  const { result } = fitted(task(decay, table, { t0, estimate: pairs("x(0)") }));
+  const { result } = await fitted(task(decay, table, { t0, estimate: pairs("x(0)") }));
   expect(result.parameters["x(0)"]?.value).toBeCloseTo(5, 7);
   expect(refusal(() => task(decay, table, { t0 }))).toMatch(/^--t0: expected the initial value of x.*--initial "x=0"/);
   expect(refusal(() => task(decay, table, { t0: { clock: "date", value: 0 }, initial: pairs("x=5") }))).toBe(
@@ -362,7 +364,7 @@ test("initial states may be of a time before the first row", () => {
   );
 });
 
-test("rows count by their weights", () => {
+test("rows count by their weights", async () => {
   const rows = (cells: string) => `time,x,sd,w\n0,1,,\n1,2,0.5,4\n2,3.5,2,0.25\n3,,,\n4,6,${cells}\n`;
   const line = "param b = 1\nx' = b\n";
   const started = { initial: pairs("x=1"), observe: pairs("x") };
@@ -372,7 +374,7 @@ test("rows count by their weights", () => {
   for (const more of [{ weights: "w" }, { sd: "sd" }]) {
     const read = task(line, rows("1,1"), { ...own, ...more });
     expect(read.members[0]?.weights).toEqual(weights);
-    expect(fitted(read).result.parameters.b?.value).toBeCloseTo(b, 10);
+    expect((await fitted(read)).result.parameters.b?.value).toBeCloseTo(b, 10);
   }
   for (const [more, cells, message] of [
     [{ weights: "w" }, "1,", /^data\.csv:6: column w: expected a positive number .* given a missing value$/],
@@ -386,8 +388,10 @@ test("rows count by their weights", () => {
   expect(refusal(() => task(line, rows("1,1"), { ...started, sd: "sd" }))).toMatch(/^data\.csv:2: column sd: /);
 });
 
-test("estimates of the lynx and the hare are those of the record", () => {
-  const { result, said } = fitted(years({ estimate: pairs("hare, lynx(0)"), log: ["birth", "hunt", "feed", "death"] }));
+test("estimates of the lynx and the hare are those of the record", async () => {
+  const { result, said } = await fitted(
+    years({ estimate: pairs("hare, lynx(0)"), log: ["birth", "hunt", "feed", "death"] }),
+  );
   // As Stan's case study of these data finds them by a lognormal error: 0.55, 0.028, 0.024, 0.80.
   for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.024, death: 0.8 })) {
     const { value: own, standardError, interval } = result.parameters[name] as FitNumbers["parameters"][string];
@@ -401,8 +405,8 @@ test("estimates of the lynx and the hare are those of the record", () => {
   expect(adviceOnFit(result, years().mapping.observed)).toEqual([]);
 });
 
-test("trajectories have their own starts, arguments and parameters", () => {
-  const { result, curves } = fitted(task(dosing, patients, trial));
+test("trajectories have their own starts, arguments and parameters", async () => {
+  const { result, curves } = await fitted(task(dosing, patients, trial));
   const value = (name: string) => result.parameters[name]?.value as number;
   expect(Math.abs(value("V") / 30 - 1)).toBeLessThan(1e-6);
   expect(Math.abs(value("ka") / 1.4 - 1)).toBeLessThan(1e-6);
@@ -414,11 +418,11 @@ test("trajectories have their own starts, arguments and parameters", () => {
   const begun = patients.replace(/\n(?=.)/g, (end, at) => (at === patients.indexOf("\n") ? `,begin${end}` : end));
   const rows = begun.trim().split("\n");
   const withBegin = [rows[0], ...rows.slice(1).map((row, i) => `${row},${100 * Math.floor(i / 10)}`)].join("\n");
-  const again = fitted(task(arriving, withBegin, { ...trial, ...more })).result;
+  const again = (await fitted(task(arriving, withBegin, { ...trial, ...more }))).result;
   expect(Math.abs((again.parameters.V?.value as number) / 30 - 1)).toBeLessThan(1e-6);
 });
 
-test("priors are of parameters and initial states, and stand beside their estimates", () => {
+test("priors are of parameters and initial states, and stand beside their estimates", async () => {
   const request = { estimate: pairs("hare(0)"), logPrior: spreadsByName("birth=0.4±0.01, hare(0)=30±0.1") };
   const own = years({ ...request, prior: spreadsByName("hunt=0.028+-0.001") });
   expect(own.options.parameters).toMatchObject({
@@ -426,7 +430,7 @@ test("priors are of parameters and initial states, and stand beside their estima
     hunt: { prior: { mean: 0.028, sd: 0.001 } },
   });
   expect(own.options.initial).toMatchObject({ hare: { prior: { median: 30, logSd: 0.1 } } });
-  const [{ result }, { result: free }] = [fitted(own), fitted(years({ estimate: request.estimate }))];
+  const [{ result }, { result: free }] = [await fitted(own), await fitted(years({ estimate: request.estimate }))];
   expect(result.parameters.birth?.standardError).toBeLessThan(free.parameters.birth?.standardError as number);
   const rows = estimateRows(result, 0.95).map((row) => row.at(-1));
   expect(rows[1]).toMatch(/^lognormal prior 0.4 ± 0.01, contraction \d+ %$/);
@@ -435,7 +439,7 @@ test("priors are of parameters and initial states, and stand beside their estima
   expect(summaryOf(result, "additive")).toMatch(/ \d+\.?\d{0,2} degrees of freedom/);
 });
 
-test("fixed, bounded and found parameters start where they should", () => {
+test("fixed, bounded and found parameters start where they should", async () => {
   const request = { fix: pairs("hunt, death=0.9"), start: numbersByName("birth=0.4"), bounds: boundsByName("feed=0:") };
   const own = task(
     prey,
@@ -452,7 +456,7 @@ test("fixed, bounded and found parameters start where they should", () => {
     feed: { start: 0.5, lower: 0, upper: Number.POSITIVE_INFINITY },
     death: { start: 0.9, fixed: true },
   });
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   expect(result.parameters.death).toMatchObject({ value: 0.9, standardError: 0, fixed: true });
   expect(estimateRows(result, 0.95)[4]).toEqual(["death", "0.9", "", "", "", "fixed"]);
 });
@@ -502,44 +506,48 @@ test("initial states and arguments may be expressions of columns", () => {
   );
 });
 
-test("a fit that is ended has the estimates of its last iteration", () => {
-  const { result, said, profiles } = fitted(years(), {}, true, 2);
+test("a fit that is ended has the estimates of its last iteration", async () => {
+  const { result, said, profiles } = await fitted(years(), {}, true, 2);
   expect([result.reason, result.converged, said.length, profiles.length]).toEqual(["callback", false, 2, 0]);
   expect(result.parameters.birth?.value).toBe(said[1]?.parameters.birth);
   expect(messageOf(result)).toBe("Stopped after 2 iterations, not converged.");
   expect(adviceOnFit(result, [])).toEqual([expect.stringMatching(/--resume/)]);
 });
 
-test("a line says what to try where a fit is no good", () => {
-  const advice = (own: FitTask, more: Partial<FitCommandOptions> = {}) => {
-    const { result } = fitted(own, { rtol: 1e-7, atol: 1e-9, ...more });
+test("a line says what to try where a fit is no good", async () => {
+  const advice = async (own: FitTask, more: Partial<FitCommandOptions> = {}) => {
+    const { result } = await fitted(own, { rtol: 1e-7, atol: 1e-9, ...more });
     return adviceOnFit(result, own.mapping.observed);
   };
   const twice = prey.replace("birth -", "birth * more -");
-  const unidentified = advice(task(`param more = 1\nparam idle = 3\n${twice}`, lynx, { time: "year", observe: both }));
+  const unidentified = await advice(
+    task(`param more = 1\nparam idle = 3\n${twice}`, lynx, { time: "year", observe: both }),
+  );
   expect(unidentified).toEqual([
     expect.stringMatching(/do not depend on idle.* Try --fix "idle"\.$/),
     expect.stringMatching(/cannot distinguish more and birth: .* Try --fix "more"\.$/),
   ]);
-  expect(advice(years(), { maxIterations: 1 })).toEqual([expect.stringMatching(/--max-iterations/)]);
-  expect(advice(years({ bounds: boundsByName("birth=0:0.5") }))).toEqual([
+  expect(await advice(years(), { maxIterations: 1 })).toEqual([expect.stringMatching(/--max-iterations/)]);
+  expect(await advice(years({ bounds: boundsByName("birth=0:0.5") }))).toEqual([
     expect.stringMatching(/birth ended at its upper bound.*--bounds "birth=…", or --fix/),
   ]);
-  const astray = advice(years({ start: numbersByName("birth=50") }));
+  const astray = await advice(years({ start: numbersByName("birth=50") }));
   expect(astray.join("\n")).toMatch(/the fit of \w+ is no better than its mean/);
   expect(
     astray.filter((line) => /better than its mean: .*try --starts 20 with --bounds, --log/.test(line)),
   ).toHaveLength(1);
   // A decay that has hardly begun, in scatter.
   const early = task("param k = 0.01\nx' = -k * x\n", "time,x\n0,1\n1,1.1\n2,0.86\n3,1.1\n4,0.96\n");
-  expect(advice(early)[0]).toMatch(/^The data hardly determine k: .* Try --fix "k", or look at --profile "k"\.$/);
+  expect((await advice(early))[0]).toMatch(
+    /^The data hardly determine k: .* Try --fix "k", or look at --profile "k"\.$/,
+  );
   const blowing = task("param k = 0.1\nx' = k * x^2\n", "time,x\n0,1\n1,1.2\n2,1.6\n3,2\n4,2.9\n", {
     bounds: boundsByName("k=0:5"),
   });
-  expect(advice(blowing, { starts: 4 }).join("\n")).toMatch(/\d of 4 starts failed: .*: try --bounds/);
+  expect((await advice(blowing, { starts: 4 })).join("\n")).toMatch(/\d of 4 starts failed: .*: try --bounds/);
 });
 
-test("without --solver a fit of stiff equations takes another method; with it, it has not converged", () => {
+test("without --solver a fit of stiff equations takes another method; with it, it has not converged", async () => {
   const robertson = `param k1 = 0.04
 param k2 = 3e7
 param k3 = 1e4
@@ -549,22 +557,22 @@ c' = k2 * b^2
 `;
   const data = "time,a,b,c\n0,1,0,0\n.4,.985,3.4e-5,.0148\n4,.9055,2.2e-5,.0945\n40,.716,9.2e-6,.284\n";
   const own = task(robertson, data);
-  const { result } = fitted(own, { solver: undefined });
+  const { result } = await fitted(own, { solver: undefined });
   expect(result).toMatchObject({ method: "dopri5", converged: true });
   expect(result.parameters.k1?.value).toBeCloseTo(0.04009, 5);
   expect(isReliable(result)).toBe(true);
-  const { result: useless } = fitted(own, { solver: "dopri8" });
+  const { result: useless } = await fitted(own, { solver: "dopri8" });
   expect(isReliable(useless)).toBe(false);
   expect(messageOf(useless)).toMatch(/^Not converged after \d+ iterations?: the derivatives of the solution/);
   expect(adviceOnFit(useless, [])).toEqual([expect.stringMatching(/stiff for dopri8.*try --solver dopri5/)]);
 });
 
-test("estimates that the data do not determine are no success", () => {
+test("estimates that the data do not determine are no success", async () => {
   const own = task(
     "param k = 1\nparam m = 1\nparam n = 1\nx' = -k * m * n * x\n",
     "time,x\n0,1\n1,.6\n2,.38\n3,.21\n4,.14\n5,.07\n",
   );
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   expect(result.converged).toBe(true);
   expect(isReliable(result)).toBe(false);
   expect(messageOf(result)).toMatch(/^Stopped after \d+ iterations, .*; the data do not determine k, m, n\.$/);
@@ -584,13 +592,13 @@ const epidemic = (clock: (day: number) => string | number) => {
 const sir = "param beta = 0.4\nparam gamma = 0.1\nS' = -beta * S * I\nI' = beta * S * I - gamma * I\n";
 const date = (day: number) => new Date(86_400_000 * (19_753 + day)).toISOString().slice(0, 10);
 
-test("errors far beyond the estimates, which only together are determined, are no success", () => {
+test("errors far beyond the estimates, which only together are determined, are no success", async () => {
   // By the second, all is over in the first row.
-  const { result } = fitted(task(sir, epidemic(date)), { solver: undefined });
+  const { result } = await fitted(task(sir, epidemic(date)), { solver: undefined });
   expect(result.converged).toBe(true);
   expect(isReliable(result)).toBe(false);
   expect(messageOf(result)).toMatch(/; the data do not determine beta, gamma\.$/);
-  const { result: daily } = fitted(
+  const { result: daily } = await fitted(
     task(
       sir,
       epidemic((day) => day),
@@ -599,7 +607,7 @@ test("errors far beyond the estimates, which only together are determined, are n
   expect([isReliable(daily), messageOf(daily)]).toEqual([true, expect.stringMatching(/^Converged/)]);
 });
 
-test("with a unit of time, dates are what numbers of it are", () => {
+test("with a unit of time, dates are what numbers of it are", async () => {
   const format = { timeUnit: "d" };
   const [dated, plain] = [
     task(sir, epidemic(date), { format, start: new Map([["beta", 0.5]]) }),
@@ -609,7 +617,7 @@ test("with a unit of time, dates are what numbers of it are", () => {
       { start: new Map([["beta", 0.5]]) },
     ),
   ];
-  const [own, other] = [fitted(dated).result, fitted(plain).result];
+  const [own, other] = [(await fitted(dated)).result, (await fitted(plain)).result];
   expect(own.covariance).toEqual(other.covariance);
   expect(own.parameters.beta?.value).toBe(other.parameters.beta?.value);
   // Results tell the dates of the table, and files the unit.
@@ -632,7 +640,7 @@ test("with a unit of time, dates are what numbers of it are", () => {
   // Equations of t: days since 1970.
   const forced = "param w = 1\nx' = w * (t - 19753)\n";
   const ramp = Array.from({ length: 5 }, (_, day) => `${date(day)},${day ** 2}\n`).join("");
-  expect(fitted(task(forced, `time,x\n${ramp}`, { format })).result.parameters.w?.value).toBeCloseTo(2, 8);
+  expect((await fitted(task(forced, `time,x\n${ramp}`, { format }))).result.parameters.w?.value).toBeCloseTo(2, 8);
   expect(
     refusal(() =>
       task(
@@ -644,11 +652,11 @@ test("with a unit of time, dates are what numbers of it are", () => {
   ).toMatch(/^--time-unit: expected dates or times of day in the column time, given numbers/);
 });
 
-test("a start from which nothing can be solved is told, with one advice", () => {
+test("a start from which nothing can be solved is told, with one advice", async () => {
   const own = task("param k = 2\nx' = k / (x - 1)\n", "time,x\n0,1\n1,1.2\n2,1.6\n");
   let message = "";
   try {
-    fitted(own);
+    await fitted(own);
   } catch (error) {
     message = (error as Error).message;
   }
@@ -668,9 +676,9 @@ function saved(own: FitTask, result: FitNumbers, format: Format = {}) {
   return { name: "model.safetensors", bytes: fitBytes(own, values, description), description, values };
 }
 
-test("predictions are those of the fit", () => {
+test("predictions are those of the fit", async () => {
   const own = task(dosing, patients, trial);
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   const model = saved(own, result);
   const common = { model, format: {}, at: undefined };
   const { csv, errors } = predict({ ...common, data: source(patients), times: undefined });
@@ -727,10 +735,10 @@ test.each<[string, boolean, Partial<TaskRequest>, string]>([
   ],
   ["doses above first measurements", false, { estimate: pairs("y(0)=7") }, decaying],
   ["doses above, and parameters of their own", false, { initial: pairs("y=12"), individual: pairs("k") }, decaying],
-])("predictions are those of the fit where trajectories begin with a dose: %s", (_, apart, more, text) => {
+])("predictions are those of the fit where trajectories begin with a dose: %s", async (_, apart, more, text) => {
   const rows = apart ? decayRows : mixedRows;
   const own = task(text, decayTable(rows), { ...dosesOfDecay(apart), ...more });
-  const { result, curves } = fitted(own);
+  const { result, curves } = await fitted(own);
   const times = rows.slice(1).map((row) => Number(row.split(",")[1]));
   const compared = rows.slice(1).flatMap((row, i) => (row.endsWith(",") ? [] : [times[i] as number]));
   // Without an estimate the first row is where the solve begins.
@@ -769,14 +777,14 @@ test.each<[string, boolean, Partial<TaskRequest>, string]>([
   expect(Number(alone[1]?.split(",")[2])).toBeCloseTo(begin + 0.5, 8);
 });
 
-test("a first row whose state a fit estimates is compared with what was before the dose, with --t0 too", () => {
+test("a first row whose state a fit estimates is compared with what was before the dose, with --t0 too", async () => {
   const t0 = { clock: "number", value: 0 } as const;
   const lines = mixedRows.filter((line) => !line.startsWith("1,"));
   const text = decayTable(lines);
   const [own, timed] = [undefined, t0].map((t0) => {
     return task(decaying, text, { ...dosesOfDecay(false), estimate: pairs("y(0)=7"), ...(t0 && { t0 }) });
   }) as [FitTask, FitTask];
-  const [one, other] = [fitted(own).result, fitted(timed).result];
+  const [one, other] = [(await fitted(own)).result, (await fitted(timed)).result];
   expect(other.parameters["y(0)"]?.value).toBeCloseTo(one.parameters["y(0)"]?.value as number, 8);
   const given = { data: source(text), format: {}, at: undefined, times: undefined };
   const predictions = [saved(own, one), saved(timed, other)].map((model) => predict({ ...given, model }).csv);
@@ -792,14 +800,14 @@ test("a first row whose state a fit estimates is compared with what was before t
   );
 });
 
-test("a dose below a measurement that is after another dose at the same time leaves times in order", () => {
+test("a dose below a measurement that is after another dose at the same time leaves times in order", async () => {
   const rows = ["id,time,amount,y", "1,0,,3", "1,1,2,", "1,1,,4.5", "1,1,1,", "1,2,,4"];
   const own = task(decaying, decayTable(rows), dosesOfDecay(false));
   expect(own.members[0]?.early).toEqual([false, true, false, false, false]);
-  expect(fitted(own).result.measurements.map(({ time }) => time)).toEqual([1, 2]);
+  expect((await fitted(own)).result.measurements.map(({ time }) => time)).toEqual([1, 2]);
 });
 
-test("failures of solves tell times of the table", () => {
+test("failures of solves tell times of the table", async () => {
   const timings = [
     { t0: 10, times: [10, 12], early: [true, false], origin: 10, unit: 1 },
     { t0: 10, times: [11], origin: 10, unit: 1 },
@@ -822,7 +830,7 @@ test("failures of solves tell times of the table", () => {
   const blow = "param k = 9\ny' = k * y^2\n";
   const late = "time,y\n100,10\n101,8\n";
   const tame = task(blow.replace("9", "0.001"), "time,y\n100,1\n101,1.001\n102,1.002\n");
-  const model = saved(tame, fitted(tame).result);
+  const model = saved(tame, (await fitted(tame)).result);
   const above = { model, data: source(late.replace("100,10", "100,1e6")), format: {}, at: undefined, times: undefined };
   expect(refusal(() => predict(above))).toMatch(/at t = 100\.00/);
 });
@@ -842,7 +850,7 @@ test.each(["lognormal", "proportional"] as const)(
   },
 );
 
-test("doses and trajectories that have no match are told", () => {
+test("doses and trajectories that have no match are told", async () => {
   const dosing = (lines: readonly string[]) => ({
     name: "doses.csv",
     bytes: new TextEncoder().encode(decayTable(lines)),
@@ -851,7 +859,7 @@ test("doses and trajectories that have no match are told", () => {
   const with9 = doseRows.map((line) => line.replace(/^2,/, "9,"));
   const own = task(decaying, decayTable(decayRows), { ...given, dosing: dosing(with9) });
   expect(own.unmatched).toEqual({ unused: ["9"], undosed: ["2"] });
-  const model = saved(own, fitted(own).result);
+  const model = saved(own, (await fitted(own)).result);
   const common = { model, data: source(decayTable(decayRows)), format: {}, at: undefined, times: undefined };
   expect(predict({ ...common, doses: dosing(with9) })).toMatchObject(own.unmatched);
   const misnamed = dosing(doseRows.map((line) => line.replace("id", "subject")));
@@ -861,9 +869,9 @@ test("doses and trajectories that have no match are told", () => {
   expect(refusal(() => predict({ ...common, doses: misnamed }))).toMatch(message);
 });
 
-test("files whose words were changed are refused", () => {
+test("files whose words were changed are refused", async () => {
   const own = years();
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   const { description, values } = saved(own, result);
   const doseColumns = {
     ...{ apart: false, amount: "AMT", state: null },
@@ -1132,7 +1140,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
   expect(refusal(() => task(text, data, more))).toMatch(message);
 });
 
-test("a table may repeat times, and leave trajectories without measurements", () => {
+test("a table may repeat times, and leave trajectories without measurements", async () => {
   const own = task("param k = 1\nx' = -k * x\n", "id,time,x\na,0,2\na,1,1\na,1,1.1\nb,0,3\nc,5,2\nc,6,\nc,7,0.3\n", {
     id: "id",
   });
@@ -1141,12 +1149,12 @@ test("a table may repeat times, and leave trajectories without measurements", ()
     ["a", 0, 1, 1],
     ["c", 5, 6, 7],
   ]);
-  expect(fitted(own).result.measurements.length).toBe(3);
+  expect((await fitted(own)).result.measurements.length).toBe(3);
 });
 
-test("the report is one page, with everything in it", () => {
+test("the report is one page, with everything in it", async () => {
   const own = task(dosing, patients, trial);
-  const { result, curves, profiles } = fitted(own, {}, ["V"]);
+  const { result, curves, profiles } = await fitted(own, {}, ["V"]);
   const qualities = qualitiesOf(result, own.mapping.observed);
   const page = reportOf({
     ...{ title: "<i>pk</i>.txt", data: "doses.csv", task: own, options, result, curves, profiles, qualities },
@@ -1182,13 +1190,13 @@ test("plots stay within their frame, whatever is known", () => {
   expect(escaped(`<a b='c' d="&">`)).toBe("&#60;a b=&#39;c&#39; d=&#34;&#38;&#34;&#62;");
 });
 
-test("a fit is told in a line", () => {
+test("a fit is told in a line", async () => {
   const table = "time,x\n0,1\n1,0.8\n2,0.6\n";
-  const { result } = fitted(task("param k = 1\nx' = -k * x\n", table));
+  const { result } = await fitted(task("param k = 1\nx' = -k * x\n", table));
   expect(summaryOf(result, "additive")).toMatch(
     /^2 measurements, 1 parameter, 1 degree of freedom, residual standard error 0\.0\d{4,5}, AIC/,
   );
-  const proportional = fitted(task("param k = 1\nx' = -k * x\n", table), { error: "proportional" }).result;
+  const proportional = (await fitted(task("param k = 1\nx' = -k * x\n", table), { error: "proportional" })).result;
   expect(summaryOf(proportional, "proportional")).toMatch(/^2 measurements, 2 parameters, 0 degrees of freedom, AIC/);
   expect(estimateRows(result, 0.9)[0]).toEqual(["", "estimate", "standard error", "90 % CI lower", "upper", ""]);
 });
@@ -1265,12 +1273,12 @@ test("columns of doses that no option reads are noted", () => {
   expect(notesOnColumns(years())).toEqual([]);
 });
 
-test("doses of a table are jumps of a fit, and its predictions have them too", () => {
+test("doses of a table are jumps of a fit, and its predictions have them too", async () => {
   const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=0, central=0") };
   const regimen = { doses: dosedColumns, mdv: "mdv" };
   const own = task(dosing, `${dosedRows.join("\n")}\n`, { ...given, regimen });
   expect(own.options.jumps).toHaveLength(2);
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   for (const [name, value] of Object.entries({ ka: 0.9, ke: 0.2, V: 10 })) {
     expect((result as FitNumbers).parameters[name]?.value).toBeCloseTo(value, 5);
   }
@@ -1283,7 +1291,7 @@ test("doses of a table are jumps of a fit, and its predictions have them too", (
     ...{ ...given, observe: pairs("concentration = central") },
     regimen: { ...regimen, doses: { ...dosedColumns, factors } },
   });
-  const { result: found } = fitted(other);
+  const { result: found } = await fitted(other);
   expect((found as FitNumbers).parameters.V?.value).toBeCloseTo(10, 5);
   // Predictions, of the table and of the trajectories as they were fitted.
   const model = saved(own, result as FitNumbers);
@@ -1338,7 +1346,7 @@ test("doses of a table are jumps of a fit, and its predictions have them too", (
   expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(exact, 5);
 });
 
-test("a fit takes infusions, overlapping ones too, and so do its predictions", () => {
+test("a fit takes infusions, overlapping ones too, and so do its predictions", async () => {
   // What is in the blood of amounts that go in at a constant rate, of which a part of 0.8 arrives.
   const [ke, V, bioavailable] = [0.3, 12, 0.8];
   const infused = (t: number, begin: number, duration: number, amount: number) => {
@@ -1372,7 +1380,7 @@ test("a fit takes infusions, overlapping ones too, and so do its predictions", (
     regimen: { doses: columns },
   });
   expect(own.infused).toEqual(["blood"]);
-  const { result } = fitted(own);
+  const { result } = await fitted(own);
   expect((result as FitNumbers).parameters.ke?.value).toBeCloseTo(ke, 6);
   expect((result as FitNumbers).parameters.V?.value).toBeCloseTo(V, 5);
   const model = saved(own, result as FitNumbers);

@@ -67,3 +67,15 @@ function remedyFor({ model, delays, extra, withTime, period }: Settings, columns
   ];
   return `${cause}; try ${remedies.join(", ")}`;
 }
+
+/** The fewest trajectories of a shard: as many as a leaf has, of networks and of equations. */
+const LEAF = { network: 64, equations: 256 };
+
+/** Tells of batches that workers cannot share. */
+export function notesOnBatch({ batch, model }: Settings): string[] {
+  const leaf = model === "equations" ? LEAF.equations : LEAF.network;
+  if (batch > leaf) return [];
+  return [
+    `--batch ${batch} is one shard, which one thread computes: shards have ${leaf} windows or more, and --batch ${16 * leaf} would keep 16 threads busy`,
+  ];
+}

@@ -1,8 +1,10 @@
 // A fit itself: plain data in, plain data out, so that it can run in a worker.
 import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
+import { type ClusterProgress, type CommandCluster, connectWorkers } from "./command-cluster.js";
 import type { FitCommandOptions } from "./fit-request.js";
 import type { FitTask } from "./fit-task.js";
 import { byTableTimes, solveTimes, tableTimes } from "./fit-times.js";
+import type { ServerRequest } from "./servers.js";
 import { infusedText } from "./text-model.js";
 
 /** What a fit tells, but for what it can compute besides; times are those of the table. */
@@ -16,10 +18,12 @@ export interface RunRequest {
   readonly profile: readonly string[] | boolean;
   /** Whether curves are wanted. */
   readonly curves: boolean;
+  /** Those whose workers solve, if they are named; else this machine does. */
+  readonly servers: ServerRequest;
 }
 
 /** What a fit says on its way. */
-export interface Listener {
+export interface Listener extends ClusterProgress {
   /** After each iteration; false ends the fit. */
   iteration(progress: FitProgress): boolean;
   result(result: FitNumbers): void;
@@ -29,22 +33,26 @@ export interface Listener {
   goesOn(): boolean;
 }
 
+/** How often a fit over workers looks whether it is to end. */
+const WATCH_MS = 100;
 /** Points of a curve. */
 const POINTS = 200;
 /** Trajectories whose curves are drawn, at most. */
 export const MOST_CURVES = 60;
 
 /** Fits. */
-export function runFit({ task, options, profile, curves }: RunRequest, listener: Listener): void {
+export async function runFit(request: RunRequest, listener: Listener): Promise<void> {
+  const { task, options, profile, curves, servers } = request;
   const { text, infused, members, mapping, clock } = task;
   const args = [...Object.keys(mapping.arguments), ...mapping.individual];
   const solved = infusedText(text, infused, mapping.doses?.factors ?? {});
   const rates = infused.map(() => 0);
   const tabular = members.map(tableTimes);
   const field = equations(solved, { arguments: args, dtype: "float64" });
+  const cluster = servers.servers === undefined ? undefined : await clusterOf(servers, listener);
   try {
     const { solver, ...settings } = options;
-    const result = leastSquares({
+    const result = await leastSquares({
       ...{ field, ...settings, ...task.options },
       ...(solver !== undefined && { method: solver }),
       data: members.map((member) => {
@@ -53,7 +61,11 @@ export function runFit({ task, options, profile, curves }: RunRequest, listener:
         return weights ? { ...own, weights } : own;
       }),
       observe: mapping.observed.map(({ expression }) => expression),
-      onIteration: (progress) => listener.iteration(progress),
+      onIteration: (progress) => {
+        cluster?.tell();
+        return listener.iteration(progress);
+      },
+      pool: cluster?.pool,
     });
     const { profile: profiled, curves: curvesOf, ...numbers } = result;
     const measurements = numbers.measurements.map((one) => {
@@ -67,8 +79,31 @@ export function runFit({ task, options, profile, curves }: RunRequest, listener:
     }
     const estimated = Object.values(result.parameters).filter(({ fixed }) => !fixed);
     const names = profile === true ? estimated.map(({ name }) => name) : profile === false ? [] : profile;
-    for (const name of names) if (listener.goesOn()) listener.profile(profiled(name));
+    for (const name of names) if (listener.goesOn()) listener.profile(await profiled(name));
   } finally {
+    cluster?.close();
     field.dispose();
   }
+}
+
+/** The workers of a fit; where there are none once it is to end, nothing is waited for. */
+async function clusterOf(servers: ServerRequest, listener: Listener) {
+  const stop = new AbortController();
+  let cluster: CommandCluster | undefined;
+  const watching = setInterval(() => {
+    if (listener.goesOn()) return;
+    stop.abort();
+    if (cluster?.pool.workers === 0) cluster.pool.close();
+  }, WATCH_MS);
+  const end = () => {
+    clearInterval(watching);
+    cluster?.pool.close();
+  };
+  try {
+    cluster = await connectWorkers(servers, listener, stop.signal);
+  } catch (error) {
+    end();
+    throw error;
+  }
+  return { ...cluster, close: end };
 }

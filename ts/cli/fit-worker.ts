@@ -10,7 +10,9 @@ export type Message =
   | { readonly kind: "result"; readonly result: FitNumbers }
   | { readonly kind: "curves"; readonly curves: readonly Curve[] }
   | { readonly kind: "profile"; readonly profile: Profile }
-  | { readonly kind: "failure"; readonly message: string; readonly code: string | undefined };
+  | { readonly kind: "note"; readonly text: string }
+  | { readonly kind: "workers"; readonly text: string }
+  | { readonly kind: "failure"; readonly message: string; readonly status: number; readonly code: string | undefined };
 
 /** What the thread is given: with a number that is not 0 once the fit is to end. */
 export interface FitWorkerRequest extends RunRequest {
@@ -23,7 +25,7 @@ const say = (message: Message) => parentPort?.postMessage(message);
 const goesOn = () => Atomics.load(flag, 0) === 0;
 
 try {
-  runFit(request, {
+  await runFit(request, {
     goesOn,
     iteration(progress) {
       say({ kind: "iteration", progress });
@@ -32,10 +34,12 @@ try {
     result: (result) => say({ kind: "result", result }),
     curves: (curves) => say({ kind: "curves", curves }),
     profile: (profile) => say({ kind: "profile", profile }),
+    note: (text) => say({ kind: "note", text }),
+    workers: (text) => say({ kind: "workers", text }),
   });
 } catch (error) {
   const failure = failureOf(error);
   // A fault of the program keeps its stack.
   if (!(failure instanceof Failure)) throw error;
-  say({ kind: "failure", message: failure.message, code: (error as { code?: string }).code });
+  say({ kind: "failure", message: failure.message, status: failure.status, code: (error as { code?: string }).code });
 }

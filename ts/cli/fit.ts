@@ -1,6 +1,7 @@
 // symplectic-adjoint fit: the parameters of equations from measurements, with their errors.
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
+import { checkServers } from "./command-cluster.js";
 import { Failure } from "./failure.js";
 import {
   adviceOnFit,
@@ -30,6 +31,7 @@ import { readEquations, readSource } from "./input.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
+import type { ServerRequest } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { textOf } from "./text-model.js";
 import { notesOnDates } from "./time.js";
@@ -48,6 +50,8 @@ export interface FitRequest extends TaskRequest {
   readonly profile: readonly string[] | boolean;
   /** Whether to start from the estimates that `out` has. */
   readonly resume: boolean;
+  /** Those whose workers solve, if they are named; else this machine does. */
+  readonly servers: ServerRequest;
   readonly progress: boolean;
 }
 
@@ -66,6 +70,7 @@ export type FitOutput = Awaited<ReturnType<typeof fitEquations>>;
 export async function fitEquations(request: FitRequest) {
   const start = performance.now();
   const { out, options } = request;
+  checkServers(request.servers);
   const inputs = [request.data, request.equations, ...(request.doses === undefined ? [] : [request.doses])];
   checkOutput(out, inputs);
   if (request.report !== undefined) checkOutput(request.report, inputs, "--report");
@@ -90,8 +95,8 @@ export async function fitEquations(request: FitRequest) {
   const dated = notesOnDates(task.clock, request.format);
   const progress = fitProgressOf(request.progress, options.starts);
   const outcome = await run(
-    { task, options, profile: request.profile, curves: request.report !== undefined },
-    progress.update,
+    { task, options, profile: request.profile, curves: request.report !== undefined, servers: request.servers },
+    progress,
   )
     .catch((error: unknown) => {
       // Rates of another unit are the usual reason why nothing can be solved.
@@ -241,7 +246,7 @@ const valuesOf = ({ options }: FitTask): Values =>
   );
 
 /** Fits in a thread, so that signals arrive: the first ends the fit after its iteration, a second at once. */
-async function run(request: RunRequest, onIteration: (progress: FitProgress) => void): Promise<Outcome> {
+async function run(request: RunRequest, told: ReturnType<typeof fitProgressOf>): Promise<Outcome> {
   const stop = new SharedArrayBuffer(4);
   const workerData: FitWorkerRequest = { ...request, stop };
   const worker = new Worker(new URL("./fit-worker.js", import.meta.url), { workerData });
@@ -261,14 +266,32 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
   try {
     await new Promise<void>((resolve, reject) => {
       worker.on("message", (message: Message) => {
-        if (message.kind === "iteration") {
-          const { progress } = message;
-          if (!best || progress.cost <= best.cost) best = progress;
-          onIteration(progress);
-        } else if (message.kind === "result") result = message.result;
-        else if (message.kind === "curves") curves = message.curves;
-        else if (message.kind === "profile") profiles.push(message.profile);
-        else reject(new Failure(withAdvice(byTableTimes(message.message, request.task.members, request.task.clock))));
+        switch (message.kind) {
+          case "iteration": {
+            const { progress } = message;
+            if (!best || progress.cost <= best.cost) best = progress;
+            return told.update(progress);
+          }
+          case "result":
+            result = message.result;
+            return;
+          case "curves":
+            curves = message.curves;
+            return;
+          case "profile":
+            profiles.push(message.profile);
+            return;
+          case "note":
+            return told.note(message.text);
+          case "workers":
+            return told.workers(message.text);
+          case "failure": {
+            // A fit that is to end does not wait for workers that are not there.
+            if (signal !== undefined && message.code === "DISPOSED") return;
+            const text = withAdvice(byTableTimes(message.message, request.task.members, request.task.clock));
+            reject(new Failure(text, message.status));
+          }
+        }
       });
       worker.on("error", reject);
       worker.on("exit", () => resolve());

@@ -1,6 +1,7 @@
 // How far a training is: a bar in a terminal, lines elsewhere.
 import cliProgress from "cli-progress";
 import type { FitProgress } from "../index.js";
+import type { ClusterProgress } from "./command-cluster.js";
 import { readable, say } from "./say.js";
 
 /** What is told of a step. */
@@ -10,12 +11,8 @@ interface Stand {
   readonly validation: string;
 }
 
-export interface TrainProgress {
+export interface TrainProgress extends ClusterProgress {
   update(step: number, stand: Stand): void;
-  /** How the workers of a cluster are doing. */
-  workers(text: string): void;
-  /** A line among the others. */
-  note(text: string): void;
   stop(): void;
 }
 
@@ -62,21 +59,29 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
 
 /** Tells of a fit on standard error: one line in a terminal, elsewhere the first iteration and then a line each second. */
 export function fitProgressOf(visible: boolean, starts: number) {
-  if (!visible) return { update: () => {}, stop: () => {} };
+  if (!visible) return { update: () => {}, workers: () => {}, note: say, stop: () => {} };
   const { isTTY = false, columns = 80 } = process.stderr;
   const every = isTTY ? 50 : 1000;
   let last = Number.NEGATIVE_INFINITY;
+  let around = "";
   const update = ({ start, iteration, cost, parameters }: FitProgress): void => {
     const now = performance.now();
     if (now - last < every) return;
     last = now;
     const from = starts > 1 ? `start ${start + 1} of ${starts}   ` : "";
     const values = Object.entries(parameters).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
-    const line = readable(`  ${from}iteration ${iteration}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`).slice(
-      0,
-      isTTY ? columns - 1 : 200,
-    );
+    const line = readable(
+      `  ${from}iteration ${iteration}${around}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`,
+    ).slice(0, isTTY ? columns - 1 : 200);
     process.stderr.write(isTTY ? `\r\u001b[K${line}` : `${line}\n`);
   };
-  return { update, stop: () => void (isTTY && process.stderr.write("\r\u001b[K")) };
+  const clear = () => void (isTTY && process.stderr.write("\r\u001b[K"));
+  const workers = (text: string) => {
+    around = `   ${text}`;
+  };
+  const note = (text: string) => {
+    clear();
+    say(text);
+  };
+  return { update, workers, note, stop: clear };
 }

@@ -14,8 +14,9 @@ import {
   train,
   warmUp,
 } from "../index.js";
-import { adviceOn, errorOfMean } from "./advice.js";
+import { adviceOn, errorOfMean, notesOnBatch } from "./advice.js";
 import type { Span } from "./arguments.js";
+import { type CommandCluster, checkServers, connectWorkers } from "./command-cluster.js";
 import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
@@ -26,13 +27,12 @@ import { type Description, layoutOf, modelBytes, readModel, type Settings } from
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { say } from "./say.js";
-import { type ServerRequest, serverOptionsIn } from "./servers.js";
+import type { ServerRequest } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, spacingsOf, splitOf } from "./split.js";
 import { columnIn, type Format, headerOf, listOf, type Series, type Table, unitOf } from "./table.js";
 import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { type Clock, notesOnDates, writeTime } from "./time.js";
-import { connectTraining, notesOnBatch, type TrainingCluster } from "./train-cluster.js";
 import { type Units, unitsOf } from "./units.js";
 
 /** Settings as options give them, before the table tells what a span of time is. */
@@ -78,8 +78,7 @@ export async function trainModel(given: TrainRequest) {
   const { out } = given;
   checkOutput(out, [given.data, given.equations, given.doses]);
   const isRemote = given.servers.servers !== undefined;
-  const [unused] = serverOptionsIn(given.servers);
-  if (!isRemote && unused !== undefined) throw new Failure(`${unused}: expected --servers as well`, 2);
+  checkServers(given.servers);
   const request = await withEquations(given);
   const source = await readSource(request.data);
   const doses = request.doses === undefined ? undefined : await readSource(request.doses);
@@ -114,7 +113,7 @@ export async function trainModel(given: TrainRequest) {
     cosineDecay(settings.learningRate, { least: settings.learningRate / 50, steps: settings.steps }),
   );
   const interrupt = new AbortController();
-  let cluster: TrainingCluster | undefined;
+  let cluster: CommandCluster | undefined;
   const onSignal = (signal: Signal) => {
     interrupt.abort(signal);
     // A step that waits for workers would never end.
@@ -136,7 +135,7 @@ export async function trainModel(given: TrainRequest) {
     ended = { steps, stand: isRemote && (steps + 1) % EVERY === 0 ? stand() : undefined };
   };
   try {
-    if (isRemote) cluster = await connectTraining(request.servers, progress, interrupt.signal);
+    if (isRemote) cluster = await connectWorkers(request.servers, progress, interrupt.signal);
     endStep();
     let before = 0;
     for (const [index, { window, steps }] of stages.entries()) {

@@ -10,6 +10,7 @@ import { alignedLines, estimateRows, shown, summaryOf } from "../fit-advice.js";
 import type { FitCommandOptions } from "../fit-request.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../pairs.js";
 import { print, say } from "../say.js";
+import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
 import { SIGNALS } from "../signals.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 
@@ -100,6 +101,7 @@ export const fitCommand = new Command("fit")
   .option("--out <file>", "the model with the estimates", "fit.safetensors")
   .option("--report <file>", "a report: a single self-contained HTML page")
   .option("--resume", "start from the estimates in --out", false)
+  .addOption(serversOption("none: this machine"))
   .addOption(json())
   .addHelpText(
     "after",
@@ -109,6 +111,7 @@ Examples:
   $ symplectic-adjoint fit lynx-hare.csv --time year --equations prey.txt --observe "hare_thousands = hare, lynx_thousands = lynx" --estimate "hare(0), lynx(0)"
   $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --observe "concentration = central / V" --initial "depot=dose, central=0" --log "ka, ke, V" --error proportional
   $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --individual ke --starts 10 --bounds "ka=0:5, ke=0:1" --profile
+  $ symplectic-adjoint fit cohort.csv --id patient --equations pk.txt --servers nats://192.168.1.10:4222
 
 Equations look like this; a # begins a comment:
   param birth = 0.5
@@ -117,10 +120,12 @@ Equations look like this; a # begins a comment:
 
 The status is 0 if the fit converged, and 3 if it did not or if the data do not determine every estimate: then the estimates so far are in
 --out, and --resume continues from them.
-Ctrl-C stops the fit after the current iteration and does the same (status 130); press it again to stop at once.`,
+Ctrl-C stops the fit after the current iteration and does the same (status 130); press it again to stop at once.
+With --servers, workers solve the trajectories: start them with symplectic-adjoint worker, on as many machines as you like.`,
   )
   .action(async (data: string, given, command: Command) => {
-    const { format, rest: dosed } = parted(given);
+    const { servers, rest: own } = partedServers(given);
+    const { format, rest: dosed } = parted(own);
     const { regimen, doses, rest: plain } = regimenOf({ ...dosed, initial: undefined });
     const rest = { ...plain, ...(dosed.initial !== undefined && { initial: dosed.initial }) };
     const all = rest as unknown as FitCommandOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
@@ -154,7 +159,7 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
       ...{ arguments: [], initial: [], estimate: [], shared: [], individual: [], log: [], logit: [], fix: [] },
       ...{ start: new Map(), bounds: new Map() },
       ...others,
-      ...{ data, format, options, profile: others.profile ?? false, progress: !json },
+      ...{ data, format, options, profile: others.profile ?? false, servers, progress: !json },
       ...{ doses, regimen: { doses: regimen.doses, mdv: regimen.mdv } },
     };
     const output = await fitEquations(request);
@@ -178,5 +183,10 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
     else if (!output.converged) process.exitCode = 3;
   });
 
-for (const option of [...DOSE_OPTIONS.filter((option) => option.attributeName() !== "initial"), ...FORMAT, timeUnit()])
+for (const option of [
+  ...DOSE_OPTIONS.filter((option) => option.attributeName() !== "initial"),
+  ...FORMAT,
+  timeUnit(),
+  ...SERVER_OPTIONS,
+])
   fitCommand.addOption(option);

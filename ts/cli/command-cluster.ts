@@ -1,29 +1,34 @@
-// The cluster of a training: its workers do the solves and the gradients, and the command tells how they are doing.
+// The cluster of a command: its workers do the solves, and the command tells how they are doing.
 import type { Cluster, ClusterEvent, ClusterStatus } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
-import type { Settings } from "./model.js";
 import { counted } from "./number.js";
-import type { TrainProgress } from "./progress.js";
 import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
 
 /** Workers that are there answer sooner than that. */
 const ANSWER_MS = 1000;
-/** The fewest trajectories of a shard: as many as a leaf has, of networks and of equations. */
-const LEAF = { network: 64, equations: 256 };
 
-export interface TrainingCluster {
+/** What is told of a cluster. */
+export interface ClusterProgress {
+  /** How its workers are doing. */
+  workers(text: string): void;
+  /** A line by itself. */
+  note(text: string): void;
+}
+
+/** A cluster that a command has connected to. */
+export interface CommandCluster {
   readonly pool: Cluster;
   /** Tells how the cluster is doing. */
   tell(): void;
 }
 
 /** Connects to the servers, and waits for the first worker, or until the signal aborts. */
-export async function connectTraining(
+export async function connectWorkers(
   request: ServerRequest,
-  progress: Pick<TrainProgress, "note" | "workers">,
+  progress: ClusterProgress,
   signal: AbortSignal,
-): Promise<TrainingCluster> {
+): Promise<CommandCluster> {
   const { connect } = await import("../cluster.js");
   const told = new Set<string>();
   let pool: Cluster | undefined;
@@ -79,11 +84,10 @@ function startingWorkers(request: ServerRequest): string {
   return `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix}${others ? ", and the credentials of workers" : ""}`;
 }
 
-/** Tells of batches that workers cannot share. */
-export function notesOnBatch({ batch, model }: Settings): string[] {
-  const leaf = model === "equations" ? LEAF.equations : LEAF.network;
-  if (batch > leaf) return [];
-  return [
-    `--batch ${batch} is one shard, which one thread computes: shards have ${leaf} windows or more, and --batch ${16 * leaf} would keep 16 threads busy`,
-  ];
+/** Refuses options of servers where no servers are named. */
+export function checkServers(request: ServerRequest): void {
+  const [unused] = serverOptionsIn(request);
+  if (request.servers === undefined && unused !== undefined) {
+    throw new Failure(`${unused}: expected --servers as well`, 2);
+  }
 }
