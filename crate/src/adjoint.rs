@@ -15,7 +15,7 @@ use crate::control::NoReduction;
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, Pull, Uses};
 use crate::kernel::combine::dot;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose, filled};
@@ -53,7 +53,7 @@ pub(crate) fn sweep<T: Real>(
     for output in (0..times.len()).rev() {
         let w = &w[output * len..(output + 1) * len];
         let (x, rest) = state.split_at_mut(len);
-        panels.pack(solution.y().slice(s![output, .., ..]), x, Spare::Repeat);
+        panels.pack(solution.y().slice(s![output, .., ..]), x, Padding::Repeat);
         let lambda = &mut rest[..len];
         if wants_times {
             augmented.field.evaluate(times[output], x, None, &mut slope)?;

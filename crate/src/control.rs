@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_leave_spare_lanes_out() {
+    fn norms_leave_padding_lanes_out() {
         let layout = Layout::batch::<f64>(3, 2);
         let mut error = vec![f64::NAN; layout.size()];
         for row in layout.panel_rows().flatten() {

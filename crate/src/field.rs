@@ -14,7 +14,7 @@ use ndarray::ArrayView2;
 use num_traits::Float;
 
 use crate::error::{Error, Result, finite, finite_gradient, finite_rows};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub(crate) use crate::program::execute::Dots;
@@ -220,7 +220,7 @@ pub fn vjp<T: Real>(
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
     let lanes = dynamics.layout().panels.lanes;
     let mut cotangent = Buffer::used(ledger, Purpose::Cotangent, lanes * field.output_size())?;
-    dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
+    dynamics.layout().panels.pack(w, &mut cotangent, Padding::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, dynamics.parameters())?;
     let pull = Pull {
@@ -258,7 +258,7 @@ impl<T: Real> Prepared<T> {
         let ledger = Ledger::new();
         let dynamics = field.prepare(parameters, y.nrows(), Demand::new(reverse), &ledger)?;
         let mut x = Buffer::used(&ledger, Purpose::Workspace, dynamics.layout().size())?;
-        dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
+        dynamics.layout().panels.pack(y, &mut x, Padding::Repeat);
         Ok(Self { dynamics, x, ledger })
     }
 

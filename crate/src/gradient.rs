@@ -16,7 +16,7 @@ use crate::adjoint;
 use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::solve::{GradientStats, RetentionStats};
@@ -247,7 +247,7 @@ impl<T: Real> Vjp<T> {
             rows.copy_from_slice(&w[first + output * slice..][..slice]);
             finite("cotangent", &rows).map_err(|error| error.moved(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
-            panels.pack(rows, &mut w[output * len..][..len], Spare::Zero);
+            panels.pack(rows, &mut w[output * len..][..len], Padding::Zero);
         }
         drop(rows);
         let before = problem.dynamics.uses();

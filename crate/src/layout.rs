@@ -35,7 +35,7 @@ impl Layout {
         samples * self.arrays.iter().sum::<usize>() + if self.plain_counts { self.plain } else { 0 }
     }
 
-    /// Numbers in a state, spare lanes included.
+    /// Numbers in a state, padding lanes included.
     pub fn size(&self) -> usize {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result, finite, finite_tangents};
 use crate::field::{Demand, Directions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Vjp};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled, reserve_in};
 use crate::solve::{Options, Problem, Recorder, Solution};
@@ -437,7 +437,7 @@ impl<T: Real> Follower<T> {
         }
         let rows = ArrayView2::from_shape((batch, state), &rows).expect("a row for each trajectory");
         let mut start = Buffer::zeroed(ledger, Purpose::Checkpoints, layout.size())?;
-        layout.panels.pack(rows, &mut start, Spare::Repeat);
+        layout.panels.pack(rows, &mut start, Padding::Repeat);
         let clocks = Clocks::new(features, directions);
         Ok(Self { problem: problem.of_tangents(dynamics, state, start), clocks })
     }

@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayView3};
 use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite};
 use crate::field::{Demand, Dynamics, VectorField, check_batch};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
@@ -148,7 +148,7 @@ impl<T: Real> Problem<T> {
         let dynamics =
             field.prepare(parameters, batch, Demand { threads: options.threads, ..Demand::new(reverse) }, &ledger)?;
         let mut start = Buffer::used(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
-        dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
+        dynamics.layout().panels.pack(y0, &mut start, Padding::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
         kept.copy_from_slice(times);
         Ok(Self {

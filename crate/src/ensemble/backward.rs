@@ -266,7 +266,7 @@ impl<'w, T: Real> Backward<'w, T> {
         Ok(())
     }
 
-    /// Gives the field what the lanes have beside their states; spare ones have what the first has.
+    /// Gives the field what the lanes have beside their states; padding lanes have what the first has.
     #[inline(never)]
     fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         let width = self.width;
@@ -349,7 +349,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 self.add_outputs_within(problem, slot, before, outputs, true);
             }
         }
-        // Spare lanes go with the first, without a cotangent.
+        // Padding lanes go with the first, without a cotangent.
         for slot in active..width {
             let spans = &mut self.spans;
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (spans.t[0], spans.h[0], spans.end[0]);

@@ -132,7 +132,7 @@ impl<T: Real> Block<T> {
         }
     }
 
-    /// Moves the active lanes closer together; spare ones get what the first has.
+    /// Moves the active lanes closer together; padding lanes get what the first has.
     pub fn narrow(&mut self, width: usize) {
         let (old, active) = (self.width, self.active);
         for (array, rows) in self.lane_arrays() {

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use super::{Demand, Dots, Dynamics, Pull, TrajectoryInputs, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -185,7 +185,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, y);
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
-        layout.panels.pack(rows(shape, dy), k, Spare::Repeat);
+        layout.panels.pack(rows(shape, dy), k, Padding::Repeat);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         layout.panels.unpack(pull.cotangent, w);
         gradient.fill(T::zero());
         let time = field.vjp(t, rows(shape, y), rows(shape, w), parameters, rows_mut(shape, dy), gradient)?;
-        layout.panels.pack(rows(shape, dy), pull.x, Spare::Zero);
+        layout.panels.pack(rows(shape, dy), pull.x, Padding::Zero);
         for (sum, &part) in pull.parameters.iter_mut().zip(gradient.iter()) {
             *sum = *sum + part;
         }
@@ -212,7 +212,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         // The gradient of the times needs f itself as well.
         uses.evaluations += 1;
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
-        layout.panels.pack(rows(shape, dy), slope, Spare::Repeat);
+        layout.panels.pack(rows(shape, dy), slope, Padding::Repeat);
         for (probe, product) in pull.probes.chunks_exact(x.len()).zip(pull.products) {
             *product += dot(probe, slope);
         }

@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use super::lanes::{LaneSetup, Lanes, TrajectoryInputs};
 use super::{Demand, Dynamics, Uses, VectorField};
 use crate::error::{Error, Result, finite, finite_rows};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -173,7 +173,7 @@ impl<T: Real> ProgramField<T> {
                 return Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns);
             };
             let mut packed = Buffer::used(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
-            plan.panels.pack(rows, &mut packed, Spare::Repeat);
+            plan.panels.pack(rows, &mut packed, Padding::Repeat);
             Ok(packed)
         };
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);

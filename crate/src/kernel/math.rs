@@ -8,7 +8,7 @@
 
 use super::elementary::{Elementary, Rational};
 use super::real::Real;
-use super::simd::{MOST, Vector};
+use super::simd::{MAX_LEN, Vector};
 
 /// 1/1!, 1/2!, …: coefficients of the series of e^r − 1.
 const INVERSE_FACTORIALS: [f64; 14] = {
@@ -296,7 +296,7 @@ fn log1p_unit<T: Real, V: Vector<T>>(u: V) -> V {
 #[inline(always)]
 pub fn tanh<T: Real, V: Vector<T>>(x: V) -> V {
     if let Some(Rational { numerator, denominator, limit }) = T::TANH {
-        // At the limit the quotient is 1, and beyond it grows with x: it ends exactly at ±1, where the slope is 0.
+        // Address the limit the quotient is 1, and beyond it grows with x: it ends exactly at ±1, where the slope is 0.
         let square = x.mul(x).at_most(V::splat(limit * limit));
         let quotient = x.mul(polynomial(numerator, square)).div(polynomial(denominator, square));
         let one = T::one();
@@ -392,8 +392,8 @@ pub fn tan_anywhere<T: Real, V: Vector<T>>(x: V) -> V {
 #[cold]
 #[inline(never)]
 fn sin_cos_far<T: Real, V: Vector<T>>(x: V, (sin, cos): (V, V)) -> (V, V) {
-    const { assert!(V::LEN <= 4 * MOST) };
-    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 4 * MOST]; 3];
+    const { assert!(V::LEN <= 4 * MAX_LEN) };
+    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 4 * MAX_LEN]; 3];
     // SAFETY: at least as many numbers as V has.
     unsafe {
         x.store(numbers.as_mut_ptr());
@@ -490,10 +490,10 @@ pub fn acos<T: Real, V: Vector<T>>(x: V) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::simd::{Registers, Several};
+    use crate::kernel::simd::{RegisterBlock, Registers};
     use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-    type Strip<T> = Several<<T as Registers>::Register128, 4>;
+    type Strip<T> = RegisterBlock<<T as Registers>::Register128, 4>;
 
     fn at<T: Real>(f: impl Fn(Strip<T>) -> Strip<T>, x: T) -> T {
         at_both(|x, _| f(x), x, x)

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Base, Bases, Code};
 use crate::kernel::panels::Panel;
-use crate::kernel::product::{Order, Packed};
+use crate::kernel::product::{PackOrder, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::threads;
@@ -35,7 +35,7 @@ pub struct SharedPacks<T>(RefCell<Vec<SharedPack<T>>>);
 
 struct SharedPack<T> {
     plan: PackPlan,
-    order: Order,
+    order: PackOrder,
     packed: Arc<Packed<T>>,
 }
 
@@ -47,17 +47,17 @@ impl<T> Default for SharedPacks<T> {
 
 impl<T: Real> SharedPacks<T> {
     /// A matrix in an order; one that changes with the time or the state is not shared, and filled later.
-    fn get(&self, pack: &PackPlan, order: Order, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
+    fn get(&self, pack: &PackPlan, order: PackOrder, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
         let mut made = self.0.borrow_mut();
         if let Some(shared) = made.iter().find(|shared| shared.plan == *pack && shared.order == order) {
             return Ok(Arc::clone(&shared.packed));
         }
         let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
         match pack.source {
-            PackSource::Parameters(place) => packed.fill(pack.entries(parameters, place)),
+            PackSource::Parameters(place) => packed.fill(pack.view(parameters, place)),
             PackSource::Constants(ref numbers) => {
                 let numbers: Vec<T> = numbers.iter().map(|&bits| T::of(f64::from_bits(bits))).collect();
-                packed.fill(pack.entries(&numbers, Place::vector(0, numbers.len())));
+                packed.fill(pack.view(&numbers, Place::vector(0, numbers.len())));
             }
             PackSource::Uniform(_) => return Ok(Arc::new(packed)),
         }
@@ -202,7 +202,7 @@ impl<T: Real> Executor<T> {
                 uniform[first + row] = parameters[index];
             }
         }
-        let order = Order::of::<T>(plan.by_columns);
+        let order = PackOrder::of::<T>(plan.by_columns);
         let packs = plan.packs.iter().map(|pack| shared.get(pack, order, parameters, ledger)).collect::<Result<_>>()?;
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
@@ -305,7 +305,7 @@ impl<T: Real> Memory<T> {
                 && plan.when == now
             {
                 let pack = Arc::get_mut(pack).expect("what changes belongs to one executor");
-                pack.fill(plan.entries(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
+                pack.fill(plan.view(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
             }
         }
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::graph::{Graph, Id, Op, Place};
 use crate::kernel::instructions::{Base, Code};
 use crate::kernel::panels::Panels;
-use crate::kernel::product::Entries;
+use crate::kernel::product::MatrixView;
 use crate::kernel::real::{Real, vector_len};
 use emit::{Emitted, EmittedPhase, Emitter};
 use uniform::UniformPlan;
@@ -179,12 +179,12 @@ pub struct PackPlan {
 
 impl PackPlan {
     /// Where its entries lie in an array that has the matrix in that place.
-    pub fn entries<'a, T>(&self, numbers: &'a [T], place: Place) -> Entries<'a, T> {
+    pub fn view<'a, T>(&self, numbers: &'a [T], place: Place) -> MatrixView<'a, T> {
         // `rows` and `depth` are those of the packed matrix.
         let columns = if self.transposed { self.rows } else { self.depth };
         let stride = if place.rows == 1 { columns } else { place.stride };
         let (row_step, step) = if self.transposed { (1, stride) } else { (stride, 1) };
-        Entries { numbers, first: place.offset, row_step, step }
+        MatrixView { numbers, first: place.offset, row_step, step }
     }
 }
 

@@ -8,7 +8,7 @@ use super::lower::{OperandSource, lower};
 use super::rows::RowAllocator;
 use super::uniform::UniformPlan;
 use super::{Destination, Home, Known, Live, Reduction, Request, Target, UniformOutput};
-use crate::kernel::instructions::{At, Base, Instruction, Operand};
+use crate::kernel::instructions::{Address, Base, Instruction, Operand};
 use crate::kernel::real::{Real, vector_len};
 
 /// Where the storage of a value is.
@@ -224,9 +224,9 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         Some(operand)
     }
 
-    fn at(&mut self, id: Id) -> At {
+    fn at(&mut self, id: Id) -> Address {
         let (base, row) = self.home(id);
-        At { base, offset: row * self.width }
+        Address { base, offset: row * self.width }
     }
 
     /// The result that a sum over lanes is, if it is nothing else.
@@ -256,7 +256,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                     Some(Target::Parameters(place)) => {
                         // A vector place is one row, whatever the matrix is.
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
-                        (At { base: Base::Gradient, offset: place.offset }, shape(stride))
+                        (Address { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
                     other => {
                         let at = *sums;
@@ -266,7 +266,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                             None => Destination::Uniform(self.uniform.place(id)),
                         };
                         reductions.push(Reduction { at, rows, plain: true, to });
-                        (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
+                        (Address { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
                 };
                 let (a, b) = (self.lanes(a, block), self.lanes(b, block));
@@ -280,7 +280,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 if let (1, Some(Target::Parameters(place))) = (width, direct)
                     && place.rows == 1
                 {
-                    let to = At { base: Base::Gradient, offset: place.offset };
+                    let to = Address { base: Base::Gradient, offset: place.offset };
                     block.push(Instruction::accumulate(to, a, b, rows, 1));
                     return;
                 }
@@ -291,7 +291,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                     None => Destination::Uniform(self.uniform.place(id)),
                 };
                 reductions.push(Reduction { at, rows, plain: width == 1, to });
-                let sums = At { base: Base::Sums, offset: at };
+                let sums = Address { base: Base::Sums, offset: at };
                 block.push(match width {
                     1 => Instruction::accumulate(sums, a, b, rows, 1),
                     _ => Instruction::sum_lanes(sums, a, b, rows, width),
@@ -305,7 +305,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     #[inline(never)]
     fn last_copies(&mut self, kept: &Known<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
         for (id, (base, row)) in kept.written(request) {
-            let to = At { base, offset: row * self.width };
+            let to = Address { base, offset: row * self.width };
             let rows = self.graph.rows(id);
             let from = self.operand(id, rows);
             if from.uniform || from.at != to {
@@ -315,7 +315,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         for &(target, id) in &request.outputs {
             if target == Target::ArgumentCotangents {
                 let from = self.lanes(id, block);
-                let to = At { base: Base::ArgumentCotangents, offset: 0 };
+                let to = Address { base: Base::ArgumentCotangents, offset: 0 };
                 block.push(Instruction::accumulate(to, from, None, self.graph.rows(id), self.width));
                 self.end_instruction();
             }
@@ -332,7 +332,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             return Some(from.at.offset / self.width);
         }
         let row = self.file.take(rows);
-        let to = At { base: Base::File, offset: row * self.width };
+        let to = Address { base: Base::File, offset: row * self.width };
         block.push(Instruction::copy(to, from, rows, self.width));
         Some(row)
     }
@@ -357,7 +357,7 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
         }
     }
 
-    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At {
+    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> Address {
         if !self.graph.uniform(id) {
             return self.at(id);
         }
@@ -367,13 +367,13 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
         let rows = self.graph.rows(id);
         let row = self.file.take(rows);
         self.temporary.push((row, rows));
-        let to = At { base: Base::File, offset: row * self.width };
+        let to = Address { base: Base::File, offset: row * self.width };
         let from = self.operand(id, rows);
         out.push(Instruction::copy(to, from, rows, self.width));
         to
     }
 
-    fn uniform(&mut self, id: Id) -> At {
+    fn uniform(&mut self, id: Id) -> Address {
         self.uniform.at(id)
     }
 

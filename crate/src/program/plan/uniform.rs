@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::graph::{Graph, Id, Op, Place};
 use super::lower::{OperandSource, lower};
 use super::{Live, PackPlan, PackSource, When};
-use crate::kernel::instructions::{At, Base, Contraction, Instruction, Operand};
+use crate::kernel::instructions::{Address, Base, Contraction, Instruction, Operand};
 use crate::kernel::real::Real;
 
 /// Uniform values, for all requests together.
@@ -97,8 +97,8 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         row
     }
 
-    pub fn at(&mut self, id: Id) -> At {
-        At { base: Base::Uniform, offset: self.place(id) }
+    pub fn at(&mut self, id: Id) -> Address {
+        Address { base: Base::Uniform, offset: self.place(id) }
     }
 
     /// The instructions of a uniform value.
@@ -159,10 +159,10 @@ impl<T: Real> OperandSource<T> for UniformSource<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         Operand::of_one_lane(self.plan.at(id), self.plan.graph.rows(id), rows)
     }
-    fn lanes(&mut self, id: Id, _out: &mut Vec<Instruction<T>>) -> At {
+    fn lanes(&mut self, id: Id, _out: &mut Vec<Instruction<T>>) -> Address {
         self.plan.at(id)
     }
-    fn uniform(&mut self, id: Id) -> At {
+    fn uniform(&mut self, id: Id) -> Address {
         self.plan.at(id)
     }
     fn by_columns(&self) -> bool {
