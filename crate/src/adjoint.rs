@@ -13,7 +13,7 @@ use ndarray::s;
 
 use crate::control::NoReduction;
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, Pull, Uses};
+use crate::field::{Dynamics, InnerProducts, Pullback, Uses};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
@@ -111,7 +111,7 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
         let (lambda_slope, parameter_slope) = rest_slope.split_at_mut(self.len);
         self.field.evaluate(t, x, Some(&mut self.tape), x_slope)?;
         parameter_slope.fill(T::zero());
-        let pull = Pull {
+        let pullback = Pullback {
             cotangent: &rest[..self.len],
             x: lambda_slope,
             parameters: parameter_slope,
@@ -120,12 +120,12 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
             times: false,
             next_tape: None,
         };
-        self.field.pull(t, x, Some(&self.tape), pull)?;
+        self.field.pullback(t, x, Some(&self.tape), pullback)?;
         rest_slope.iter_mut().for_each(|slope| *slope = -*slope);
         Ok(())
     }
 
-    fn pull(&mut self, _t: f64, _x: &[T], _tape: Option<&[T]>, _pull: Pull<'_, T>) -> Result<Dots> {
+    fn pullback(&mut self, _t: f64, _x: &[T], _tape: Option<&[T]>, _pull: Pullback<'_, T>) -> Result<InnerProducts> {
         unreachable!("the adjoint system is not differentiated")
     }
 }

@@ -265,7 +265,7 @@ impl<T: Real> Vjp<T> {
             _ => Buffer::copied(&ledger, Purpose::Gradient, &found.parameters[..arguments_at])?,
         };
         // The continuous adjoint's gradient of the times takes f alone.
-        let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.knows_time();
+        let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.has_time_derivative();
         let times = (known && problem.options.time_gradients).then_some(found.times);
         finite_gradient("gradient.y0", &y0)?;
         finite_gradient("gradient.parameters", &parameters)?;

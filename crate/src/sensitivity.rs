@@ -17,7 +17,7 @@ use ndarray::{
 };
 
 use crate::error::{Error, Result, finite, finite_tangents};
-use crate::field::{Demand, Directions, VectorField};
+use crate::field::{Directions, FieldOptions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Vjp};
 use crate::kernel::panels::Padding;
@@ -161,9 +161,9 @@ pub(crate) fn jvp_along<T: Real>(
     let (batch, state) = (problem.batch, problem.state);
     let slice = times.len() * batch * state;
     let mut moved = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
-    let at_once = Directions::<T>::at_once(state);
-    for first in (0..directions.count).step_by(at_once) {
-        let some = directions.part(first, at_once.min(directions.count - first));
+    let chunk_len = Directions::<T>::chunk_len(state);
+    for first in (0..directions.count).step_by(chunk_len) {
+        let some = directions.part(first, chunk_len.min(directions.count - first));
         let mut follower = Follower::new(field, y0, &problem, &some, false)?;
         let all = retrace(&mut follower.problem, &record, &mut follower.clocks, &mut Discard)?;
         for (index, to) in moved[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
@@ -422,8 +422,8 @@ impl<T: Real> Follower<T> {
         reverse: bool,
     ) -> Result<Self> {
         let Problem { batch, state: features, ref ledger, .. } = *problem;
-        let demand = Demand { reverse, directions: Some(directions), threads: problem.options.threads };
-        let dynamics = field.prepare(field.parameters(), batch, demand, ledger)?;
+        let field_options = FieldOptions { reverse, directions: Some(directions), threads: problem.options.threads };
+        let dynamics = field.prepare(field.parameters(), batch, field_options, ledger)?;
         let layout = dynamics.layout().clone();
         let state = layout.arrays.iter().sum();
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;

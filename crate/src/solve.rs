@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayView3};
 
 use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite};
-use crate::field::{Demand, Dynamics, VectorField, check_batch};
+use crate::field::{Dynamics, FieldOptions, VectorField, check_batch};
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
@@ -145,8 +145,12 @@ impl<T: Real> Problem<T> {
         let parameters = field.parameters();
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));
-        let dynamics =
-            field.prepare(parameters, batch, Demand { threads: options.threads, ..Demand::new(reverse) }, &ledger)?;
+        let dynamics = field.prepare(
+            parameters,
+            batch,
+            FieldOptions { threads: options.threads, ..FieldOptions::new(reverse) },
+            &ledger,
+        )?;
         let mut start = Buffer::used(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Padding::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;

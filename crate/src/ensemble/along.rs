@@ -16,13 +16,13 @@ use super::problem::{Problem, Tools};
 use super::single::Single;
 use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Vjp};
 use crate::error::{Error, Result, finite_tangents};
-use crate::field::program::{Beside, ProgramField, map_along};
+use crate::field::program::{ProgramField, TangentScope, tangent_map};
 use crate::field::{Directions, LaneSetup, Lanes, VectorField};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, List, Purpose};
 use crate::program::Program;
-use crate::program::tangents::CLOCK;
+use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Output, Steps};
 
 /// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters, arguments and
@@ -52,9 +52,9 @@ pub fn jvp<T: Real>(
     let mut states = room(events, of_event)?;
     copy_rows((&mut y, features, 0), (&solution.y, n, 0), n);
     copy_rows((&mut states, of_event, 0), (&solution.event_states, n, 0), n);
-    let at_once = Directions::<T>::at_once(n);
-    for first in (0..total).step_by(at_once) {
-        let count = at_once.min(total - first);
+    let chunk_len = Directions::<T>::chunk_len(n);
+    for first in (0..total).step_by(chunk_len) {
+        let count = chunk_len.min(total - first);
         let directions = directions.part(first, count);
         let (moving, mut tools) = moving((field, y0), &problem, changes, (&directions, first), &courses, false)?;
         let moved = solve(&moving, &mut tools, None)?.0;
@@ -63,7 +63,7 @@ pub fn jvp<T: Real>(
         copy_rows((&mut states, of_event, n * (1 + first)), (&moved.event_states, width, n), n * count);
         // Behind the derivatives of the state lies the clock of each direction, the rate of the time and that of the step.
         for direction in (0..count).take_while(|_| events > 0) {
-            let from = (&*moved.event_states, width, n * (1 + count) + CLOCK * direction);
+            let from = (&*moved.event_states, width, n * (1 + count) + TIME_TANGENT_ROWS * direction);
             copy_rows((&mut states, of_event, features + first + direction), from, 1);
         }
     }
@@ -221,8 +221,8 @@ fn moving<T: Real>(
         return Err(Error::option("field", "a field that is a program", "another field"));
     };
     let events = !changes.events.is_empty();
-    let beside = Beside { maps: events || !changes.jumps.is_empty(), clocks: events };
-    let moving = program.along(directions, inputs, leaf, beside, ledger)?;
+    let beside = TangentScope { maps: events || !changes.jumps.is_empty(), times: events };
+    let moving = program.tangent_vector_field(directions, inputs, leaf, beside, ledger)?;
     let mut start = Array2::zeros((batch, moving.state_size()));
     start.slice_mut(s![.., ..state]).assign(&y0);
     for index in 0..directions.count {
@@ -241,7 +241,7 @@ fn moving<T: Real>(
     let setup = LaneSetup::new(moving.parameters(), ledger);
     for tools in &mut tools {
         let lanes = |map: &Program, amounts: usize| -> Result<Box<dyn Lanes<T>>> {
-            let map = map_along(map, directions, batch, amounts, beside);
+            let map = tangent_map(map, directions, batch, amounts, beside);
             ProgramField::new(map, setup.parameters)?.timed_lanes(&setup, 1, reverse)
         };
         let jumps = changes.jumps.iter().zip(&rules.jumps).map(|(jump, given)| lanes(&jump.set, given.numbers));

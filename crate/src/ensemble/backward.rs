@@ -11,7 +11,7 @@ use super::problem::{Problem, Tools};
 use super::record::{Cursor, LeafRecord};
 use super::single::Single;
 use crate::error::Result;
-use crate::field::LanePull;
+use crate::field::LanePullback;
 use crate::kernel::combine::{accumulate, combine_terms};
 use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
@@ -62,14 +62,14 @@ pub(super) struct Uses {
     pub evaluations: usize,
     pub vjps: usize,
     /// Whether it tells its derivative with respect to time.
-    pub knows_time: bool,
+    pub has_time_derivative: bool,
     /// Whether there was an event whose time counts.
     pub crossed: bool,
 }
 
 impl Default for Uses {
     fn default() -> Self {
-        Self { evaluations: 0, vjps: 0, knows_time: true, crossed: false }
+        Self { evaluations: 0, vjps: 0, has_time_derivative: true, crossed: false }
     }
 }
 
@@ -77,7 +77,7 @@ impl Uses {
     pub fn add(&mut self, other: Self) {
         self.evaluations += other.evaluations;
         self.vjps += other.vjps;
-        self.knows_time &= other.knows_time;
+        self.has_time_derivative &= other.has_time_derivative;
         self.crossed |= other.crossed;
     }
 }
@@ -262,13 +262,13 @@ impl<'w, T: Real> Backward<'w, T> {
             let end = record.ends[own * self.rows..(own + 1) * self.rows].to_vec();
             self.reverse_boundary(problem, tools, record, slot, &end, true)?;
         }
-        self.settle(problem, tools);
+        self.set_inputs(problem, tools);
         Ok(())
     }
 
     /// Gives the field what the lanes have beside their states; padding lanes have what the first has.
     #[inline(never)]
-    fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
+    fn set_inputs(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         let width = self.width;
         for slot in self.trajectories.len()..width {
             copy_lane(&mut self.arguments, problem.arguments, width, 0, slot);
@@ -276,13 +276,13 @@ impl<'w, T: Real> Backward<'w, T> {
         }
         let (arguments, data) = (problem.arguments * width, problem.data * width);
         let index = lanes_index(problem, width);
-        tools.lanes[index].settle(&self.arguments[..arguments], &self.data[..data]);
+        tools.lanes[index].set_inputs(&self.arguments[..arguments], &self.data[..data]);
     }
 
     /// Readies field, jumps and events for one trajectory.
     #[inline(never)]
-    pub(super) fn settle_single(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, trajectory: usize) {
-        self.single.settle(problem.inputs.of(trajectory), tools);
+    pub(super) fn set_single_inputs(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, trajectory: usize) {
+        self.single.set_inputs(problem.inputs.of(trajectory), tools);
     }
 
     /// Adds what steps, jumps and events have added to ∂L/∂θ.
@@ -323,7 +323,7 @@ impl<'w, T: Real> Backward<'w, T> {
         ] {
             restride(array, rows, (width, new), left);
         }
-        self.settle(problem, tools);
+        self.set_inputs(problem, tools);
     }
 
     /// Transposes the last step that is left of each trajectory.
@@ -390,7 +390,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 add_lane(&mut self.cotangent, width, inside.slot, inside.weights[stages], w);
             }
             self.spans.stage_times(width, scheme.c[i], &mut self.states[i * timed + len..][..width]);
-            let pull = LanePull {
+            let pullback = LanePullback {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..timed],
                 parameters: &mut self.step,
@@ -398,7 +398,7 @@ impl<'w, T: Real> Backward<'w, T> {
             };
             let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
             let x = &self.states[i * timed..(i + 1) * timed];
-            self.uses.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
+            self.uses.has_time_derivative &= lanes.pullback(active, &self.spans.times, x, kept, pullback)?;
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();

@@ -20,7 +20,7 @@ impl<T: Real> Forward<T> {
         let clock = &mut clocks[slot];
         clock.sides_known = true;
         lane(&block.x, block.width, slot, row);
-        single.settle(problem.inputs.of(clock.trajectory), tools);
+        single.set_inputs(problem.inputs.of(clock.trajectory), tools);
         let Tools { maps, lanes } = tools;
         let (now, evaluations) = ((clock.t, problem.direction(clock.trajectory)), single.evaluations);
         for (index, event) in maps.events.iter_mut().enumerate() {
@@ -77,7 +77,7 @@ impl<T: Real> Forward<T> {
         let Self { block, single, clocks, happened, row, .. } = self;
         let clock = &mut clocks[slot];
         let own = clock.trajectory - sinks.first;
-        single.settle(problem.inputs.of(clock.trajectory), tools);
+        single.set_inputs(problem.inputs.of(clock.trajectory), tools);
         let (rules, Tools { maps, .. }) = (&problem.rules, tools);
         let mut changed = false;
         lane(&block.x, block.width, slot, row);
@@ -194,7 +194,7 @@ impl<T: Real> Forward<T> {
             if let Some(replay) = problem.again.as_ref().filter(|replay| repeats && replay.moves()) {
                 // Between a time and its repetition lies a step of no length.
                 let mut k = vec![T::zero(); block.rows];
-                single.settle(problem.inputs.of(clock.trajectory), tools);
+                single.set_inputs(problem.inputs.of(clock.trajectory), tools);
                 single.slope(&mut *tools.lanes[0], clock.t, row, &mut k)?;
                 let output = problem.times.start(clock.trajectory) + clock.output;
                 replay.add(|index| replay.rate(index, output) - replay.rate(index, output - 1), &k, row);

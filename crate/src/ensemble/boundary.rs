@@ -57,7 +57,7 @@ impl<T: Real> Backward<'_, T> {
                 && times[output] == now;
             if repeats && problem.options.time_gradients {
                 // A step of no length: y_k = y_{k−1} + (t_k − t_{k−1}) f.
-                self.settle_single(problem, tools, trajectory);
+                self.set_single_inputs(problem, tools, trajectory);
                 let mut k = vec![T::zero(); rows];
                 self.single.slope(&mut *tools.lanes[0], now, x, &mut k)?;
                 let start = problem.times.start(trajectory);
@@ -84,7 +84,7 @@ impl<T: Real> Backward<'_, T> {
         };
         let hands = !before.is_empty() && (changes || last);
         if changes || hands {
-            self.settle_single(problem, tools, trajectory);
+            self.set_single_inputs(problem, tools, trajectory);
         }
         let mut x = x.to_vec();
         let mut root = Root::default();
@@ -99,7 +99,7 @@ impl<T: Real> Backward<'_, T> {
         }
         self.trajectories[slot].cursor = cursor;
         if hands && let Some(step) = record.last_step(&cursor) {
-            self.pull_last_slope(problem, tools, slot, step, before, now, &x)?;
+            self.pullback_last_slope(problem, tools, slot, step, before, now, &x)?;
         }
         if let Root { event: Some(event), counts } = root {
             self.reverse_event(problem, tools, record, slot, (event, counts), &x)?;
@@ -149,7 +149,8 @@ impl<T: Real> Backward<'_, T> {
         if let Some(map) = map {
             let given = amounts.as_ref().map(|amounts| &amounts.2[..]);
             let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
-            let time = self.single.pull_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
+            let time =
+                self.single.pullback_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
             if let Some((jump, range, _)) = amounts {
                 for (index, argument) in range.zip(&arguments[own..]) {
                     self.gradient.amounts[jump].add(index, argument.wide());
@@ -184,7 +185,7 @@ impl<T: Real> Backward<'_, T> {
 
     /// The last slope f(x) of the step before, as outputs within it need it, where that is no stage of another step.
     #[allow(clippy::too_many_arguments)]
-    fn pull_last_slope(
+    fn pullback_last_slope(
         &mut self,
         problem: &Problem<T>,
         tools: &mut Tools<T>,
@@ -204,7 +205,7 @@ impl<T: Real> Backward<'_, T> {
         }
         let mut arguments = vec![T::zero(); problem.arguments];
         let lanes = &mut *tools.lanes[0];
-        let slopes = self.single.pull_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
+        let slopes = self.single.pullback_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
         self.add_arguments(slot, &arguments);
         self.add(slot, &slopes.x);
         self.trajectories[slot].time += slopes.t;

@@ -22,7 +22,7 @@ use super::problem::{Problem, Tools};
 use super::quadrature::Quadrature;
 use super::{Cotangents, Extras, Lists, Solution};
 use crate::error::Result;
-use crate::field::{Demand, Dynamics, LanePull, LaneSetup, Lanes, TrajectoryInputs, VectorField};
+use crate::field::{Dynamics, FieldOptions, LanePullback, LaneSetup, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, Output};
@@ -169,7 +169,7 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
         self.field.parameters()
     }
 
-    fn prepare(&self, _: &[T], _: usize, _: Demand<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+    fn prepare(&self, _: &[T], _: usize, _: FieldOptions<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
         unimplemented!("each trajectory takes its own steps")
     }
 
@@ -234,8 +234,8 @@ impl<T: Real> Lanes<T> for AugmentedLanes<T> {
         0
     }
 
-    fn settle(&mut self, arguments: &[T], data: &[T]) {
-        self.inner.settle(arguments, data);
+    fn set_inputs(&mut self, arguments: &[T], data: &[T]) {
+        self.inner.set_inputs(arguments, data);
     }
 
     fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
@@ -245,24 +245,37 @@ impl<T: Real> Lanes<T> for AugmentedLanes<T> {
         let (slope, lambda_slope) = k[..2 * len].split_at_mut(len);
         inner.evaluate(active, t, own, Some(&mut *tape), slope)?;
         let kept = (!tape.is_empty()).then_some(&**tape);
-        inner.pull(active, t, own, kept, LanePull { cotangent: &x[len..2 * len], x: pulled, parameters, arguments })?;
+        inner.pullback(
+            active,
+            t,
+            own,
+            kept,
+            LanePullback { cotangent: &x[len..2 * len], x: pulled, parameters, arguments },
+        )?;
         lambda_slope.iter_mut().zip(&**pulled).for_each(|(slope, &pulled)| *slope = -pulled);
         Ok(())
     }
 
     /// The transpose for cotangents of dx/dt alone, behind which λ has no part: that of f.
-    fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+    fn pullback(
+        &mut self,
+        active: usize,
+        t: &[f64],
+        x: &[T],
+        _tape: Option<&[T]>,
+        pullback: LanePullback<'_, T>,
+    ) -> Result<bool> {
         self.take_x(x);
         let len = self.len();
-        debug_assert!(pull.cotangent[len..2 * len].iter().all(|w| *w == T::zero()), "second derivatives");
+        debug_assert!(pullback.cotangent[len..2 * len].iter().all(|w| *w == T::zero()), "second derivatives");
         let Self { inner, x: own, pulled, .. } = self;
-        let LanePull { cotangent, x, parameters, arguments } = pull;
-        let known = inner.pull(
+        let LanePullback { cotangent, x, parameters, arguments } = pullback;
+        let known = inner.pullback(
             active,
             t,
             own,
             None,
-            LanePull { cotangent: &cotangent[..len], x: pulled, parameters, arguments },
+            LanePullback { cotangent: &cotangent[..len], x: pulled, parameters, arguments },
         )?;
         x[..len].copy_from_slice(&pulled[..len]);
         x[len..2 * len].fill(T::zero());

@@ -78,7 +78,7 @@ impl<T: Real> Forward<T> {
                 clock.take_sides(&far);
                 continue;
             }
-            single.settle(inputs.of(clock.trajectory), tools);
+            single.set_inputs(inputs.of(clock.trajectory), tools);
             let Tools { maps, lanes } = &mut *tools;
             lane(&block.x, width, slot, &mut single.x);
             lane(&block.carry, width, slot, &mut single.carry);

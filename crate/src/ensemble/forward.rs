@@ -207,7 +207,7 @@ impl<T: Real> Forward<T> {
     /// f at the first times into the first slopes of the lanes, a leaf's trajectories in their order.
     pub fn slopes_at_start(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, leaf: Range<usize>) -> Result<()> {
         self.load(problem, leaf)?;
-        self.settle(problem, tools);
+        self.set_inputs(problem, tools);
         for (t, clock) in self.block.spans.t.iter_mut().zip(&self.clocks) {
             *t = clock.t;
         }
@@ -225,7 +225,7 @@ impl<T: Real> Forward<T> {
             }
         }
         self.narrow(problem);
-        self.settle(problem, tools);
+        self.set_inputs(problem, tools);
         if problem.options.adaptive() {
             self.first_steps(problem, tools, sinks)?;
         }
@@ -453,7 +453,7 @@ impl<T: Real> Forward<T> {
             return true;
         }
         self.narrow(problem);
-        self.settle(problem, tools);
+        self.set_inputs(problem, tools);
         false
     }
 
@@ -628,21 +628,21 @@ impl<T: Real> Forward<T> {
 
     /// Tells the field what the lanes have beside their states.
     #[inline(never)]
-    fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
+    fn set_inputs(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         if self.block.active == 0 {
             return;
         }
         let width = self.block.width;
         let index = lanes_index(problem, width);
         let (arguments, data) = (problem.arguments * width, problem.data * width);
-        tools.lanes[index].settle(&self.block.arguments[..arguments], &self.block.data[..data]);
+        tools.lanes[index].set_inputs(&self.block.arguments[..arguments], &self.block.data[..data]);
         for event in &mut tools.maps.events {
             if let Some(when) = event.when.get_mut(index) {
-                when.settle(&self.block.arguments[..arguments], &[]);
+                when.set_inputs(&self.block.arguments[..arguments], &[]);
             }
         }
         if let Some(norm) = tools.maps.norm.get_mut(index) {
-            norm.settle(&self.block.arguments[..arguments], &[]);
+            norm.set_inputs(&self.block.arguments[..arguments], &[]);
         }
     }
 }

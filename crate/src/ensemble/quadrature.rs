@@ -3,7 +3,7 @@
 use super::block::{Block, lane};
 use super::problem::Problem;
 use crate::error::Result;
-use crate::field::{LanePull, Lanes};
+use crate::field::{LanePullback, Lanes};
 use crate::kernel::combine::accumulate;
 use crate::kernel::lanes::copy_lane;
 use crate::kernel::real::Real;
@@ -78,13 +78,13 @@ impl<T: Real> Quadrature<T> {
                 }
             }
             self.cotangent[len / 2..len].fill(T::zero());
-            let pull = LanePull {
+            let pullback = LanePullback {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..len + width],
                 parameters: &mut self.step,
                 arguments: &mut self.argument_step[..problem.arguments * width],
             };
-            lanes.pull(*active, &spans.times, &self.state[..len + width], None, pull)?;
+            lanes.pullback(*active, &spans.times, &self.state[..len + width], None, pullback)?;
             self.uses += accepted.iter().filter(|&&accepted| accepted).count();
         }
         let [sums, carry] = &mut self.sums;

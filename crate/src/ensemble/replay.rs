@@ -14,7 +14,7 @@ use super::record::{ActionKind, LeafRecord};
 use super::single::{Single, Zero};
 use crate::error::{Error, Result};
 use crate::field::Directions;
-use crate::field::program::MovingField;
+use crate::field::program::TangentVectorField;
 use crate::kernel::real::Real;
 use crate::memory::{List, Purpose};
 use crate::solve::{Options, interval_steps};
@@ -35,7 +35,7 @@ impl<T: Real> Course<T> {
         let (mut events, mut zeros) = (vec![], vec![]);
         let mut cursor = record.cursor(own);
         if !problem.rules.events.is_empty() {
-            single.settle(problem.inputs.of(trajectory), tools);
+            single.set_inputs(problem.inputs.of(trajectory), tools);
             loop {
                 // The step ends in the state before the first of all that happens there, which comes last.
                 let (mut found, mut end) = (None, None);
@@ -106,11 +106,11 @@ impl<T: Real> Replay<T> {
     pub fn new(
         courses: Arc<[Course<T>]>,
         problem: &Problem<T>,
-        moving: &MovingField<T>,
+        moving: &TangentVectorField<T>,
         directions: &Directions<'_, T>,
         first: usize,
     ) -> Self {
-        let clocks = moving.clocks().iter().enumerate().filter_map(|(direction, row)| {
+        let clocks = moving.time_rows().iter().enumerate().filter_map(|(direction, row)| {
             let outputs = directions.of(directions.times, direction).map(<[f64]>::to_vec);
             row.map(|row| MovingTimes { direction, of_all: first + direction, row, outputs })
         });
@@ -165,7 +165,7 @@ impl<T: Real> Replay<T> {
     ) -> Result<()> {
         let Some(zero) = self.courses[clock.trajectory].zero_after(clock.stats.accepted + 1) else { return Ok(()) };
         let (width, span) = (block.width, plan.span);
-        single.settle(problem.inputs.of(clock.trajectory), tools);
+        single.set_inputs(problem.inputs.of(clock.trajectory), tools);
         lane(&block.x, width, slot, &mut single.x);
         lane(&block.carry, width, slot, &mut single.carry);
         let lanes = &mut *tools.lanes[0];

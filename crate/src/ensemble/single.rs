@@ -4,7 +4,7 @@ mod zeros;
 
 use super::problem::{Problem, Tools};
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
+use crate::field::{Dynamics, InnerProducts, LanePullback, Lanes, Pullback, Uses};
 use crate::kernel::combine::advance;
 use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
@@ -79,23 +79,23 @@ impl<T: Real> Dynamics<T> for SingleField<'_, T> {
         self.lanes.evaluate(1, &[t], self.xt, None, k)
     }
 
-    fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+    fn pullback(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
         *self.vjps += 1;
         fill(self.xt, x, t);
-        let (parameters, arguments) = pull.parameters.split_at_mut(self.parameters);
-        let own = LanePull { cotangent: pull.cotangent, x: self.dxt, parameters, arguments };
-        self.lanes.pull(1, &[t], self.xt, None, own)?;
+        let (parameters, arguments) = pullback.parameters.split_at_mut(self.parameters);
+        let own = LanePullback { cotangent: pullback.cotangent, x: self.dxt, parameters, arguments };
+        self.lanes.pullback(1, &[t], self.xt, None, own)?;
         let len = x.len();
-        pull.x.copy_from_slice(&self.dxt[..len]);
-        if !pull.times {
-            return Ok(Dots::default());
+        pullback.x.copy_from_slice(&self.dxt[..len]);
+        if !pullback.times {
+            return Ok(InnerProducts::default());
         }
         self.slope.resize(len, T::zero());
         self.lanes.evaluate(1, &[t], self.xt, None, &mut self.slope)?;
-        for (probe, product) in pull.probes.chunks_exact(len).zip(pull.products) {
+        for (probe, product) in pullback.probes.chunks_exact(len).zip(pullback.products) {
             *product += inner(probe, &self.slope);
         }
-        Ok(Dots { time: self.dxt[len].wide(), slope: inner(pull.cotangent, &self.slope) })
+        Ok(InnerProducts { time: self.dxt[len].wide(), slope: inner(pullback.cotangent, &self.slope) })
     }
 }
 
@@ -163,15 +163,15 @@ impl<T: Real> Single<T> {
     }
 
     /// Readies field, jumps and events for the trajectory with these arguments and data.
-    pub fn settle(&mut self, (arguments, data): (&[T], &[T]), tools: &mut Tools<T>) {
+    pub fn set_inputs(&mut self, (arguments, data): (&[T], &[T]), tools: &mut Tools<T>) {
         self.arguments[..self.own].copy_from_slice(arguments);
-        tools.lanes[0].settle(arguments, data);
+        tools.lanes[0].set_inputs(arguments, data);
         for event in &mut tools.maps.events {
             if let Some(when) = event.when.first_mut() {
-                when.settle(arguments, &[]);
+                when.set_inputs(arguments, &[]);
             }
             if let Some(set) = &mut event.set {
-                set.settle(arguments, &[]);
+                set.set_inputs(arguments, &[]);
             }
         }
     }
@@ -224,8 +224,8 @@ impl<T: Real> Single<T> {
         arguments: &mut [T],
     ) -> Result<Slopes<T>> {
         fill(&mut self.xt, x, t);
-        let pull = LanePull { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
-        when.pull(1, &[t], &self.xt, None, pull)?;
+        let pullback = LanePullback { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
+        when.pullback(1, &[t], &self.xt, None, pullback)?;
         Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
@@ -233,7 +233,7 @@ impl<T: Real> Single<T> {
     pub fn map(&mut self, set: &mut dyn Lanes<T>, t: f64, x: &[T], amounts: Option<&[T]>, to: &mut [T]) -> Result<()> {
         if let Some(amounts) = amounts {
             let arguments = self.with_amounts(amounts);
-            set.settle(&self.arguments[..arguments], &[]);
+            set.set_inputs(&self.arguments[..arguments], &[]);
         }
         fill(&mut self.xt, x, t);
         set.evaluate(1, &[t], &self.xt, None, to)
@@ -248,7 +248,7 @@ impl<T: Real> Single<T> {
     /// The transpose of such a map, for the cotangent of the state after; the derivative with respect to time is told. `arguments` has
     /// room for the amounts behind the trajectory's own.
     #[allow(clippy::too_many_arguments)]
-    pub fn pull_map(
+    pub fn pullback_map(
         &mut self,
         set: &mut dyn Lanes<T>,
         t: f64,
@@ -260,11 +260,11 @@ impl<T: Real> Single<T> {
     ) -> Result<f64> {
         if let Some(amounts) = amounts {
             let arguments = self.with_amounts(amounts);
-            set.settle(&self.arguments[..arguments], &[]);
+            set.set_inputs(&self.arguments[..arguments], &[]);
         }
         fill(&mut self.xt, x, t);
-        let pull = LanePull { cotangent, x: &mut self.dxt, parameters, arguments };
-        set.pull(1, &[t], &self.xt, None, pull)?;
+        let pullback = LanePullback { cotangent, x: &mut self.dxt, parameters, arguments };
+        set.pullback(1, &[t], &self.xt, None, pullback)?;
         cotangent.copy_from_slice(&self.dxt[..self.state]);
         Ok(self.dxt[self.state].wide())
     }
@@ -280,7 +280,7 @@ impl<T: Real> Single<T> {
     }
 
     /// The transpose of f at (t, x); the parts of parameters and arguments are added.
-    pub fn pull_field(
+    pub fn pullback_field(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         t: f64,
@@ -291,7 +291,7 @@ impl<T: Real> Single<T> {
     ) -> Result<Slopes<T>> {
         self.vjps += 1;
         fill(&mut self.xt, x, t);
-        lanes.pull(1, &[t], &self.xt, None, LanePull { cotangent, x: &mut self.dxt, parameters, arguments })?;
+        lanes.pullback(1, &[t], &self.xt, None, LanePullback { cotangent, x: &mut self.dxt, parameters, arguments })?;
         Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 

@@ -126,7 +126,7 @@ impl<T: Real> Vjp<T> {
     /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
-        let (mut gradient, subtrees, knows_time) = self.subtrees(cotangents)?;
+        let (mut gradient, subtrees, has_time_derivative) = self.subtrees(cotangents)?;
         let problem = &self.problem;
         let sums = if problem.extras.part.is_some() { subtrees } else { total(subtrees).into_iter().collect() };
         let len = problem.parameters;
@@ -140,7 +140,7 @@ impl<T: Real> Vjp<T> {
             first = own.end;
             *list = sums.iter().flat_map(|sums| &sums.shared[own.clone()]).copied().collect();
         }
-        if !knows_time {
+        if !has_time_derivative {
             // A custom field may not tell its derivative with respect to time. Until here its place among the sums counts.
             gradient.times = None;
             gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
@@ -198,13 +198,13 @@ impl<T: Real> Vjp<T> {
         let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
         (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
-        if !uses.knows_time && uses.crossed {
+        if !uses.has_time_derivative && uses.crossed {
             let expected =
                 "one whose vjp tells the derivative with respect to time, which gradients through events need";
             return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();
-        Ok((gradient, tree.subtrees(), uses.knows_time))
+        Ok((gradient, tree.subtrees(), uses.has_time_derivative))
     }
 
     /// Refuses cotangents that are not of this solution.

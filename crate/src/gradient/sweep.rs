@@ -10,7 +10,7 @@ use super::checkpoints::{Checkpoints, next_place};
 use super::recording::Recording;
 use super::store::Store;
 use crate::error::Result;
-use crate::field::{Dynamics, Pull};
+use crate::field::{Dynamics, Pullback};
 use crate::kernel::combine::{accumulate, combine_terms, dot};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
@@ -73,7 +73,7 @@ pub(super) fn sweep<T: Real>(
         combine_terms(&mut work.state, before.terms(stages, w, len));
         let probes = if wants_times { before.outputs.clone() } else { 0..0 };
         refill(Purpose::Workspace, &mut products, probes.len(), 0.0)?;
-        let pull = Pull {
+        let pullback = Pullback {
             cotangent: &work.state,
             x: &mut work.slopes[..len],
             parameters: &mut totals.step,
@@ -82,7 +82,7 @@ pub(super) fn sweep<T: Real>(
             times: wants_times,
             next_tape: None,
         };
-        let dots = dynamics.pull(times[last], end, None, pull)?;
+        let dots = dynamics.pullback(times[last], end, None, pullback)?;
         if wants_times {
             before.add_products(stages, &products);
             time_gradient[last] += dots.time;

@@ -31,8 +31,8 @@ pub enum Base {
     Arguments,
     Data,
     Cotangent,
-    /// What a trajectory has for a whole solve.
-    Steady,
+    /// Values of a trajectory that stay the same for a whole solve.
+    Invariant,
     Tape,
     Value,
     StateCotangent,

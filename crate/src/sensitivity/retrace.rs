@@ -9,7 +9,7 @@ use crate::kernel::combine::advance;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::program::tangents::CLOCK;
+use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Problem, Recorder, Solution, Stats};
 use crate::stepper::{Goal, Span, Stage, StepOutputs, Stepper, Work};
 
@@ -37,7 +37,7 @@ impl Clocks {
         let moving = (0..directions.count).filter(|&direction| directions.moves_times(direction));
         let clocks = moving.enumerate().map(|(index, direction)| Clock {
             direction,
-            row: first + CLOCK * index,
+            row: first + TIME_TANGENT_ROWS * index,
             times: directions.of(directions.times, direction).unwrap_or_default().to_vec(),
             tau: 0.0,
             sigma: 0.0,

@@ -91,7 +91,7 @@ impl StepOutputs {
     }
 
     /// Adds the gradients of the output times, and of the record through θ; complete once the next step is transposed.
-    pub fn pull_times(&self, record: &mut RecordGradient, times: &mut [f64]) {
+    pub fn pullback_times(&self, record: &mut RecordGradient, times: &mut [f64]) {
         for ((output, rate), theta) in self.outputs.clone().zip(&self.rates).zip(&self.thetas) {
             times[output] += rate;
             record.t -= rate;

@@ -15,7 +15,7 @@
 
 use super::{KeptStage, Span, StepOutputs, Stepper, Work};
 use crate::error::Result;
-use crate::field::{Dynamics, Pull};
+use crate::field::{Dynamics, Pullback};
 use crate::kernel::combine::combine_terms;
 use crate::kernel::real::Real;
 use crate::memory::{Purpose, refill};
@@ -85,7 +85,7 @@ impl Stepper {
             };
             refill(Purpose::Workspace, sums.products, probes.len(), 0.0)?;
             let KeptStage { x, tape, next_tape } = stage(i);
-            let pull = Pull {
+            let pullback = Pullback {
                 cotangent,
                 x: &mut earlier[i * len..],
                 parameters: &mut *sums.parameters,
@@ -94,7 +94,7 @@ impl Stepper {
                 times,
                 next_tape,
             };
-            let dots = dynamics.pull(span.at(c[i]), x, tape, pull)?;
+            let dots = dynamics.pullback(span.at(c[i]), x, tape, pullback)?;
             if !times {
                 continue;
             }
@@ -111,7 +111,7 @@ impl Stepper {
         }
         if times {
             record.h += slope_products / h;
-            own.pull_times(&mut record, sums.times);
+            own.pullback_times(&mut record, sums.times);
         }
         let gradients =
             g.chunks_exact(len).chain(own.outputs.clone().map(|output| &w[output * len..(output + 1) * len]));
