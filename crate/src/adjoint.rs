@@ -19,7 +19,7 @@ use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose, filled};
-use crate::solve::{Ended, Options, Output, PanelGradient, Problem, Solution, integrate};
+use crate::solve::{Options, Output, PanelGradient, Problem, Solution, SolveOutcome, integrate};
 use crate::stepper::Discard;
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
@@ -68,7 +68,7 @@ pub(crate) fn sweep<T: Real>(
                 }
             };
             let back = [times[output], times[output - 1]];
-            let Ended { stats, failure, .. } =
+            let SolveOutcome { stats, failure, .. } =
                 integrate(&mut augmented, &mut NoReduction, &state, &back, &options, ledger, &mut Discard, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += stats.accepted;

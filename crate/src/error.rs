@@ -231,7 +231,7 @@ impl Error {
     }
 
     /// The same, for an input that is checked piece by piece: the piece begins at that index.
-    pub(crate) fn moved(self, start: usize) -> Self {
+    pub(crate) fn with_offset(self, start: usize) -> Self {
         match self {
             Error::NonFiniteInput { argument, given, index } => {
                 Error::NonFiniteInput { argument, given, index: start + index }

@@ -165,8 +165,8 @@ pub(crate) fn vjp_shared<T: Real>(
     })
 }
 
-/// What a budget has to go by: the bytes that solve and sweep say they take.
-fn sizes<T: Real>(problem: &Problem<T>) -> Footprint {
+/// The sizes that a budget is checked against: the bytes that the solve and the sweep take.
+fn footprint<T: Real>(problem: &Problem<T>) -> Footprint {
     let Problem { dynamics, options, times, start, ledger, batch, state, .. } = problem;
     let number = size_of::<T>();
     let (stages, bytes) = (options.method.stages(), start.len() * number);
@@ -199,7 +199,7 @@ impl<T: Real> Vjp<T> {
             GradientMethod::Aca => Retention::Fixed(RetentionPlan::STEP_TAPES),
             _ => Retention::Fixed(RetentionPlan::STATES),
         };
-        let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
+        let mut recording = Box::new(Recording::new(&retention, &problem, footprint(&problem))?);
         let solution = solve(&mut problem, &mut *recording)?;
         Ok(Self { solution, problem, kept: Retained::Discrete(recording) })
     }
@@ -245,7 +245,7 @@ impl<T: Real> Vjp<T> {
         read(&mut w[first..])?;
         for output in 0..outputs {
             rows.copy_from_slice(&w[first + output * slice..][..slice]);
-            finite("cotangent", &rows).map_err(|error| error.moved(output * slice))?;
+            finite("cotangent", &rows).map_err(|error| error.with_offset(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
             panels.pack(rows, &mut w[output * len..][..len], Padding::Zero);
         }

@@ -1,9 +1,9 @@
 //! Solving: one solve over a batch that shares its times and steps.
 
+mod gradient_results;
 mod options;
-mod pace;
-mod reverse;
 mod run;
+mod step_size;
 
 use ndarray::{ArrayView2, ArrayView3};
 
@@ -15,12 +15,14 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
 
+pub(crate) use gradient_results::PanelGradient;
+pub use gradient_results::{GradientStats, RetentionStats};
 pub use options::{MOST_THREADS, Options, Output, Steps, Summation};
-pub(crate) use pace::{FirstStep, Pace, Proposed, Verdict};
-pub(crate) use reverse::PanelGradient;
-pub use reverse::{GradientStats, RetentionStats};
 pub use run::Stats;
-pub(crate) use run::{Ended, Interval, Recorder, control_of, integrate, interval_steps, tolerances_of, working_states};
+pub(crate) use run::{
+    Interval, Recorder, SolveOutcome, integrate, interval_steps, step_control, tolerances_of, working_states,
+};
+pub(crate) use step_size::{ErrorTest, FirstStepTrial, ProposedStep, StepSize};
 
 /// The solution of a batch at the output times.
 #[derive(Debug)]
@@ -115,12 +117,12 @@ pub(crate) struct Problem<T> {
     pub times: Vec<f64>,
     pub batch: usize,
     pub state: usize,
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     pub arguments: usize,
     /// The initial state, in panels.
     pub start: Buffer<T>,
     pub ledger: Ledger,
-    /// With whom the steps are shared.
+    /// The sums that choose steps, over all parts of the batch.
     pub all_reduce: Box<dyn AllReduce>,
 }
 
@@ -168,7 +170,7 @@ impl<T: Real> Problem<T> {
         })
     }
 
-    /// That of another state at the same times.
+    /// The problem of a state with its tangents, at the same times.
     pub fn of_tangents(&self, dynamics: Box<dyn Dynamics<T>>, state: usize, start: Buffer<T>) -> Self {
         Self {
             arguments: dynamics.arguments(),
@@ -194,7 +196,7 @@ impl<T: Real> Problem<T> {
         };
         let dynamics = &mut *self.dynamics;
         let all_reduce = &mut *self.all_reduce;
-        let Ended { stats, reached, failure } = integrate(
+        let SolveOutcome { stats, reached, failure } = integrate(
             dynamics,
             all_reduce,
             &self.start,

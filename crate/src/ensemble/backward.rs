@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Cotangents;
-use super::block::{LaneSteps, Mixer, Spans, lane, lanes_index, set_lane, width_for};
+use super::block::{LaneStepping, Mixer, Spans, lane, lanes_index, set_lane, width_for};
 use super::clock::{End, Step};
 use super::lists::order;
 use super::part::LeafGradient;
@@ -453,8 +453,8 @@ impl<'w, T: Real> Backward<'w, T> {
         let (x, others) = states.split_at_mut(timed);
         spans.stage_times(width, scheme.c[0], &mut x[len..]);
         let mut sink = StageStates { states: others, tapes, tape };
-        let mut stepping = LaneSteps { lanes, active, width, spans, mixer };
-        let scratch = Scratch { slopes, len, first_known: false, state: &mut pulled[..timed] };
+        let mut stepping = LaneStepping { lanes, active, width, spans, mixer };
+        let scratch = Scratch { slopes, len, first_slope_known: false, state: &mut pulled[..timed] };
         let goal = if self.times { Goal::Slopes } else { Goal::Stages };
         attempt(scheme, &mut stepping, x, goal, scratch, &mut sink)?;
         // The last slope may serve no other stage.

@@ -149,7 +149,7 @@ impl<T: Real> Forward<T> {
         }
         set_lane(&mut block.x, width, slot, row);
         set_lane(&mut block.carry, width, slot, &vec![T::zero(); rows]);
-        clock.first_known = false;
+        clock.first_slope_known = false;
         if let Some(part) = sinks.part.as_deref_mut()
             && let Some(path) = part.paths.get_mut(clock.trajectory - sinks.first)
             && !path.t.is_empty()

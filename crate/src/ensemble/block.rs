@@ -167,8 +167,8 @@ impl<T: Real> Block<T> {
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
         let (len, width) = (self.len(), self.width);
         let Self { x, slopes, state, spans, mixer, active, .. } = self;
-        let mut stepping = LaneSteps { lanes, active: *active, width, spans, mixer };
-        let scratch = Scratch { slopes, len, first_known: true, state: &mut state[..len + width] };
+        let mut stepping = LaneStepping { lanes, active: *active, width, spans, mixer };
+        let scratch = Scratch { slopes, len, first_slope_known: true, state: &mut state[..len + width] };
         attempt(scheme, &mut stepping, &x[..len], Goal::Increment, scratch, &mut Discard)
     }
 
@@ -181,7 +181,7 @@ impl<T: Real> Block<T> {
 }
 
 /// Trajectories that each take a step of their own.
-pub(super) struct LaneSteps<'a, T> {
+pub(super) struct LaneStepping<'a, T> {
     pub lanes: &'a mut dyn Lanes<T>,
     pub active: usize,
     pub width: usize,
@@ -189,7 +189,7 @@ pub(super) struct LaneSteps<'a, T> {
     pub mixer: &'a mut Mixer<T>,
 }
 
-impl<T: Real> Stepping<T> for LaneSteps<'_, T> {
+impl<T: Real> Stepping<T> for LaneStepping<'_, T> {
     /// Each is at another.
     fn step(&self) -> usize {
         0

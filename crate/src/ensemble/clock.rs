@@ -3,7 +3,7 @@
 use super::changes::Due;
 use crate::control::ErrorHistory;
 use crate::error::{Error, Progress, Result};
-use crate::solve::{Interval, Options, Pace, Proposed, Stats, Verdict, interval_steps};
+use crate::solve::{ErrorTest, Interval, Options, ProposedStep, Stats, StepSize, interval_steps};
 use crate::stepper::Span;
 
 /// What the end of a step follows.
@@ -27,14 +27,14 @@ pub(super) struct Clock {
     pub trajectory: usize,
     pub t: f64,
     /// Of adaptive steps.
-    pub pace: Pace,
+    pub step_size: StepSize,
     /// The next output, and the next jump.
     pub output: usize,
     pub due: Vec<Due>,
     pub jump: usize,
     pub stats: Stats,
     /// Whether f(t, x) is known.
-    pub first_known: bool,
+    pub first_slope_known: bool,
     grid: Grid,
     /// Of each event the side on which its function is: −1, 1, or 0 where it is not known.
     pub signs: Vec<i8>,
@@ -68,7 +68,7 @@ pub(super) struct Plan {
     pub span: Span,
     pub end: End,
     /// What an adaptive step was proposed as.
-    proposed: Option<Proposed>,
+    proposed: Option<ProposedStep>,
     /// The end of the equal step that it is a part of.
     grid: Option<f64>,
 }
@@ -91,12 +91,12 @@ impl Clock {
         Self {
             trajectory,
             t: times[0],
-            pace: Pace::default(),
+            step_size: StepSize::default(),
             output: 0,
             due,
             jump: 0,
             stats,
-            first_known: false,
+            first_slope_known: false,
             grid: Grid::default(),
             signs: vec![0; events],
             counts: vec![0; events],
@@ -122,7 +122,7 @@ impl Clock {
 
     /// Nothing that was known of f and of the events' functions holds any longer.
     pub fn forget(&mut self) {
-        (self.first_known, self.sides_known) = (false, false);
+        (self.first_slope_known, self.sides_known) = (false, false);
         self.rest.fill(0.0);
     }
 
@@ -147,14 +147,14 @@ impl Clock {
         let (event, t) = self.recent.map_or((-1.0, 0.0), |(event, t)| (event as f64, t));
         numbers.extend([
             self.t,
-            self.pace.proposal,
-            flag(self.first_known),
+            self.step_size.proposal,
+            flag(self.first_slope_known),
             flag(self.sides_known),
             flag(self.ended),
             event,
             t,
         ]);
-        numbers.extend(self.pace.errors.numbers());
+        numbers.extend(self.step_size.errors.numbers());
         numbers.extend([self.grid.steps as f64, self.grid.step as f64]);
         for (event, residual) in self.residuals.iter().enumerate() {
             numbers.extend([f64::from(self.signs[event]), self.counts[event] as f64, self.rest[event], *residual]);
@@ -164,13 +164,13 @@ impl Clock {
     /// Takes the same; nothing where there are too few.
     pub fn restore(&mut self, numbers: &mut impl Iterator<Item = f64>) -> Option<()> {
         self.t = numbers.next()?;
-        self.pace.proposal = numbers.next()?;
-        self.first_known = numbers.next()? != 0.0;
+        self.step_size.proposal = numbers.next()?;
+        self.first_slope_known = numbers.next()? != 0.0;
         self.sides_known = numbers.next()? != 0.0;
         self.ended = numbers.next()? != 0.0;
         let (event, t) = (numbers.next()?, numbers.next()?);
         self.recent = if event >= 0.0 { Some((whole(event)?, t)) } else { None };
-        self.pace.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
+        self.step_size.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
         self.grid = Grid { from: 0, steps: whole(numbers.next()?)?, step: whole(numbers.next()?)? };
         for (event, residual) in self.residuals.iter_mut().enumerate() {
             self.signs[event] = numbers.next()? as i8;
@@ -182,7 +182,8 @@ impl Clock {
         let signs = self.signs.iter().all(|sign| (-1..=1).contains(sign));
         let known = self.recent.is_none_or(|(event, _)| event < self.residuals.len());
         let finite = self.residuals.iter().chain(&self.rest).all(|number| number.is_finite());
-        (steps && signs && known && finite && self.pace.proposal.is_finite() && self.pace.proposal >= 0.0).then_some(())
+        (steps && signs && known && finite && self.step_size.proposal.is_finite() && self.step_size.proposal >= 0.0)
+            .then_some(())
     }
 
     /// Whether it may stand as it does on the way between two times.
@@ -227,13 +228,16 @@ impl Clock {
         {
             (target, end) = (due.t, End::Jump);
         }
-        let proposed = self.pace.propose(options, self.t, direction, target);
+        let proposed = self.step_size.propose(options, self.t, direction, target);
         let span = Span { step: self.stats.accepted, t: self.t, h: proposed.h, end: proposed.end };
         if self.stats.accepted + self.stats.rejected == options.max_steps {
             return Err(Error::MaxSteps(self.progress(span.h)));
         }
         if span.h == 0.0 {
-            return Err(Error::StepUnderflow { progress: self.progress(direction * self.pace.proposal), minimum: 0.0 });
+            return Err(Error::StepUnderflow {
+                progress: self.progress(direction * self.step_size.proposal),
+                minimum: 0.0,
+            });
         }
         let end = if proposed.lands { end } else { End::Free };
         Ok(Plan { span, end, proposed: Some(proposed), grid: None })
@@ -282,7 +286,7 @@ impl Clock {
     }
 
     /// What follows from the error of an adaptive step: whether it is accepted, or an error where none can be shorter.
-    pub fn judge(
+    pub fn test_error(
         &mut self,
         options: &Options,
         plan: &Plan,
@@ -290,22 +294,22 @@ impl Clock {
         factor: impl FnOnce(bool, ErrorHistory) -> f64,
     ) -> Result<bool> {
         let proposed = plan.proposed.expect("an adaptive step");
-        let verdict = self.pace.judge(options, proposed, error, factor);
-        self.stats.rejected += usize::from(verdict != Verdict::Accepted);
-        if verdict == Verdict::Ended {
-            let progress = self.progress(proposed.h.signum() * self.pace.proposal);
+        let verdict = self.step_size.test_error(options, proposed, error, factor);
+        self.stats.rejected += usize::from(verdict != ErrorTest::Accepted);
+        if verdict == ErrorTest::Underflow {
+            let progress = self.progress(proposed.h.signum() * self.step_size.proposal);
             let underflow = Error::StepUnderflow { progress, minimum: options.min_step };
             return Err(if error.is_nan() { Error::NonFinite(progress) } else { underflow });
         }
-        Ok(verdict == Verdict::Accepted)
+        Ok(verdict == ErrorTest::Accepted)
     }
 
     /// Goes back over an adaptive step that was accepted, as something is not a number at its end; whether a shorter one may be tried.
     pub fn shorten(&mut self, options: &Options, plan: &Plan) -> bool {
-        let Some(Proposed { least, .. }) = plan.proposed else { return false };
+        let Some(ProposedStep { h_min, .. }) = plan.proposed else { return false };
         self.stats.rejected += 1;
-        self.pace.back(SHORTER * plan.span.h.abs());
-        self.pace.proposal > least.max(options.min_step)
+        self.step_size.revert(SHORTER * plan.span.h.abs());
+        self.step_size.proposal > h_min.max(options.min_step)
     }
 
     /// Takes a step.

@@ -28,7 +28,7 @@ impl<T: Real> Forward<T> {
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         index: usize,
-        next_known: bool,
+        next_slope_known: bool,
         failures: &mut Vec<(usize, Error)>,
     ) -> Result<Vec<Crossed>> {
         let Self { block, single, clocks, plans, accepted, values, .. } = self;
@@ -43,7 +43,7 @@ impl<T: Real> Forward<T> {
             }
         }
         // An extension that is known tells of functions that cross zero and come back.
-        let within = next_known.then(|| Within::new(block, scheme, &mut tools.maps.events, index)).transpose()?;
+        let within = next_slope_known.then(|| Within::new(block, scheme, &mut tools.maps.events, index)).transpose()?;
         let mut crossed = Vec::new();
         let (mut failed, mut chattering) = (vec![], vec![]);
         // A step may end where an event's function is not defined any more, behind the event.
@@ -83,7 +83,7 @@ impl<T: Real> Forward<T> {
             lane(&block.x, width, slot, &mut single.x);
             lane(&block.carry, width, slot, &mut single.carry);
             lane(&block.slopes, width, slot, &mut single.work.slopes[..rows]);
-            let mut extension = vec![T::zero(); if next_known { (stages + 1) * rows } else { 0 }];
+            let mut extension = vec![T::zero(); if next_slope_known { (stages + 1) * rows } else { 0 }];
             for (stage, slope) in extension.chunks_exact_mut(rows).enumerate() {
                 lane(&block.slopes[stage * len..][..len], width, slot, slope);
             }
@@ -119,7 +119,7 @@ impl<T: Real> Forward<T> {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
                 let given = (span, near, far, clock.rest[event]);
-                let whole = next_known && span.end == plan.span.end;
+                let whole = next_slope_known && span.end == plan.span.end;
                 let guess = if whole { single.guess(scheme, when, given, &extension)? } else { None };
                 let Some(span) = single.cut(&mut *lanes[0], when, given, guess, compensated)? else {
                     undefined = Some(event);

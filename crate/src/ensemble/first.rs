@@ -3,11 +3,11 @@
 use super::block::{Block, lanes_index};
 use super::forward::{Forward, Sinks};
 use super::problem::{Problem, Tools};
-use crate::control::{first_step_from, guess_from};
+use crate::control::{first_step_from, first_step_guess};
 use crate::error::{Error, Result};
 use crate::kernel::lanes::{Scaled, finite_lanes};
 use crate::kernel::real::Real;
-use crate::solve::FirstStep;
+use crate::solve::FirstStepTrial;
 use crate::stepper::Weights;
 
 impl<T: Real> Forward<T> {
@@ -21,12 +21,12 @@ impl<T: Real> Forward<T> {
         if self.block.active == 0 {
             return Ok(());
         }
-        if self.clocks.iter().all(|clock| clock.pace.proposal > 0.0) {
+        if self.clocks.iter().all(|clock| clock.step_size.proposal > 0.0) {
             return Ok(());
         }
-        for clock in self.clocks.iter_mut().filter(|clock| !clock.first_known) {
+        for clock in self.clocks.iter_mut().filter(|clock| !clock.first_slope_known) {
             clock.stats.evaluations += 1;
-            clock.first_known = true;
+            clock.first_slope_known = true;
         }
         for (slot, clock) in self.clocks.iter().enumerate() {
             self.block.spans.t[slot] = clock.t;
@@ -45,8 +45,8 @@ impl<T: Real> Forward<T> {
         if let Some(first) = problem.options.first_step {
             self.clocks
                 .iter_mut()
-                .filter(|clock| clock.pace.proposal == 0.0)
-                .for_each(|clock| clock.pace.proposal = first);
+                .filter(|clock| clock.step_size.proposal == 0.0)
+                .for_each(|clock| clock.step_size.proposal = first);
         } else if active > 0 {
             self.choose_first_steps(problem, tools)?;
         }
@@ -71,11 +71,11 @@ impl<T: Real> Forward<T> {
             let times = problem.times.of(clock.trajectory);
             let last = times[times.len() - 1];
             let (direction, interval) = ((last - times[0]).signum(), (last - clock.t).abs());
-            let guess = guess_from(states[slot], slopes[slot]);
-            let tried = FirstStep::new(&problem.options, guess, clock.t, direction, interval);
+            let guess = first_step_guess(states[slot], slopes[slot]);
+            let tried = FirstStepTrial::new(&problem.options, guess, clock.t, direction, interval);
             (block.spans.h[slot], block.spans.t[slot]) = (tried.h, tried.end);
             all.push(tried);
-            clock.stats.evaluations += usize::from(clock.pace.proposal == 0.0);
+            clock.stats.evaluations += usize::from(clock.step_size.proposal == 0.0);
         }
         let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
         let (first, rest) = k.split_at_mut(len);
@@ -86,8 +86,8 @@ impl<T: Real> Forward<T> {
         norms(&rest[..len], Some(first), &x[..len], sums);
         for ((clock, tried), difference) in clocks.iter_mut().zip(all).zip(sums) {
             let h = first_step_from(*difference, tried.guess, problem.scheme.order());
-            if clock.pace.proposal == 0.0 {
-                clock.pace.proposal = tried.length(h);
+            if clock.step_size.proposal == 0.0 {
+                clock.step_size.proposal = tried.length(h);
             }
         }
         Ok(())

@@ -12,21 +12,21 @@ use super::quadrature::Quadrature;
 use super::record::LeafRecord;
 use super::single::Single;
 use super::standing::{Advance, Standing};
-use crate::control::Control;
+use crate::control::StepControl;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
 use crate::kernel::lanes::{Scaled, select_lanes};
 use crate::kernel::real::Real;
 use crate::memory::{List, Purpose};
 use crate::progress;
-use crate::solve::{Stats, control_of, tolerances_of};
+use crate::solve::{Stats, step_control, tolerances_of};
 use crate::stepper::{Span, Weights};
 
 /// What solves leaves, one after the other.
 pub(super) struct Forward<T> {
     pub(super) block: Block<T>,
     pub(super) single: Single<T>,
-    control: Control,
+    control: StepControl,
     /// Of each feature.
     pub(super) tolerances: Vec<(f64, f64)>,
     pub(super) blank: Stats,
@@ -61,7 +61,7 @@ pub(super) struct Sinks<'a, T> {
 
 impl<T: Real> Forward<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
-        let (control, blank) = control_of::<T>(&problem.options);
+        let (control, blank) = step_control::<T>(&problem.options);
         let each = tolerances_of::<T>(&problem.options);
         let tolerances = (0..problem.state).map(|feature| each.of(&control, feature)).collect();
         let block = Block::new(problem)?;
@@ -249,7 +249,7 @@ impl<T: Real> Forward<T> {
             let plan = plan.as_ref().expect("planned");
             replay.set(problem, tools, single, (&mut *block, slot), (&mut *clock, plan))?;
             // It is of another length than the step before.
-            clock.first_known = false;
+            clock.first_slope_known = false;
         }
         Ok(())
     }
@@ -272,16 +272,16 @@ impl<T: Real> Forward<T> {
         self.set_spans();
         self.set_clocks(problem, tools)?;
         let mut index = lanes_index(problem, self.block.width);
-        if self.clocks.iter().any(|clock| !clock.first_known) {
+        if self.clocks.iter().any(|clock| !clock.first_slope_known) {
             self.block.first_slopes(&mut *tools.lanes[index])?;
             let (len, width) = (self.block.len(), self.block.width);
             problem.finite(&self.block.slopes[..len], &mut self.finite[..width]);
             let mut failed = false;
             for slot in (0..self.clocks.len()).rev() {
                 let clock = &mut self.clocks[slot];
-                if !clock.first_known {
+                if !clock.first_slope_known {
                     clock.stats.evaluations += 1;
-                    clock.first_known = true;
+                    clock.first_slope_known = true;
                     if !self.finite[slot] {
                         let failure = Error::NonFinite(clock.progress(self.block.spans.h[slot]));
                         self.remove(problem, slot, Some(failure), sinks)?;
@@ -306,12 +306,12 @@ impl<T: Real> Forward<T> {
         let compensated = problem.options.summation.of_state();
         advance(compensated, (&x[..len], &carry[..len]), &state[..len], (&mut next[..len], &mut next_carry[..len]));
         problem.finite(&next[..len], &mut self.finite[..width]);
-        let mut next_known = false;
+        let mut next_slope_known = false;
         let adaptive = problem.options.adaptive();
         if scheme.estimates_with_next && adaptive {
             block.next_slopes(lanes)?;
             clocks.iter_mut().for_each(|clock| clock.stats.evaluations += 1);
-            next_known = true;
+            next_slope_known = true;
         }
         let mut failures = Vec::new();
         self.accepted[..width].fill(false);
@@ -343,7 +343,7 @@ impl<T: Real> Forward<T> {
                     false => f64::NAN,
                 };
                 let control = &self.control;
-                let verdict = clock.judge(&problem.options, &plan, error, |within, before| {
+                let verdict = clock.test_error(&problem.options, &plan, error, |within, before| {
                     control.factor(error, within, scheme.order(), before)
                 });
                 match verdict {
@@ -363,18 +363,18 @@ impl<T: Real> Forward<T> {
             }
         }
         // Of whom f(x_{n+1}) is known.
-        let mut known = vec![next_known; active];
+        let mut known = vec![next_slope_known; active];
         let mut crossed = vec![];
         let looks = !problem.rules.events.is_empty() && problem.again.is_none();
         if looks && self.accepted[..active].contains(&true) {
-            if adaptive && !next_known {
+            if adaptive && !next_slope_known {
                 // The extension, which shows events within the steps, takes it; so does the next step.
                 known = self.accepted[..active].to_vec();
                 self.slopes_at_ends(tools, index, &known)?;
             }
             crossed = self.crossings(problem, tools, index, adaptive, &mut failures)?;
         }
-        if !next_known {
+        if !next_slope_known {
             let dense = problem.extras.dense;
             let needs = |slot: usize| {
                 let (plan, clock) = (self.plans[slot].expect("planned above"), &self.clocks[slot]);
@@ -542,21 +542,21 @@ impl<T: Real> Forward<T> {
                 }
             }
             clock.take(&plan);
-            clock.first_known = known[slot] && !matches!(plan.end, End::Event);
+            clock.first_slope_known = known[slot] && !matches!(plan.end, End::Event);
         }
-        let next_known = known.contains(&true);
+        let next_slope_known = known.contains(&true);
         let Block { x, carry, next, next_carry, slopes, .. } = &mut *block;
         if accepted[..active].iter().all(|&accepted| accepted) {
             std::mem::swap(x, next);
             std::mem::swap(carry, next_carry);
-            if next_known {
+            if next_slope_known {
                 slopes.copy_within(stages * len..(stages + 1) * len, 0);
             }
         } else {
             let chosen = &accepted[..width];
             select_lanes(chosen, &next[..len], &mut x[..len]);
             select_lanes(chosen, &next_carry[..len], &mut carry[..len]);
-            if next_known {
+            if next_slope_known {
                 let (first, rest) = slopes.split_at_mut(stages * len);
                 select_lanes(chosen, &rest[..len], &mut first[..len]);
             }

@@ -10,7 +10,9 @@ use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::stepper::{Discard, Goal, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
+use crate::stepper::{
+    Discard, Goal, GradientSums, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Transpose, Workspace,
+};
 
 pub(super) use zeros::{Zero, least_cut, sign};
 
@@ -24,7 +26,7 @@ pub(super) struct Single<T> {
     pub carry: Buffer<T>,
     pub next: Buffer<T>,
     pub next_carry: Buffer<T>,
-    pub work: Work<T>,
+    pub work: Workspace<T>,
     /// Arguments of a map.
     arguments: Buffer<T>,
     own: usize,
@@ -139,7 +141,7 @@ impl<T: Real> Single<T> {
             carry: numbers(state)?,
             next: numbers(state)?,
             next_carry: numbers(state)?,
-            work: Work::new(ledger, stages + 1, state)?,
+            work: Workspace::new(ledger, stages + 1, state)?,
             arguments: numbers(problem.arguments + amounts)?,
             own: problem.arguments,
             state,
@@ -153,7 +155,7 @@ impl<T: Real> Single<T> {
     /// Bytes that it takes.
     pub fn bytes(problem: &Problem<T>) -> usize {
         let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
-        let states = 6 + Work::<T>::states(problem.scheme.stages + 1);
+        let states = 6 + Workspace::<T>::states(problem.scheme.stages + 1);
         (states * problem.state + 2 + problem.arguments + amounts) * size_of::<T>()
     }
 
@@ -180,7 +182,7 @@ impl<T: Real> Single<T> {
     pub fn parts<'a>(
         &'a mut self,
         lanes: &'a mut dyn Lanes<T>,
-    ) -> (&'a Stepper, SingleField<'a, T>, &'a mut Work<T>, States<'a, T>) {
+    ) -> (&'a Stepper, SingleField<'a, T>, &'a mut Workspace<T>, States<'a, T>) {
         let Self {
             stepper, xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, ..
         } = self;
@@ -272,7 +274,7 @@ impl<T: Real> Single<T> {
     /// Takes the step from `x`, with the first slope known: x_{n+1} with its carry into `next`.
     pub fn step(&mut self, lanes: &mut dyn Lanes<T>, span: Span, compensated: bool) -> Result<()> {
         let (stepper, mut field, work, states) = self.parts(lanes);
-        work.first_known = true;
+        work.first_slope_known = true;
         stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
         let States { x, carry, next, next_carry } = states;
         advance(compensated, (x, carry), &work.state, (next, next_carry));
@@ -308,15 +310,15 @@ impl<T: Real> Single<T> {
         let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
         let (stepper, mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
-        work.first_known = false;
+        work.first_slope_known = false;
         stepper.attempt(&mut field, span, x, Goal::Stages, work, &mut stages)?;
-        let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
+        let (mut own, mut previous) = (StepOutputs::default(), StepOutputs::default());
         own.set(&stepper.scheme, span, times, 0..times.len())?;
         let last: Vec<f64> = w.chunks_exact(x.len()).map(|w| inner(w, next)).collect();
         own.add_products(stepper.stages(), &last);
-        let (own, before) = (&mut own, &mut before);
-        let step = Transpose { span, lambda, w, own, before, times: true };
-        let sums = Sums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
+        let (own, previous) = (&mut own, &mut previous);
+        let step = Transpose { span, lambda, w, own, previous, times: true };
+        let sums = GradientSums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
         let stage = |index: usize| KeptStage { x: &stages.0[index][..], tape: None, next_tape: None };
         let record = stepper.transpose(&mut field, step, &stage, work, sums)?;
         Ok(record.h)

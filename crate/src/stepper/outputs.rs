@@ -79,13 +79,13 @@ impl StepOutputs {
         }
     }
 
-    /// ⟨ℓ, f(x_{n+1})⟩ for the ℓ that they hand over to the next step's first slope.
-    pub fn handed_product(&self) -> f64 {
-        self.h * self.next_slope_product()
+    /// ⟨ℓ, f(x_{n+1})⟩ for the part ℓ of their cotangents that goes to the next step's first slope.
+    pub fn next_step_product(&self) -> f64 {
+        self.h * self.extension_product()
     }
 
     /// Σ b_{s+1}(θ) ⟨w, f(x_{n+1})⟩.
-    fn next_slope_product(&self) -> f64 {
+    fn extension_product(&self) -> f64 {
         let products = self.next_products.iter().enumerate();
         products.map(|(index, product)| self.weights[index * self.row + self.row - 1] * product).sum()
     }
@@ -97,6 +97,6 @@ impl StepOutputs {
             record.t -= rate;
             record.h -= theta * rate;
         }
-        record.h += self.next_slope_product();
+        record.h += self.extension_product();
     }
 }
