@@ -163,7 +163,7 @@ pub enum Error {
     /// Memory ran out.
     #[error("could not allocate {bytes} bytes for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory {
-        /// How many bytes were asked for.
+        /// How chunk bytes were asked for.
         bytes: usize,
         /// What they were for, such as "tape".
         purpose: &'static str,
@@ -291,12 +291,12 @@ pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_,
     }
 }
 
-/// The first number that is not finite. It looks at many at a time, as nearly always all are.
+/// The first number that is not finite. It checks a chunk at a time, as nearly always all are.
 fn first_not_finite<T: Float>(numbers: &[T]) -> Option<usize> {
-    const MANY: usize = 64;
+    const CHUNK: usize = 64;
     let bad = |numbers: &[T]| !numbers.iter().fold(true, |all, number| all & number.is_finite());
-    let many = numbers.chunks(MANY).position(bad)?;
-    numbers[many * MANY..].iter().position(|number| !number.is_finite()).map(|index| many * MANY + index)
+    let chunk = numbers.chunks(CHUNK).position(bad)?;
+    numbers[chunk * CHUNK..].iter().position(|number| !number.is_finite()).map(|index| chunk * CHUNK + index)
 }
 
 /// Whether float64 would have a greater range.

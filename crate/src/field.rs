@@ -219,7 +219,7 @@ pub fn vjp<T: Real>(
     let mut prepared = Prepared::new(field, parameters, t, y, true)?;
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
     let lanes = dynamics.layout().panels.lanes;
-    let mut cotangent = Buffer::used(ledger, Purpose::Cotangent, lanes * field.output_size())?;
+    let mut cotangent = Buffer::recycled(ledger, Purpose::Cotangent, lanes * field.output_size())?;
     dynamics.layout().panels.pack(w, &mut cotangent, Padding::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, dynamics.parameters())?;
@@ -257,14 +257,14 @@ impl<T: Real> Prepared<T> {
         finite("t", &[t])?;
         let ledger = Ledger::new();
         let dynamics = field.prepare(parameters, y.nrows(), FieldOptions::new(reverse), &ledger)?;
-        let mut x = Buffer::used(&ledger, Purpose::Workspace, dynamics.layout().size())?;
+        let mut x = Buffer::recycled(&ledger, Purpose::Workspace, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y, &mut x, Padding::Repeat);
         Ok(Self { dynamics, x, ledger })
     }
 
     fn rows(&self, numbers: &[T], features: usize) -> Result<Buffer<T>> {
         let panels = self.dynamics.layout().panels;
-        let mut rows = Buffer::used(&self.ledger, Purpose::Output, panels.samples * features)?;
+        let mut rows = Buffer::recycled(&self.ledger, Purpose::Output, panels.samples * features)?;
         panels.unpack(numbers, &mut rows);
         Ok(rows)
     }

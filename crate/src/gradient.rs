@@ -238,8 +238,8 @@ impl<T: Real> Vjp<T> {
         let panels = problem.dynamics.layout().panels;
         let (len, outputs) = (problem.start.len(), problem.times.len());
         let slice = problem.batch * problem.state;
-        let mut w = Buffer::used(&ledger, Purpose::Cotangent, outputs * len)?;
-        let mut rows = Buffer::used(&ledger, Purpose::Cotangent, slice)?;
+        let mut w = Buffer::recycled(&ledger, Purpose::Cotangent, outputs * len)?;
+        let mut rows = Buffer::recycled(&ledger, Purpose::Cotangent, slice)?;
         // Read in one go to the end, and packed from there: an output's panels never reach the rows of those behind it.
         let first = outputs * (len - slice);
         read(&mut w[first..])?;
@@ -255,10 +255,10 @@ impl<T: Real> Vjp<T> {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
-        let mut y0 = Buffer::used(&ledger, Purpose::Gradient, slice)?;
+        let mut y0 = Buffer::recycled(&ledger, Purpose::Gradient, slice)?;
         panels.unpack(&found.lambda, &mut y0);
         let arguments_at = found.parameters.len() - panels.lanes * problem.arguments;
-        let mut arguments = Buffer::used(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
+        let mut arguments = Buffer::recycled(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
         panels.unpack(&found.parameters[arguments_at..], &mut arguments);
         let parameters = match problem.arguments {
             0 => found.parameters,

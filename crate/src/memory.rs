@@ -41,7 +41,7 @@ pub struct Buffer<T> {
 }
 
 impl<T: Plain> Buffer<T> {
-    /// So many zeros.
+    /// `len` zeros.
     ///
     /// # Errors
     /// `OutOfMemory`.
@@ -49,12 +49,12 @@ impl<T: Plain> Buffer<T> {
         Self::of(Lines::zeroed, ledger, purpose, len)
     }
 
-    /// So many zeros, or what a buffer before had: for what is written before it is read. Tests find NaN there.
+    /// `len` numbers, zeros or what recycled memory holds: for arrays that are written before they are read. Tests find NaN there.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn used(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
-        Self::of(Lines::used, ledger, purpose, len)
+    pub(crate) fn recycled(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+        Self::of(Lines::recycled, ledger, purpose, len)
     }
 
     #[inline(never)]
@@ -71,7 +71,7 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub(crate) fn copied(ledger: &Ledger, purpose: Purpose, numbers: &[T]) -> Result<Self> {
-        let mut buffer = Self::used(ledger, purpose, numbers.len())?;
+        let mut buffer = Self::recycled(ledger, purpose, numbers.len())?;
         buffer.copy_from_slice(numbers);
         Ok(buffer)
     }

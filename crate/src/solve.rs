@@ -153,7 +153,7 @@ impl<T: Real> Problem<T> {
             FieldOptions { threads: options.threads, ..FieldOptions::new(reverse) },
             &ledger,
         )?;
-        let mut start = Buffer::used(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
+        let mut start = Buffer::recycled(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Padding::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
         kept.copy_from_slice(times);

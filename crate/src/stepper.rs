@@ -157,8 +157,8 @@ impl<T: Real> Workspace<T> {
     /// For `slopes` slopes of `len` numbers.
     pub fn new(ledger: &Ledger, slopes: usize, len: usize) -> Result<Self> {
         Ok(Self {
-            slopes: Buffer::used(ledger, Purpose::Stages, slopes * len)?,
-            state: Buffer::used(ledger, Purpose::Workspace, len)?,
+            slopes: Buffer::recycled(ledger, Purpose::Stages, slopes * len)?,
+            state: Buffer::recycled(ledger, Purpose::Workspace, len)?,
             first_slope_known: false,
         })
     }

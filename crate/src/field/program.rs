@@ -172,7 +172,7 @@ impl<T: Real> ProgramField<T> {
             let Some(rows) = rows else {
                 return Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns);
             };
-            let mut packed = Buffer::used(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
+            let mut packed = Buffer::recycled(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
             plan.panels.pack(rows, &mut packed, Padding::Repeat);
             Ok(packed)
         };

@@ -46,7 +46,7 @@ impl<T: Real> Checkpoints<T> {
                 reserve_in(Purpose::Checkpoints, &mut self.stack, units)?;
                 reserve_in(Purpose::Checkpoints, &mut self.dispensable, units)?;
                 reserve_in(Purpose::Checkpoints, &mut self.free, units)?;
-                let unit = Buffer::used(&self.ledger, Purpose::Checkpoints, self.len)?;
+                let unit = Buffer::recycled(&self.ledger, Purpose::Checkpoints, self.len)?;
                 self.allocated = units;
                 unit
             }

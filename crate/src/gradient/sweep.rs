@@ -180,7 +180,7 @@ impl<T: Real> Totals<T> {
     }
 }
 
-/// f where outputs were landed on, if a time is slope_at_repeated_time there and its gradient wanted.
+/// The slope at the outputs landed on, if a time is repeated there and its gradient is wanted.
 fn slope_at_repeated_time<'a, T: Real>(
     dynamics: &mut dyn Dynamics<T>,
     wants_times: bool,
@@ -276,9 +276,9 @@ impl<T: Real> StageStates<T> {
         let stages = if recomputed == Recomputed::Nothing { 0 } else { Self::states(stages) };
         Ok(Self {
             len,
-            states: Buffer::used(ledger, Purpose::Stages, stages * len)?,
+            states: Buffer::recycled(ledger, Purpose::Stages, stages * len)?,
             tape_len,
-            tapes: Buffer::used(ledger, Purpose::Tape, stages * tape_len)?,
+            tapes: Buffer::recycled(ledger, Purpose::Tape, stages * tape_len)?,
         })
     }
 

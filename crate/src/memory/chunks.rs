@@ -101,7 +101,7 @@ impl<T: Plain> Chunks<T> {
     #[cold]
     fn grow(&mut self) -> Result<()> {
         let items = self.items_of(self.dropped + self.chunks.len());
-        let chunk = Buffer::used(&self.ledger, self.purpose, self.item * items)?;
+        let chunk = Buffer::recycled(&self.ledger, self.purpose, self.item * items)?;
         fallible(|| self.chunks.try_reserve(1))
             .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
         self.bytes += size_of_val(&*chunk);

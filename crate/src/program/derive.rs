@@ -101,7 +101,7 @@ fn select_tape(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
     (tape, rows)
 }
 
-/// Whether a value is available, or is_cheap_from by cheap operations from what is.
+/// Whether a value is available, or takes only cheap operations on values that are.
 fn is_cheap_from(graph: &Graph, id: Id, available: &dyn Fn(Id) -> bool) -> bool {
     fn within(graph: &Graph, id: Id, available: &dyn Fn(Id) -> bool, depth: usize) -> bool {
         let op = &graph.nodes[id].op;

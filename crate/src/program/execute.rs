@@ -206,7 +206,7 @@ impl<T: Real> Executor<T> {
         let packs = plan.packs.iter().map(|pack| shared.get(pack, order, parameters, ledger)).collect::<Result<_>>()?;
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
-        let scratch = |len: usize| Buffer::used(ledger, Purpose::Workspace, len);
+        let scratch = |len: usize| Buffer::recycled(ledger, Purpose::Workspace, len);
         let (leaves, threads) = (plan.leaves(), threads.clamp(1, plan.leaves()));
         let run_leaves = run_leaves(leaves, threads);
         let partial = |_: usize| Partial::new(&plan, ledger);
