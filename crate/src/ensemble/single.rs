@@ -1,8 +1,8 @@
-//! One trajectory by itself: its field, its jumps and events, and the steps that end at [zeros] of events' functions.
+//! A single trajectory: its field, its jumps and events, and the steps that end on [roots](root_finding) of events' functions.
 
-mod zeros;
+mod root_finding;
 
-use super::problem::{Problem, Tools};
+use super::problem::{Evaluators, Problem};
 use crate::error::Result;
 use crate::field::{Dynamics, InnerProducts, LanePullback, Lanes, Pullback, Uses};
 use crate::kernel::combine::advance;
@@ -14,10 +14,10 @@ use crate::stepper::{
     Discard, Goal, GradientSums, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Transpose, Workspace,
 };
 
-pub(super) use zeros::{Zero, least_cut, sign};
+pub(super) use root_finding::{EventRoot, sign, time_resolution};
 
-/// One trajectory: what it works in.
-pub(super) struct Single<T> {
+/// The workspace of a single trajectory.
+pub(super) struct SingleTrajectory<T> {
     stepper: Stepper,
     /// (x, t), and a cotangent of it.
     xt: Buffer<T>,
@@ -38,15 +38,15 @@ pub(super) struct Single<T> {
 }
 
 /// The state before and after a step, with their carries.
-pub(super) struct States<'a, T> {
+pub(super) struct StepStates<'a, T> {
     pub x: &'a mut [T],
     pub carry: &'a mut [T],
     pub next: &'a mut [T],
     pub next_carry: &'a mut [T],
 }
 
-/// A trajectory's field as the stepper knows it.
-pub(super) struct SingleField<'a, T> {
+/// A trajectory's field as [`Dynamics`] for the stepper.
+pub(super) struct SingleDynamics<'a, T> {
     lanes: &'a mut dyn Lanes<T>,
     xt: &'a mut [T],
     dxt: &'a mut [T],
@@ -58,7 +58,7 @@ pub(super) struct SingleField<'a, T> {
     vjps: &'a mut usize,
 }
 
-impl<T: Real> Dynamics<T> for SingleField<'_, T> {
+impl<T: Real> Dynamics<T> for SingleDynamics<'_, T> {
     fn layout(&self) -> &Layout {
         self.layout
     }
@@ -120,13 +120,13 @@ fn inner<T: Real>(left: &[T], right: &[T]) -> f64 {
     left.iter().zip(right).map(|(left, right)| left.wide() * right.wide()).sum()
 }
 
-/// The derivatives of a function at one place.
-pub(super) struct Slopes<T> {
+/// The gradient of a function of (x, t).
+pub(super) struct FunctionGradient<T> {
     pub x: Vec<T>,
     pub t: f64,
 }
 
-impl<T: Real> Single<T> {
+impl<T: Real> SingleTrajectory<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let (ledger, state) = (&problem.ledger, problem.state);
         let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
@@ -164,11 +164,11 @@ impl<T: Real> Single<T> {
         self.stepper.stages()
     }
 
-    /// Readies field, jumps and events for the trajectory with these arguments and data.
-    pub fn set_inputs(&mut self, (arguments, data): (&[T], &[T]), tools: &mut Tools<T>) {
+    /// Sets the arguments and data of the trajectory, for the field, jumps and events.
+    pub fn set_inputs(&mut self, (arguments, data): (&[T], &[T]), evaluators: &mut Evaluators<T>) {
         self.arguments[..self.own].copy_from_slice(arguments);
-        tools.lanes[0].set_inputs(arguments, data);
-        for event in &mut tools.maps.events {
+        evaluators.lanes[0].set_inputs(arguments, data);
+        for event in &mut evaluators.functions.events {
             if let Some(when) = event.when.first_mut() {
                 when.set_inputs(arguments, &[]);
             }
@@ -178,15 +178,15 @@ impl<T: Real> Single<T> {
         }
     }
 
-    /// The stepper, the field as it knows it, and what they work in.
+    /// The stepper, the field, the workspace and the states of a step.
     pub fn parts<'a>(
         &'a mut self,
         lanes: &'a mut dyn Lanes<T>,
-    ) -> (&'a Stepper, SingleField<'a, T>, &'a mut Workspace<T>, States<'a, T>) {
+    ) -> (&'a Stepper, SingleDynamics<'a, T>, &'a mut Workspace<T>, StepStates<'a, T>) {
         let Self {
             stepper, xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, ..
         } = self;
-        let field = SingleField {
+        let field = SingleDynamics {
             lanes,
             xt,
             dxt,
@@ -197,7 +197,7 @@ impl<T: Real> Single<T> {
             evaluations,
             vjps,
         };
-        (stepper, field, work, States { x, carry, next, next_carry })
+        (stepper, field, work, StepStates { x, carry, next, next_carry })
     }
 
     /// f(t, x).
@@ -208,15 +208,15 @@ impl<T: Real> Single<T> {
     }
 
     /// g(t, x).
-    pub fn value(&mut self, when: &mut dyn Lanes<T>, t: f64, x: &[T]) -> Result<f64> {
+    pub fn event_value(&mut self, when: &mut dyn Lanes<T>, t: f64, x: &[T]) -> Result<f64> {
         fill(&mut self.xt, x, t);
         let mut value = [T::zero()];
         when.evaluate(1, &[t], &self.xt, None, &mut value)?;
         Ok(value[0].wide())
     }
 
-    /// The derivatives of g, times a weight; those of parameters and arguments are added.
-    pub fn slopes(
+    /// The gradient of g, times a weight; those of parameters and arguments are added.
+    pub fn event_gradient(
         &mut self,
         when: &mut dyn Lanes<T>,
         t: f64,
@@ -224,15 +224,22 @@ impl<T: Real> Single<T> {
         weight: f64,
         parameters: &mut [T],
         arguments: &mut [T],
-    ) -> Result<Slopes<T>> {
+    ) -> Result<FunctionGradient<T>> {
         fill(&mut self.xt, x, t);
         let pullback = LanePullback { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
         when.pullback(1, &[t], &self.xt, None, pullback)?;
-        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+        Ok(FunctionGradient { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
     /// The state after an event or, with its amounts, a jump.
-    pub fn map(&mut self, set: &mut dyn Lanes<T>, t: f64, x: &[T], amounts: Option<&[T]>, to: &mut [T]) -> Result<()> {
+    pub fn apply_map(
+        &mut self,
+        set: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+        amounts: Option<&[T]>,
+        to: &mut [T],
+    ) -> Result<()> {
         if let Some(amounts) = amounts {
             let arguments = self.with_amounts(amounts);
             set.set_inputs(&self.arguments[..arguments], &[]);
@@ -247,8 +254,8 @@ impl<T: Real> Single<T> {
         arguments
     }
 
-    /// The transpose of such a map, for the cotangent of the state after; the derivative with respect to time is told. `arguments` has
-    /// room for the amounts behind the trajectory's own.
+    /// The pullback of such a map, from the cotangent of the state after it; returns the derivative with respect to time. `arguments` has
+    /// room for the amounts, after the trajectory's own arguments.
     #[allow(clippy::too_many_arguments)]
     pub fn pullback_map(
         &mut self,
@@ -276,12 +283,12 @@ impl<T: Real> Single<T> {
         let (stepper, mut field, work, states) = self.parts(lanes);
         work.first_slope_known = true;
         stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
-        let States { x, carry, next, next_carry } = states;
+        let StepStates { x, carry, next, next_carry } = states;
         advance(compensated, (x, carry), &work.state, (next, next_carry));
         Ok(())
     }
 
-    /// The transpose of f at (t, x); the parts of parameters and arguments are added.
+    /// The pullback of f at (t, x); the gradients of parameters and arguments are added.
     pub fn pullback_field(
         &mut self,
         lanes: &mut dyn Lanes<T>,
@@ -290,16 +297,16 @@ impl<T: Real> Single<T> {
         cotangent: &[T],
         parameters: &mut [T],
         arguments: &mut [T],
-    ) -> Result<Slopes<T>> {
+    ) -> Result<FunctionGradient<T>> {
         self.vjps += 1;
         fill(&mut self.xt, x, t);
         lanes.pullback(1, &[t], &self.xt, None, LanePullback { cotangent, x: &mut self.dxt, parameters, arguments })?;
-        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+        Ok(FunctionGradient { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
-    /// The derivative with respect to the step's length of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w; `next` is
-    /// f(x_{n+1}).
-    pub fn rate(
+    /// The derivative with respect to the step size of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w;
+    /// `next` is f(x_{n+1}).
+    pub fn step_size_derivative(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         (span, x): (Span, &[T]),
