@@ -304,7 +304,7 @@ fn single<T>() -> bool {
     size_of::<T>() < size_of::<f64>()
 }
 
-/// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
+/// Refuses a part of a gradient that is not finite, naming the first such number.
 pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> Result<()> {
     match first_not_finite(numbers) {
         Some(index) => {

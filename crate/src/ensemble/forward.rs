@@ -369,14 +369,14 @@ impl<T: Real> Forward<T> {
             }
         }
         // Whether f(x_{n+1}) is known.
-        let mut known = vec![next_slope_known; active];
+        let mut end_slopes_known = vec![next_slope_known; active];
         let mut located = vec![];
-        let looks = !problem.rules.events.is_empty() && problem.replay.is_none();
-        if looks && self.accepted[..active].contains(&true) {
+        let locates = !problem.rules.events.is_empty() && problem.replay.is_none();
+        if locates && self.accepted[..active].contains(&true) {
             if adaptive && !next_slope_known {
                 // The extension, which shows events within the steps, needs it; the next step needs it too.
-                known = self.accepted[..active].to_vec();
-                self.slopes_at_ends(evaluators, index, &known)?;
+                end_slopes_known = self.accepted[..active].to_vec();
+                self.slopes_at_ends(evaluators, index, &end_slopes_known)?;
             }
             located = self.locate_events(problem, evaluators, index, adaptive, &mut failures)?;
         }
@@ -390,18 +390,18 @@ impl<T: Real> Forward<T> {
                 self.accepted[slot] && (dense || interpolates)
             };
             let needed: Vec<bool> = (0..active).map(needs).collect();
-            if !known.contains(&true) && needed.contains(&true) {
-                known.clone_from(&needed);
-                self.slopes_at_ends(evaluators, index, &known)?;
+            if !end_slopes_known.contains(&true) && needed.contains(&true) {
+                end_slopes_known.clone_from(&needed);
+                self.slopes_at_ends(evaluators, index, &end_slopes_known)?;
             }
-            if known.contains(&true) {
+            if end_slopes_known.contains(&true) {
                 problem.finite(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
             }
             for slot in 0..active {
-                if !known[slot] || self.finite[slot] {
+                if !end_slopes_known[slot] || self.finite[slot] {
                     continue;
                 }
-                known[slot] = false;
+                end_slopes_known[slot] = false;
                 if needed[slot] {
                     self.accepted[slot] = false;
                     let (span, solver) = (self.trials[slot].expect("planned above").span, &self.solvers[slot]);
@@ -415,7 +415,7 @@ impl<T: Real> Forward<T> {
             let (accepted, lanes) = (&self.accepted[..width], &mut *evaluators.lanes[index]);
             quadrature.add(problem, &mut self.block, lanes, accepted, trajectories)?;
         }
-        self.accept_steps(problem, sinks, &known)?;
+        self.accept_steps(problem, sinks, &end_slopes_known)?;
         // Changes and outputs at the ends of the steps; trajectories that are done.
         for slot in (0..active).rev() {
             if let Some((_, error)) = failures.iter().find(|failure| failure.0 == slot) {
@@ -463,8 +463,8 @@ impl<T: Real> Forward<T> {
         false
     }
 
-    /// Accepts steps: records them, and writes the outputs within. `known` tells of which f(x_{n+1}) is known.
-    fn accept_steps(&mut self, problem: &Problem<T>, sinks: &mut Sinks<'_, T>, known: &[bool]) -> Result<()> {
+    /// Accepts steps: records them, and writes the outputs within. `end_slopes_known` tells of which f(x_{n+1}) is known.
+    fn accept_steps(&mut self, problem: &Problem<T>, sinks: &mut Sinks<'_, T>, end_slopes_known: &[bool]) -> Result<()> {
         let Self { block, solvers, trials, accepted, row, .. } = self;
         let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows);
         let scheme = &problem.scheme;
@@ -551,9 +551,9 @@ impl<T: Real> Forward<T> {
                 }
             }
             solver.accept(&trial);
-            solver.first_slope_known = known[slot] && !matches!(trial.end, StepEnd::Event);
+            solver.first_slope_known = end_slopes_known[slot] && !matches!(trial.end, StepEnd::Event);
         }
-        let next_slope_known = known.contains(&true);
+        let next_slope_known = end_slopes_known.contains(&true);
         let Block { x, carry, next, next_carry, slopes, .. } = &mut *block;
         if accepted[..active].iter().all(|&accepted| accepted) {
             std::mem::swap(x, next);

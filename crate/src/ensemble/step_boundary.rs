@@ -29,9 +29,9 @@ impl<T: Real> Forward<T> {
         let Evaluators { functions, lanes } = evaluators;
         let (now, evaluations) = ((solver.t, problem.direction(solver.trajectory)), single.evaluations);
         for (index, event) in functions.events.iter_mut().enumerate() {
-            let found = solver.last_root(index);
+            let root = solver.last_root(index);
             (solver.signs[index], solver.thresholds[index]) =
-                single.event_sign(&mut *lanes[0], event, now, row, found)?;
+                single.event_sign(&mut *lanes[0], event, now, row, root)?;
         }
         solver.stats.evaluations += single.evaluations - evaluations;
         Ok(())
@@ -54,8 +54,8 @@ impl<T: Real> Forward<T> {
             None => located.map_or_else(Vec::new, |located| located.triggered.clone()),
         };
         let jumps_now = solver.jumps.get(solver.next_jump).is_some_and(|jump| jump.t == solver.t);
-        let acts = jumps_now || !triggered.is_empty();
-        if acts && self.apply_changes(problem, evaluators, slot, (&triggered, located), sinks)? {
+        let has_changes = jumps_now || !triggered.is_empty();
+        if has_changes && self.apply_changes(problem, evaluators, slot, (&triggered, located), sinks)? {
             self.set_changed_state(problem, evaluators, slot, located, sinks)?;
         }
         let Self { block, solvers, .. } = self;
@@ -66,7 +66,7 @@ impl<T: Real> Forward<T> {
             path.t.push(solvers[slot].t)?;
             path.y.extend((0..block.rows).map(|r| block.x[r * block.width + slot]))?;
         }
-        self.write_outputs(problem, evaluators, slot, acts, sinks)?;
+        self.write_outputs(problem, evaluators, slot, has_changes, sinks)?;
         let solver = &self.solvers[slot];
         Ok(solver.is_done(problem.times.of(solver.trajectory)))
     }
@@ -96,8 +96,8 @@ impl<T: Real> Forward<T> {
         if let Some(LocatedEvents { root, signs_after, residuals, .. }) = located {
             solver.signs.copy_from_slice(signs_after);
             solver.last_event = Some((*root, solver.t));
-            for (residual, zero) in solver.residuals.iter_mut().zip(residuals) {
-                *residual = zero.unwrap_or(0.0);
+            for (residual, value) in solver.residuals.iter_mut().zip(residuals) {
+                *residual = value.unwrap_or(0.0);
             }
         }
         for &event in triggered {
@@ -168,26 +168,26 @@ impl<T: Real> Forward<T> {
         }
         if solver.stats.accepted > 0 && !solver.terminated && problem.replay.is_none() {
             let (Evaluators { functions, lanes }, evaluations) = (evaluators, single.evaluations);
-            for (index, (event, side)) in functions.events.iter_mut().zip(&mut solver.signs).enumerate() {
+            for (index, (event, sign)) in functions.events.iter_mut().zip(&mut solver.signs).enumerate() {
                 // After an event the sign is the new one, even if the root was a few roundings ago.
-                let rest = solver.thresholds[index];
-                let stands = (rest > 0.0).then_some((rest / 2.0, *side));
-                let found = located.and_then(|located| located.root_of(index)).or(stands);
+                let threshold = solver.thresholds[index];
+                let resting = (threshold > 0.0).then_some((threshold / 2.0, *sign));
+                let root = located.and_then(|located| located.root_of(index)).or(resting);
                 let now = (solver.t, problem.direction(solver.trajectory));
-                (*side, solver.thresholds[index]) = single.event_sign(&mut *lanes[0], event, now, row, found)?;
+                (*sign, solver.thresholds[index]) = single.event_sign(&mut *lanes[0], event, now, row, root)?;
             }
             solver.stats.evaluations += single.evaluations - evaluations;
         }
         Ok(())
     }
 
-    /// Writes the outputs at the present time, and all that are left where the trajectory has ended. `acts`: whether changes act there.
+    /// Writes the outputs at the present time, and all that are left where the trajectory has ended. `has_changes`: whether changes act there.
     fn write_outputs(
         &mut self,
         problem: &Problem<T>,
         evaluators: &mut Evaluators<T>,
         slot: usize,
-        acts: bool,
+        has_changes: bool,
         sinks: &mut Sinks<'_, T>,
     ) -> Result<()> {
         let Self { block, single, solvers, row, .. } = self;
@@ -211,7 +211,7 @@ impl<T: Real> Forward<T> {
                     &k,
                     row,
                 );
-                if !acts && !problem.options.interpolates(times) {
+                if !has_changes && !problem.options.interpolates(times) {
                     for (index, tau) in solver.tau.iter_mut().enumerate() {
                         *tau = replay.time_tangent(index, output);
                     }

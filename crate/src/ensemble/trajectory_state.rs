@@ -23,7 +23,7 @@ pub(super) struct TrajectoryState<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
     /// To the time.
-    Whole,
+    ToTime,
     /// One step towards it.
     Step,
 }

@@ -108,7 +108,7 @@ fn unless_tiny<T: Real, V: Vector<T>>(x: V, otherwise: V) -> V {
 /// e^x − 1.
 #[inline(always)]
 pub fn expm1<T: Real, V: Vector<T>>(x: V) -> V {
-    // Below −50, e^x is nothing beside 1.
+    // Below −50, e^x is negligible compared to 1.
     let half = half_expm1(x.at_least(constant(-50.0)));
     unless_tiny(x, half.add(half))
 }
@@ -149,7 +149,7 @@ fn log_parts<T: Real, V: Vector<T>>(x: V) -> (V, V) {
     )
 }
 
-/// ln(2^k (1 + f)) + rest, with the parts of [`log_parts`] and a rest that is small beside it.
+/// ln(2^k (1 + f)) + rest, with the parts of [`log_parts`] and a rest that is small compared to it.
 #[inline(always)]
 fn log_sum<T: Real, V: Vector<T>>((k, f): (V, V), rest: V) -> V {
     let s = f.div(f.add(constant(2.0)));

@@ -193,7 +193,7 @@ impl Value {
         self.check_rows(&[other]).unwrap_or_else(|| self.push(|graph| graph.binary(function, self.id, other.id)))
     }
 
-    /// A number beside this value.
+    /// A constant in the builder of this value.
     fn number(&self, number: f64) -> Value {
         if !number.is_finite() {
             return fail(&self.shared, "finite constants", number);
@@ -407,7 +407,7 @@ impl Value {
     pub fn mat_vec_transposed(&self, vector: &Value) -> Value {
         self.product(vector, 1, |graph, m, v, points| graph.mat_vec_transposed(m, v, points))
     }
-    /// This value, of parameters, as a matrix, row-major, times what stands at each of some points: `[columns][points]` to
+    /// This value, of parameters, as a matrix, row-major, times the values at each of some points: `[columns][points]` to
     /// `[rows][points]`.
     pub fn dense(&self, x: &Value, points: usize) -> Value {
         if !self.shared.borrow().graph.uniform(self.id) {

@@ -27,7 +27,7 @@ use uniform::UniformPlan;
 pub enum Target {
     /// f.
     Value,
-    /// f as well, for inner products with it; it is not handed out.
+    /// f as well, for inner products with it; it is not returned.
     Products,
     StateCotangent,
     /// Added, not set.

@@ -17,7 +17,7 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
     // For each node, parts of its cotangent, with the row at which they begin.
     let mut parts: Vec<Vec<(usize, Id)>> = vec![Vec::new(); end];
     for &(id, cotangent) in seeds {
-        // A uniform result stands for one in each trajectory.
+        // A uniform result is one in each trajectory.
         let summed = graph.uniform(id) && !graph.uniform(cotangent);
         let cotangent = if summed { graph.sum_lanes(cotangent) } else { cotangent };
         parts[id].push((0, cotangent));
