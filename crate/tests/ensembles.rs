@@ -1,8 +1,8 @@
 //! Trajectories of their own: bitwise what each is alone, with exact gradients through jumps and events.
 
 mod adjoint;
-mod along;
 mod events;
+mod forward_mode;
 mod integrators;
 mod memory;
 

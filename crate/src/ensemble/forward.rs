@@ -464,7 +464,12 @@ impl<T: Real> Forward<T> {
     }
 
     /// Accepts steps: records them, and writes the outputs within. `end_slopes_known` tells of which f(x_{n+1}) is known.
-    fn accept_steps(&mut self, problem: &Problem<T>, sinks: &mut Sinks<'_, T>, end_slopes_known: &[bool]) -> Result<()> {
+    fn accept_steps(
+        &mut self,
+        problem: &Problem<T>,
+        sinks: &mut Sinks<'_, T>,
+        end_slopes_known: &[bool],
+    ) -> Result<()> {
         let Self { block, solvers, trials, accepted, row, .. } = self;
         let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows);
         let scheme = &problem.scheme;
