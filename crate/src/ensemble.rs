@@ -27,7 +27,7 @@
 //!
 //! A *leaf* is a run of trajectories that are solved side by side; its length depends on the field and the number type alone. Its
 //! trajectories go backward together from their last steps to their first, those with the most steps in front, and ∂L/∂θ of the leaf
-//! is summed with compensation on the way. Leaves are added up in a binary tree. So the gradient does not depend on who works on which
+//! is summed with compensation on the way. Leaves are added up in a binary tree. So the gradient does not depend on which thread works on which
 //! leaf, nor on what is retained: threads take leaves as they come, and a part of a batch that begins at a leaf returns the sums
 //! of the largest subtrees that it has.
 //!

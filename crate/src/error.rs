@@ -163,7 +163,7 @@ pub enum Error {
     /// Memory ran out.
     #[error("could not allocate {bytes} bytes for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory {
-        /// How chunk bytes were asked for.
+        /// How many bytes were asked for.
         bytes: usize,
         /// What they were for, such as "tape".
         purpose: &'static str,

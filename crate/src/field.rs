@@ -143,7 +143,7 @@ impl<T> Directions<'_, T> {
     }
 
     /// `count` of the directions, from `first` on.
-    pub(crate) fn part(&self, first: usize, count: usize) -> Self {
+    pub(crate) fn chunk(&self, first: usize, count: usize) -> Self {
         fn of<N>(all: Option<&[N]>, (first, count, total): (usize, usize, usize)) -> Option<&[N]> {
             all.map(|all| &all[all.len() / total * first..][..all.len() / total * count])
         }
@@ -163,7 +163,7 @@ impl<T> Directions<'_, T> {
     }
 
     /// Whether a direction has a tangent of the times that is not zero.
-    pub(crate) fn moves_times(&self, index: usize) -> bool {
+    pub(crate) fn has_time_tangent(&self, index: usize) -> bool {
         self.of(self.times, index).is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0))
     }
 }

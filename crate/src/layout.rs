@@ -12,7 +12,7 @@ pub struct Layout {
     /// Lanes that a sum of a norm takes together, whatever the width of the panels: where a batch is shared, its parts have
     /// panels of different widths.
     pub group: usize,
-    /// Features of each of the panel arrays that stand one behind the other.
+    /// Features of each panel array, one behind the other.
     pub arrays: Vec<usize>,
     /// Plain numbers after them.
     pub plain: usize,

@@ -163,7 +163,7 @@ pub(crate) fn jvp_along<T: Real>(
     let mut tangents = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
     let chunk_len = Directions::<T>::chunk_len(state);
     for first in (0..directions.count).step_by(chunk_len) {
-        let some = directions.part(first, chunk_len.min(directions.count - first));
+        let some = directions.chunk(first, chunk_len.min(directions.count - first));
         let mut augmented = TangentProblem::new(field, y0, &problem, &some, false)?;
         let all = replay(&mut augmented.problem, &record, &mut augmented.time_tangents, &mut Discard)?;
         for (index, to) in tangents[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
@@ -317,7 +317,7 @@ impl<T: Real> JvpVjp<T> {
     }
 
     /// The product of a loss's second derivatives in y0, parameters and arguments with the direction, from the loss's
-    /// `cotangent` ∂L/∂y and its `curvature` (∂²L/∂y²) ẏ, recorded `[times, batch, state]`.
+    /// `cotangent` ∂L/∂y and its `curvature` (∂²L/∂y²) ẏ, both `[times, batch, state]`.
     ///
     /// # Errors
     /// As [`Vjp::pullback`].

@@ -146,7 +146,7 @@ impl<T: Real> Problem<T> {
         let (batch, state) = y0.dim();
         let parameters = field.parameters();
         let ledger = Ledger::new();
-        ledger.note(Purpose::Network, size_of_val(parameters));
+        ledger.add(Purpose::Network, size_of_val(parameters));
         let dynamics = field.prepare(
             parameters,
             batch,

@@ -253,7 +253,7 @@ impl<T: Real> Stepping<T> for BatchStepping<'_, T> {
         slopes: &[T],
     ) {
         let len = out.len();
-        scheme.each_place(self.panels, len, |place, part| {
+        scheme.for_each_range(self.panels, len, |place, part| {
             let slopes = slopes.chunks_exact(len).map(|slope| &slope[place.clone()]);
             let terms = weights(part).map(|weight| self.span.h * weight).zip(slopes);
             let out = &mut out[place.clone()];

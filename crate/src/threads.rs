@@ -1,5 +1,5 @@
 //! Work on several cores: items that do not depend on each other, by threads that are kept. The results do not depend on how many
-//! there are, as nobody knows which thread takes which item.
+//! there are, nor on which thread takes which item.
 
 /// Calls `work` with each item and one of the states, on as many threads as there are states.
 ///
@@ -58,7 +58,7 @@ mod pool {
         }
     }
 
-    /// Elements of a slice that are handed out one by one.
+    /// Elements of a slice, borrowed one by one.
     struct Elements<T>(*mut T);
     // SAFETY: each element goes to one thread at a time.
     unsafe impl<T: Send> Sync for Elements<T> {}

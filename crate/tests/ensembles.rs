@@ -1,4 +1,4 @@
-//! Trajectories of their own: bitwise what each is alone, with exact gradients through jumps and events.
+//! Ensembles: each trajectory is bitwise what it is alone, with exact gradients through jumps and events.
 
 mod adjoint;
 mod events;

@@ -28,7 +28,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, Output};
 
 /// The continuous adjoint of a thread, for one leaf after the other.
-pub(super) struct Continuous<T> {
+pub(super) struct ContinuousAdjoint<T> {
     /// The problem of (x, λ), for as many trajectories as a leaf has.
     problem: Problem<T>,
     evaluators: Evaluators<T>,
@@ -38,7 +38,7 @@ pub(super) struct Continuous<T> {
     steps: usize,
 }
 
-impl<T: Real> Continuous<T> {
+impl<T: Real> ContinuousAdjoint<T> {
     /// For the leaves of a problem, with the options of the integration backward.
     pub fn new(field: &dyn VectorField<T>, forward: &Problem<T>, options: &Options) -> Result<Self> {
         let augmented = Augmented { field, data: forward.data };

@@ -101,7 +101,7 @@ impl<T: Real> Forward<T> {
         self.load(problem, leaf.clone())?;
         self.begin(problem, evaluators, &mut sinks)?;
         while self.block.active > 0 {
-            self.round(problem, evaluators, &mut sinks)?;
+            self.try_steps(problem, evaluators, &mut sinks)?;
             if sinks.results.is_some() && problem.replay.is_none() {
                 self.report(problem)?;
             }
@@ -136,7 +136,7 @@ impl<T: Real> Forward<T> {
         let mut sinks = Sinks { results: Some(results), record: None, trajectories: Some(trajectories), first };
         self.begin(problem, evaluators, &mut sinks)?;
         while self.block.active > 0 {
-            self.round(problem, evaluators, &mut sinks)?;
+            self.try_steps(problem, evaluators, &mut sinks)?;
             self.report(problem)?;
             if how == Advance::Step {
                 for slot in (0..self.solvers.len()).rev() {
@@ -261,7 +261,12 @@ impl<T: Real> Forward<T> {
     }
 
     /// Every trajectory tries a step.
-    fn round(&mut self, problem: &Problem<T>, evaluators: &mut Evaluators<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+    fn try_steps(
+        &mut self,
+        problem: &Problem<T>,
+        evaluators: &mut Evaluators<T>,
+        sinks: &mut Sinks<'_, T>,
+    ) -> Result<()> {
         let (scheme, stages) = (&problem.scheme, problem.scheme.stages);
         // The step that each tries.
         for slot in (0..self.solvers.len()).rev() {

@@ -56,7 +56,7 @@ pub fn jvp<T: Real>(
     let chunk_len = Directions::<T>::chunk_len(n);
     for first in (0..total).step_by(chunk_len) {
         let count = chunk_len.min(total - first);
-        let directions = directions.part(first, count);
+        let directions = directions.chunk(first, count);
         let (augmented, mut evaluators) =
             tangent_problem((field, y0), &problem, changes, (&directions, first), &records, false)?;
         let derivatives = solve(&augmented, &mut evaluators, None)?.0;

@@ -339,6 +339,6 @@ impl SolverState {
 
 /// A saved number as a count, if it is one.
 pub(super) fn as_count(number: f64) -> Option<usize> {
-    const MOST: f64 = (1_u64 << 53) as f64;
-    ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as usize)
+    const MAX_COUNT: f64 = (1_u64 << 53) as f64;
+    ((0.0..=MAX_COUNT).contains(&number) && number.fract() == 0.0).then_some(number as usize)
 }

@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 
 use super::backward::{Backward, Uses};
 use super::changes::Changes;
-use super::continuous_adjoint::Continuous;
+use super::continuous_adjoint::ContinuousAdjoint;
 use super::forward::Forward;
 use super::leaf_results::LeafGradient;
 use super::leaves::{NOT_POISONED, Retained, Retention, solve};
@@ -43,7 +43,7 @@ enum Mode<T> {
     /// By the transpose of the steps that were taken.
     Discrete(Discrete<T>),
     /// By an integration backward, on each thread.
-    Continuous(Vec<Continuous<T>>),
+    Continuous(Vec<ContinuousAdjoint<T>>),
 }
 
 /// What the transpose of a solve needs.
@@ -97,7 +97,8 @@ fn continuous<T: Real>(
     }
     let (problem, mut evaluators) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
     let solution = solve(&problem, &mut evaluators, None)?.0;
-    let workers = evaluators.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
+    let workers =
+        evaluators.iter().map(|_| ContinuousAdjoint::new(field, &problem, backward)).collect::<Result<_>>()?;
     Ok(Vjp { solution, problem, mode: Mode::Continuous(workers) })
 }
 
@@ -280,7 +281,7 @@ impl<T: Real> Discrete<T> {
 /// What computes the gradients of leaves on one thread.
 enum Worker<'a, T> {
     Discrete(Box<Transposer<'a, T>>),
-    Continuous(&'a mut Continuous<T>, Cotangents<'a, T>),
+    Continuous(&'a mut ContinuousAdjoint<T>, Cotangents<'a, T>),
 }
 
 impl<T: Real> Worker<'_, T> {

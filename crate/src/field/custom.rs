@@ -123,7 +123,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         }))
     }
 
-    /// The index of each trajectory, for the field to know whom it serves.
+    /// The index of each trajectory, for [`RowField::first_trajectory`].
     fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         Ok(TrajectoryInputs { data: indices(batch, ledger)?, ..TrajectoryInputs::none(batch, ledger)? })
     }

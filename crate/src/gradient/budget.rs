@@ -58,7 +58,7 @@ pub(super) enum Recomputed {
     Steps,
 }
 
-/// The footprint that memory follows from, in bytes.
+/// The sizes that memory follows from, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Footprint {
     /// Of a state, and of the tape of one use.

@@ -1,7 +1,7 @@
 //! Elementary functions without branches, written once for a register or several.
 //!
 //! They take any argument, but for those whose names or comments say otherwise (networks need exponentials of what is not
-//! positive, and get them for less). Outside of its domain a function is NaN, and NaN goes through. Error bounds stand in the
+//! positive, and get them for less). Outside of its domain a function is NaN, and NaN goes through. Error bounds are in the
 //! tests below. None of them relies on [`Vector::mul_add`] rounding once, or twice.
 
 #![allow(dead_code, reason = "some are for programs alone, which are to come")]
@@ -296,7 +296,7 @@ fn log1p_unit<T: Real, V: Vector<T>>(u: V) -> V {
 #[inline(always)]
 pub fn tanh<T: Real, V: Vector<T>>(x: V) -> V {
     if let Some(Rational { numerator, denominator, limit }) = T::TANH {
-        // Address the limit the quotient is 1, and beyond it grows with x: it ends exactly at ±1, where the slope is 0.
+        // At the limit the quotient is 1, and beyond it grows with x: it ends exactly at ±1, where the slope is 0.
         let square = x.mul(x).at_most(V::splat(limit * limit));
         let quotient = x.mul(polynomial(numerator, square)).div(polynomial(denominator, square));
         let one = T::one();

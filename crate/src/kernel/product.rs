@@ -85,7 +85,7 @@ impl<T: Real> Packed<T> {
         (self.rows, self.depth)
     }
 
-    /// Sets all view, in an order in which what is read is in one piece.
+    /// Sets all entries, in an order in which what is read is in one piece.
     pub fn fill(&mut self, view: MatrixView<'_, T>) {
         let MatrixView { numbers, first, row_step, step } = view;
         let Self { rows, depth, order, group, .. } = *self;

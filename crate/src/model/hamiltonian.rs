@@ -91,8 +91,8 @@ impl<T: Real> Hamiltonian<T> {
             _ => {}
         }
         let (architecture, parameters) = (network.architecture(), network.parameters());
-        let make = |wanted| ProgramField::new(program(architecture, energy, &structure, spacing, wanted), parameters);
-        Ok(Self { field: make(Wanted::Slope)?, energy: make(Wanted::Energy)? })
+        let make = |output| ProgramField::new(program(architecture, energy, &structure, spacing, output), parameters);
+        Ok(Self { field: make(Output::Slope)?, energy: make(Output::Energy)? })
     }
 
     /// The energy H of each trajectory of a batch `[batch, state]`, at these parameters and this time.
@@ -114,7 +114,7 @@ const MAX_POINTS: usize = 1 << 24;
 
 /// What a program of the energy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Output {
     Energy,
     /// G ∇H.
     Slope,
@@ -125,7 +125,7 @@ fn program(
     energy: Energy,
     structure: &Structure,
     spacing: f64,
-    wanted: Wanted,
+    output: Output,
 ) -> Program {
     let inputs = architecture.widths[0];
     let (state, points) = match energy {
@@ -143,8 +143,8 @@ fn program(
         }
     };
     let density = architecture.network(&mut graph, into, points);
-    let value = match wanted {
-        Wanted::Energy => {
+    let value = match output {
+        Output::Energy => {
             let sum = graph.sum_rows(density);
             match energy {
                 Energy::Whole => sum,
@@ -154,7 +154,7 @@ fn program(
                 }
             }
         }
-        Wanted::Slope => {
+        Output::Slope => {
             let one = graph.constant(1.0);
             let ones = graph.spread(one, 1, points);
             let of_state = |op: &Op| matches!(op, Op::Load(Input::State, _));

@@ -117,7 +117,7 @@ impl StoredValues<'_> {
 pub struct Plan<T: Real> {
     pub panels: Panels,
     /// Lanes of a *leaf*: its sums are formed by themselves and added to those of other leaves in a tree, so that the bits of a
-    /// gradient do not depend on who works on which leaf.
+    /// gradient do not depend on which thread works on which leaf.
     leaf: usize,
     /// Numbers in the gradient of the parameters, none where it is not asked for.
     pub gradient: usize,

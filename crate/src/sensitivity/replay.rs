@@ -34,7 +34,7 @@ impl TimeTangents {
     pub fn new<T>(features: usize, directions: &Directions<'_, T>) -> Self {
         // Time tangents follow the state and its tangents, in the order of their directions.
         let first = features * (1 + directions.count);
-        let moving = (0..directions.count).filter(|&direction| directions.moves_times(direction));
+        let moving = (0..directions.count).filter(|&direction| directions.has_time_tangent(direction));
         let tangents = moving.enumerate().map(|(index, direction)| TimeTangent {
             direction,
             row: first + TIME_TANGENT_ROWS * index,

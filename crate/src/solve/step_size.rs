@@ -21,7 +21,7 @@ pub(crate) struct StepSize {
     earlier: ErrorHistory,
 }
 
-/// The Euler step that tells how long the first step may be (Hairer, Nørsett and Wanner I, II.4).
+/// The Euler step from which the size of the first step is chosen (Hairer, Nørsett and Wanner I, II.4).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FirstStepTrial {
     pub guess: FirstStepGuess,

@@ -25,7 +25,7 @@ pub(crate) trait Stepping<T: Real> {
         slopes: &[T],
     );
 
-    /// Sets the times t_n + c h, where they stand behind a state.
+    /// Sets the times t_n + c h, where they follow the state.
     fn set_times(&mut self, c: f64, times: &mut [T]);
 
     /// `k = f(x, t_n + c h)`, and its tape where one is given.

@@ -68,7 +68,7 @@ impl Stepper {
         for i in (0..stages).rev() {
             let first = i == 0;
             let (earlier, later) = g.split_at_mut((i + 1) * len);
-            self.scheme.each_place(self.panels, len, |place, part| {
+            self.scheme.for_each_range(self.panels, len, |place, part| {
                 let later = (i + 1..stages).map(|j| h * part.a[j][i]).zip(later.chunks_exact(len));
                 let from_previous = first.then(|| previous.terms(stages, w, len)).into_iter().flatten();
                 let terms = std::iter::once((h * part.b[i], lambda)).chain(later);

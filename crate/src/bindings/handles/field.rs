@@ -72,7 +72,7 @@ pub trait AnyField {
 
     /// An ensemble with its tangents along directions, in place of a state [x, ẋ_1, …]; a plan has no
     /// extras. Kept for second derivatives, of one direction, where `keep` is set.
-    fn ensemble_along(
+    fn ensemble_jvp(
         &self,
         start: Start<'_>,
         plan: (&str, &dyn Source),

@@ -235,7 +235,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for FieldKind<T, F> {
         })
     }
 
-    fn ensemble_along(
+    fn ensemble_jvp(
         &self,
         start: Start<'_>,
         (plan, numbers): (&str, &dyn Source),

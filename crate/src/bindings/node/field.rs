@@ -281,7 +281,7 @@ impl Field {
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, along) = (entries(&options)?, Directions::of(&along)?);
         let solved = along.with(directions as usize, |along| {
-            self.call(env, |field| field.ensemble_along(start, (&plan, &JsSource(&numbers)), along, options, keep))
+            self.call(env, |field| field.ensemble_jvp(start, (&plan, &JsSource(&numbers)), along, options, keep))
         });
         solved.map(EnsembleHandle::new)
     }

@@ -209,7 +209,7 @@ impl Field {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         let solve = |along: TangentSources<'_>| {
-            self.field.ensemble_along(start, (plan, &JsSource(numbers)), along, entries(options), keep)
+            self.field.ensemble_jvp(start, (plan, &JsSource(numbers)), along, entries(options), keep)
         };
         with_along(directions, along, solve).map(EnsembleHandle)
     }

@@ -216,7 +216,7 @@ fn seeds<T: Real>(
 ) -> Vec<DirectionSeeds> {
     let own = program.arguments() - amounts;
     let of_direction = |index| DirectionSeeds {
-        times: scope.times || directions.moves_times(index),
+        times: scope.times || directions.has_time_tangent(index),
         reserved: [directions.parameters, directions.arguments].map(|given| scope.maps && given.is_some()),
         ..direction_seeds(program, directions, index, (batch, own))
     };

@@ -636,7 +636,7 @@ impl<T: Real, const PRODUCT: bool> KernelBody<T> for SumLanes<PRODUCT> {
                 let mut sum = S::Vector::<T>::load(to);
                 let mut at = 0;
                 if whole >= 4 * register {
-                    // Strip sums, so that one addition does not wait for the other.
+                    // Four sums, so that one addition does not wait for the other.
                     let mut four = Strip::<S, T>::splat(T::zero());
                     while at + 4 * register <= whole {
                         let a = Strip::<S, T>::load(a.add(at));

@@ -55,12 +55,12 @@ pub(super) fn condition_rows(graph: &Graph, condition: &Condition) -> usize {
 }
 
 /// Which nodes may be infinite or no number, or have such a derivative, where all inputs are finite.
-pub(super) fn fragile(graph: &Graph, end: usize) -> Vec<bool> {
+pub(super) fn may_be_nonfinite(graph: &Graph, end: usize) -> Vec<bool> {
     use Unary::{Acos, Asin, Cosh, Exp, Expm1, Log, Log1p, Sinh, Sqrt, Tan};
-    let mut fragile = vec![false; end];
+    let mut may_be_nonfinite = vec![false; end];
     for id in 0..end {
         let op = &graph.nodes[id].op;
-        fragile[id] = match *op {
+        may_be_nonfinite[id] = match *op {
             Op::Unary(function, _) => {
                 matches!(function, Acos | Asin | Cosh | Exp | Expm1 | Log | Log1p | Sinh | Sqrt | Tan)
             }
@@ -68,9 +68,9 @@ pub(super) fn fragile(graph: &Graph, end: usize) -> Vec<bool> {
             Op::Binary(Binary::Pow | Binary::Atan2, ..) => true,
             _ => false,
         };
-        op.each_operand(|operand| fragile[id] |= fragile[operand]);
+        op.each_operand(|operand| may_be_nonfinite[id] |= may_be_nonfinite[operand]);
     }
-    fragile
+    may_be_nonfinite
 }
 
 /// 1 where all clauses hold, else 0.
@@ -136,7 +136,7 @@ pub(super) fn propagate_clause(graph: &mut Graph, id: Id, edge: &Edge, clause: C
 
 /// For each node that a cotangent reaches, the clauses under which alone it counts.
 pub(super) fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Clause>> {
-    let fragile = fragile(graph, active.len());
+    let may_be_nonfinite = may_be_nonfinite(graph, active.len());
     // What guards may cost: a few times the rows that there are, however many slices a long value has.
     let mut rows_left: usize = 4 * (0..active.len()).map(|id| graph.rows(id)).sum::<usize>();
     let mut guards: Vec<Vec<Clause>> = vec![vec![]; active.len()];
@@ -154,7 +154,7 @@ pub(super) fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> 
                 graph.nodes[edge.operand].op,
                 Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..)
             );
-            if !active[edge.operand] || !fragile[edge.operand] || leaf {
+            if !active[edge.operand] || !may_be_nonfinite[edge.operand] || leaf {
                 continue;
             }
             let mut path: Vec<Clause> = Vec::new();

@@ -15,7 +15,7 @@ pub fn gradient(graph: &mut Graph, value: Id, variable: Id) -> Id {
     scatter_add(graph, graph.rows(variable), &parts)
 }
 
-/// The same graph for a value, where each variable is what it stands for.
+/// The same graph for a value, with each variable replaced by its value.
 pub fn without_variables(graph: &Graph, value: Id) -> (Graph, Id) {
     if !graph.nodes.iter().any(|node| matches!(node.op, Op::Variable(_))) {
         return (graph.clone(), value);

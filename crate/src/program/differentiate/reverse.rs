@@ -280,7 +280,7 @@ impl NodePullback<'_> {
         self.parts[w].push((0, part));
     }
 
-    /// The cotangent of the vector of a dense layer. A matrix that was computed may be infinite where nobody uses the product.
+    /// The cotangent of the vector of a dense layer. A computed matrix may be infinite where the product is not used.
     fn add_vector_cotangent(&mut self, x: Id, w: Id, product: impl FnOnce(&mut Graph, Id) -> Id) {
         if !self.active[x] {
             return;

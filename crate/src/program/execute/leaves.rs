@@ -1,4 +1,4 @@
-//! Sums over the leaves of a batch, formed in one binary tree whoever computes which leaf.
+//! Sums over the leaves of a batch, in one binary tree that does not depend on threads.
 //!
 //! A thread takes runs of 2^k leaves that begin at a multiple of 2^k, so that the sum of a run is a subtree. Within a run the sums that
 //! wait for their neighbours are at most one a level. So there are a few sums for each thread, not one for each leaf.
