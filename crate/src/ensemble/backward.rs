@@ -44,10 +44,10 @@ pub(super) struct Backward<'w, T> {
     pub(super) arguments: Buffer<T>,
     pub(super) data: Buffer<T>,
     pub(super) argument_sums: [Buffer<T>; 2],
-    pub(super) argument_step: Buffer<T>,
+    pub(super) argument_step_gradient: Buffer<T>,
     /// ∂L/∂θ of the leaf with its carry, and that of one step.
     pub(super) sums: [Buffer<T>; 2],
-    pub(super) step: Buffer<T>,
+    pub(super) step_gradient: Buffer<T>,
     pub(super) spans: Spans,
     pub(super) combiner: Combiner<T>,
     pub(super) trajectories: Vec<ReverseTrajectory>,
@@ -87,11 +87,11 @@ impl Uses {
 pub(super) struct ReverseTrajectory {
     pub trajectory: usize,
     /// Its index in the leaf.
-    pub own: usize,
+    pub leaf_index: usize,
     /// Its steps and changes that are left.
     pub cursor: Cursor,
     /// ∂L/∂t of the time at which it is.
-    pub time: f64,
+    pub time_cotangent: f64,
     /// The outputs and events that are left.
     pub outputs: usize,
     pub events: usize,
@@ -145,9 +145,9 @@ impl<'w, T: Real> Backward<'w, T> {
             arguments: array(work, arguments)?,
             data: array(work, problem.data)?,
             argument_sums: [array(Purpose::Gradient, arguments)?, array(Purpose::Gradient, arguments)?],
-            argument_step: array(Purpose::Gradient, arguments)?,
+            argument_step_gradient: array(Purpose::Gradient, arguments)?,
             sums: [whole(parameters)?, whole(parameters)?],
-            step: whole(parameters)?,
+            step_gradient: whole(parameters)?,
             spans: Spans::new(width),
             combiner: Combiner::new(ledger, stages + 1, width)?,
             trajectories: vec![],
@@ -230,9 +230,9 @@ impl<'w, T: Real> Backward<'w, T> {
             if failed.binary_search(&trajectory).is_err() {
                 self.trajectories.push(ReverseTrajectory {
                     trajectory,
-                    own,
+                    leaf_index: own,
                     cursor: record.cursor(own),
-                    time: 0.0,
+                    time_cotangent: 0.0,
                     outputs: record.places[own].len(),
                     events,
                     jump: None,
@@ -258,7 +258,7 @@ impl<'w, T: Real> Backward<'w, T> {
             store_lane(&mut self.data, width, slot, data);
         }
         for slot in 0..self.trajectories.len() {
-            let own = self.trajectories[slot].own;
+            let own = self.trajectories[slot].leaf_index;
             let end = record.end_states[own * self.rows..(own + 1) * self.rows].to_vec();
             self.reverse_boundary(problem, evaluators, record, slot, &end, true)?;
         }
@@ -293,8 +293,8 @@ impl<'w, T: Real> Backward<'w, T> {
     /// Adds the part of ∂L/∂θ from the last step, its jumps and its events to the sum.
     fn flush_step_gradient(&mut self) {
         let [sums, carry] = &mut self.sums;
-        accumulate(self.compensated, sums, carry, &self.step);
-        self.step.fill(T::zero());
+        accumulate(self.compensated, sums, carry, &self.step_gradient);
+        self.step_gradient.fill(T::zero());
     }
 
     /// Removes trajectories that are back at their starts, and writes their gradients. They are the last in the lanes.
@@ -307,7 +307,7 @@ impl<'w, T: Real> Backward<'w, T> {
             load_lane(&self.lambda, width, slot, &mut self.gradient.y0[row]);
             let row = self.gradient.row(trajectory, problem.arguments);
             load_lane(&self.argument_sums[0], width, slot, &mut self.gradient.arguments[row]);
-            self.gradient.times.add(problem.times.start(trajectory), reverse.time);
+            self.gradient.times.add(problem.times.start(trajectory), reverse.time_cotangent);
         }
         let left = self.trajectories.len();
         if left == before || left == 0 {
@@ -350,12 +350,12 @@ impl<'w, T: Real> Backward<'w, T> {
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (step.t, step.h, step.to);
             store_lane(&mut self.states, width, slot, record.states.get(state));
             let ReverseTrajectory { cursor, outputs, .. } = self.trajectories[slot];
-            let own = record.outputs_within(self.trajectories[slot].own, outputs, cursor.steps);
+            let own = record.outputs_within(self.trajectories[slot].leaf_index, outputs, cursor.steps);
             let behind = own.start;
             self.add_outputs_within(problem, slot, step, own, false);
             // The extension of the previous step ends in this one's first slope, unless a change lies between them.
             if let Some(before) = record.last_step(&cursor).filter(|_| !record.has_changes(&cursor)) {
-                let outputs = record.outputs_within(self.trajectories[slot].own, behind, cursor.steps - 1);
+                let outputs = record.outputs_within(self.trajectories[slot].leaf_index, behind, cursor.steps - 1);
                 self.add_outputs_within(problem, slot, before, outputs, true);
             }
         }
@@ -372,7 +372,7 @@ impl<'w, T: Real> Backward<'w, T> {
         self.recompute_stages(problem, evaluators, index)?;
 
         let lanes = &mut *evaluators.lanes[index];
-        self.argument_step.fill(T::zero());
+        self.argument_step_gradient.fill(T::zero());
         let timed = len + width;
         let tape = lanes.tape_len();
         for i in (0..stages).rev() {
@@ -409,8 +409,8 @@ impl<'w, T: Real> Backward<'w, T> {
             let pullback = LanePullback {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..timed],
-                parameters: &mut self.step,
-                arguments: &mut self.argument_step[..problem.arguments * width],
+                parameters: &mut self.step_gradient,
+                arguments: &mut self.argument_step_gradient[..problem.arguments * width],
             };
             let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
             let x = &self.states[i * timed..(i + 1) * timed];
@@ -429,7 +429,12 @@ impl<'w, T: Real> Backward<'w, T> {
         }
         let [sums, carry] = &mut self.argument_sums;
         let arguments = problem.arguments * width;
-        accumulate(self.compensated, &mut sums[..arguments], &mut carry[..arguments], &self.argument_step[..arguments]);
+        accumulate(
+            self.compensated,
+            &mut sums[..arguments],
+            &mut carry[..arguments],
+            &self.argument_step_gradient[..arguments],
+        );
         if self.times {
             self.output_times(problem, stages);
         }
@@ -452,7 +457,7 @@ impl<'w, T: Real> Backward<'w, T> {
         let mut x = vec![T::zero(); rows];
         for slot in 0..active {
             let reverse = &mut self.trajectories[slot];
-            reverse.outputs = record.outputs_within(reverse.own, reverse.outputs, reverse.cursor.steps).start;
+            reverse.outputs = record.outputs_within(reverse.leaf_index, reverse.outputs, reverse.cursor.steps).start;
             load_lane(&self.states, width, slot, &mut x);
             self.reverse_boundary(problem, evaluators, record, slot, &x, false)?;
         }
@@ -523,12 +528,12 @@ impl<'w, T: Real> Backward<'w, T> {
     fn chain_to_times(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
         let reverse = &mut self.trajectories[slot];
         let [t, h] = reverse.record_gradient;
-        let end = reverse.time + h;
+        let end = reverse.time_cotangent + h;
         let start = problem.times.start(reverse.trajectory);
         let times = problem.times.of(reverse.trajectory);
         match reverse.step.end {
             StepEnd::Free | StepEnd::Event => {
-                reverse.time += t;
+                reverse.time_cotangent += t;
                 return Ok(());
             }
             StepEnd::Output(output) => {
@@ -546,7 +551,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 self.gradient.times.add(start + to, end * fraction);
             }
         }
-        reverse.time = t - h;
+        reverse.time_cotangent = t - h;
         Ok(())
     }
 

@@ -37,14 +37,14 @@ impl Spans {
 /// The workspace in which slopes are combined.
 pub(super) struct Combiner<T> {
     coefficients: Buffer<T>,
-    used: Vec<usize>,
+    nonzero: Vec<usize>,
 }
 
 impl<T: Real> Combiner<T> {
     pub fn new(ledger: &Ledger, terms: usize, width: usize) -> Result<Self> {
         Ok(Self {
             coefficients: Buffer::zeroed(ledger, Purpose::Workspace, terms * width)?,
-            used: Vec::with_capacity(terms),
+            nonzero: Vec::with_capacity(terms),
         })
     }
 
@@ -61,10 +61,10 @@ impl<T: Real> Combiner<T> {
         let (stride, width) = (out.len(), h.len());
         for part in &scheme.parts {
             let own = part.rows.start * width..part.rows.end * width;
-            scale(&mut self.coefficients, h, weights(part), &mut self.used);
+            scale(&mut self.coefficients, h, weights(part), &mut self.nonzero);
             let start = start.map(|start| &start[own.clone()]);
             let terms = (&terms[own.start..], stride);
-            combine_lanes(&mut out[own], start, width, &self.coefficients, terms, &self.used);
+            combine_lanes(&mut out[own], start, width, &self.coefficients, terms, &self.nonzero);
         }
     }
 }

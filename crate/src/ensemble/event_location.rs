@@ -31,14 +31,14 @@ impl<T: Real> Forward<T> {
         next_slope_known: bool,
         failures: &mut Vec<(usize, Error)>,
     ) -> Result<Vec<LocatedEvents>> {
-        let Self { block, single, solvers, trials, accepted, values, .. } = self;
+        let Self { block, single, solvers, trials, accepted, event_values, .. } = self;
         let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.scheme.stages);
         let Problem { rules, scheme, options, inputs, .. } = problem;
         let len = rows * width;
         {
             let Block { next, spans, .. } = &mut *block;
             spans.stage_times(width, 1.0, &mut next[len..len + width]);
-            for (event, values) in evaluators.functions.events.iter_mut().zip(values.chunks_exact_mut(width)) {
+            for (event, values) in evaluators.functions.events.iter_mut().zip(event_values.chunks_exact_mut(width)) {
                 event.when[index].evaluate(active, &spans.times, &next[..len + width], None, values)?;
             }
         }
@@ -57,7 +57,7 @@ impl<T: Real> Forward<T> {
         for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
             let solver = &mut solvers[slot];
             let end_values: Vec<f64> =
-                (0..rules.events.len()).map(|event| values[event * width + slot].wide()).collect();
+                (0..rules.events.len()).map(|event| event_values[event * width + slot].wide()).collect();
             let trial = trials[slot].as_mut().expect("planned");
             if let Some(event) = end_values.iter().position(|g| g.is_nan()) {
                 accepted[slot] = false;
@@ -68,13 +68,17 @@ impl<T: Real> Forward<T> {
             let has_left_root =
                 |event: usize| solver.thresholds[event] == 0.0 || end_values[event].abs() > solver.thresholds[event];
             let mut sign_changes: Vec<SignChange> = (0..end_values.len())
-                .filter(|&event| has_left_root(event) && crosses(event, solver.signs[event], sign(end_values[event])))
+                .filter(|&event| {
+                    has_left_root(event) && crosses(event, solver.event_signs[event], sign(end_values[event]))
+                })
                 .map(|event| SignChange { event, span: trial.span, end_value: end_values[event] })
                 .collect();
             let interior: Vec<(usize, f64)> = (0..end_values.len())
-                .filter(|&event| solver.signs[event] != 0 && sign_changes.iter().all(|change| change.event != event))
+                .filter(|&event| {
+                    solver.event_signs[event] != 0 && sign_changes.iter().all(|change| change.event != event)
+                })
                 .filter_map(|event| {
-                    let (start_sign, threshold) = (solver.signs[event], solver.thresholds[event]);
+                    let (start_sign, threshold) = (solver.event_signs[event], solver.thresholds[event]);
                     Some((
                         event,
                         samples.as_ref()?.interior_crossing(event, slot, start_sign, end_values[event], threshold)?,
@@ -100,7 +104,7 @@ impl<T: Real> Forward<T> {
             // one sees it cross back.
             let mut turning_point: Option<Span> = None;
             for (event, theta) in interior {
-                let start_sign = solver.signs[event];
+                let start_sign = solver.event_signs[event];
                 let end = trial.span.t + theta * trial.span.h;
                 let span = Span { h: end - trial.span.t, end, ..trial.span };
                 single.step(&mut *lanes[0], span, compensated)?;
@@ -124,7 +128,7 @@ impl<T: Real> Forward<T> {
             let mut ends = vec![];
             let mut undefined = None;
             for &SignChange { event, span, end_value } in &sign_changes {
-                let start_sign = solver.signs[event];
+                let start_sign = solver.event_signs[event];
                 let when = &mut *functions.events[event].when[0];
                 let given = (span, start_sign, end_value, solver.thresholds[event]);
                 let whole = next_slope_known && span.end == trial.span.end;
@@ -166,7 +170,7 @@ impl<T: Real> Forward<T> {
             }
             let resolution = time_resolution::<T>(trial.span);
             if (span.end - span.t).abs() <= 4.0 * resolution && solver.last_event == Some((root, span.t)) {
-                let (limit, progress) = (solver.counts.iter().sum(), solver.progress(span.h));
+                let (limit, progress) = (solver.event_counts.iter().sum(), solver.progress(span.h));
                 chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;
                 solver.stats.evaluations += single.evaluations - evaluations;
@@ -206,7 +210,7 @@ fn triggered_at<T: Real>(
     let Evaluators { functions, lanes } = evaluators;
     let crosses = |event: usize, before: i8, after: i8| problem.rules.events[event].direction.matches(before, after);
     let [before, next] = [single.x.to_vec(), single.next.to_vec()];
-    let signs_before = solver.signs.clone();
+    let signs_before = solver.event_signs.clone();
     let direction = problem.direction(solver.trajectory);
     let (mut triggered, mut signs_after, mut residuals) = (vec![], vec![], vec![]);
     for (event, &start_sign) in signs_before.iter().enumerate() {

@@ -40,7 +40,7 @@ pub(super) struct Forward<T> {
     pub(super) finite: Vec<bool>,
     pub(super) accepted: Vec<bool>,
     /// g of each event at x_{n+1}, a row for each.
-    pub(super) values: Vec<T>,
+    pub(super) event_values: Vec<T>,
     pub(super) row: Vec<T>,
     /// Rounds so far.
     rounds: usize,
@@ -79,7 +79,7 @@ impl<T: Real> Forward<T> {
             norms: vec![T::zero(); width],
             finite: vec![true; width],
             accepted: vec![false; width],
-            values: vec![T::zero(); width * problem.rules.events.len()],
+            event_values: vec![T::zero(); width * problem.rules.events.len()],
             row: vec![T::zero(); problem.state],
             rounds: 0,
             event_logs: vec![],

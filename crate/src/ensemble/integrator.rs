@@ -197,7 +197,7 @@ impl<T: Real> Integrator<T> {
             trajectory.solver.invalidate();
             // A trajectory that an event has ended starts anew.
             if std::mem::take(&mut trajectory.solver.terminated) {
-                trajectory.solver.counts.fill(0);
+                trajectory.solver.event_counts.fill(0);
             }
         }
         Ok(())

@@ -33,7 +33,7 @@ impl<T: Real> Backward<'_, T> {
         last: bool,
     ) -> Result<()> {
         let rows = self.rows;
-        let ReverseTrajectory { trajectory, own, mut cursor, .. } = self.trajectories[slot];
+        let ReverseTrajectory { trajectory, leaf_index: own, mut cursor, .. } = self.trajectories[slot];
         let now = record.last_step(&cursor).map_or(problem.times.of(trajectory)[0], |step| step.to);
         let changes = record.has_changes(&cursor);
         let ended = last
@@ -65,14 +65,16 @@ impl<T: Real> Backward<'_, T> {
                 if problem.options.interpolates(problem.times.of(trajectory)) && !changes {
                     // A point on the extension of the first step.
                     let rate = inner(&self.cotangents.y[place..place + rows]);
-                    self.trajectories[slot].time -= rate;
+                    self.trajectories[slot].time_cotangent -= rate;
                     self.gradient.times.add(start + output, rate);
                     continue;
                 }
                 // Where steps land, the next begins at the last of the repeated times; after a jump, at the jump.
                 let (rate, begins) = match changes {
                     true => (inner(&outputs), 0.0),
-                    false => (inner(&self.lambda_of(slot)), std::mem::take(&mut self.trajectories[slot].time)),
+                    false => {
+                        (inner(&self.lambda_of(slot)), std::mem::take(&mut self.trajectories[slot].time_cotangent))
+                    }
                 };
                 self.gradient.times.add(start + output, rate + begins);
                 self.gradient.times.add(start + output - 1, -rate);
@@ -113,7 +115,7 @@ impl<T: Real> Backward<'_, T> {
         let mut k = vec![T::zero(); self.rows];
         self.single.slope(&mut *evaluators.lanes[0], t, x, &mut k)?;
         let rate = self.lambda_of(slot).iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
-        let time = std::mem::replace(&mut self.trajectories[slot].time, -rate);
+        let time = std::mem::replace(&mut self.trajectories[slot].time_cotangent, -rate);
         self.gradient.jump_times[jump].add(occurrence, time + rate);
         Ok(())
     }
@@ -152,15 +154,22 @@ impl<T: Real> Backward<'_, T> {
         if let Some(map) = map {
             let given = amounts.as_ref().map(|amounts| &amounts.2[..]);
             let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
-            let time =
-                self.single.pullback_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
+            let time = self.single.pullback_map(
+                &mut **map,
+                t,
+                x,
+                given,
+                &mut cotangent,
+                &mut self.step_gradient,
+                &mut arguments,
+            )?;
             if let Some((jump, range, _)) = amounts {
                 for (index, argument) in range.zip(&arguments[own..]) {
                     self.gradient.amounts[jump].add(index, argument.wide());
                 }
             }
             self.add_arguments(slot, &arguments[..own]);
-            self.trajectories[slot].time += time;
+            self.trajectories[slot].time_cotangent += time;
             store_lane(&mut self.lambda, self.width, slot, &cotangent);
             store_lane(&mut self.carry, self.width, slot, &vec![T::zero(); self.rows]);
         }
@@ -170,7 +179,7 @@ impl<T: Real> Backward<'_, T> {
                 self.add(slot, state);
             }
             if let Some(time) = self.cotangents.event_times.get(event) {
-                self.trajectories[slot].time += time;
+                self.trajectories[slot].time_cotangent += time;
             }
         }
         Ok(())
@@ -208,10 +217,10 @@ impl<T: Real> Backward<'_, T> {
         }
         let mut arguments = vec![T::zero(); problem.arguments];
         let lanes = &mut *evaluators.lanes[0];
-        let slopes = self.single.pullback_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
+        let slopes = self.single.pullback_field(lanes, t, x, &cotangent, &mut self.step_gradient, &mut arguments)?;
         self.add_arguments(slot, &arguments);
         self.add(slot, &slopes.x);
-        self.trajectories[slot].time += slopes.t;
+        self.trajectories[slot].time_cotangent += slopes.t;
         let mut k = vec![T::zero(); rows];
         self.single.slope(&mut *evaluators.lanes[0], t, x, &mut k)?;
         store_lane(&mut self.next_slope, self.width, slot, &k);
@@ -230,8 +239,8 @@ impl<T: Real> Backward<'_, T> {
     ) -> Result<()> {
         self.uses.through_event |= has_effect;
         let reverse = &self.trajectories[slot];
-        let (mut cursor, tau, trajectory) = (reverse.cursor, reverse.time, reverse.trajectory);
-        let within = record.outputs_within(reverse.own, reverse.outputs, cursor.steps - 1);
+        let (mut cursor, tau, trajectory) = (reverse.cursor, reverse.time_cotangent, reverse.trajectory);
+        let within = record.outputs_within(reverse.leaf_index, reverse.outputs, cursor.steps - 1);
         let (step, state) = record.pop_step(&mut cursor);
         let end = step.to;
         let (parameters, own) = (problem.parameters, problem.arguments);
@@ -267,10 +276,10 @@ impl<T: Real> Backward<'_, T> {
         let mu = -(tau + along_w) / slope;
         let mut arguments = vec![T::zero(); own];
         let when = &mut *evaluators.functions.events[event].when[0];
-        let added = self.single.event_gradient(when, end, x, mu, &mut self.step, &mut arguments)?;
+        let added = self.single.event_gradient(when, end, x, mu, &mut self.step_gradient, &mut arguments)?;
         self.add_arguments(slot, &arguments);
         self.add(slot, &added.x);
-        self.trajectories[slot].time = tau + mu * g.t;
+        self.trajectories[slot].time_cotangent = tau + mu * g.t;
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct SingleTrajectory<T> {
     pub work: Workspace<T>,
     /// Arguments of a map.
     arguments: Buffer<T>,
-    own: usize,
+    argument_count: usize,
     state: usize,
     layout: Layout,
     parameters: usize,
@@ -143,7 +143,7 @@ impl<T: Real> SingleTrajectory<T> {
             next_carry: numbers(state)?,
             work: Workspace::new(ledger, stages + 1, state)?,
             arguments: numbers(problem.arguments + amounts)?,
-            own: problem.arguments,
+            argument_count: problem.arguments,
             state,
             layout,
             parameters: problem.parameters,
@@ -166,7 +166,7 @@ impl<T: Real> SingleTrajectory<T> {
 
     /// Sets the arguments and data of the trajectory, for the field, jumps and events.
     pub fn set_inputs(&mut self, (arguments, data): (&[T], &[T]), evaluators: &mut Evaluators<T>) {
-        self.arguments[..self.own].copy_from_slice(arguments);
+        self.arguments[..self.argument_count].copy_from_slice(arguments);
         evaluators.lanes[0].set_inputs(arguments, data);
         for event in &mut evaluators.functions.events {
             if let Some(when) = event.when.first_mut() {
@@ -184,7 +184,20 @@ impl<T: Real> SingleTrajectory<T> {
         lanes: &'a mut dyn Lanes<T>,
     ) -> (&'a Stepper, SingleDynamics<'a, T>, &'a mut Workspace<T>, StepStates<'a, T>) {
         let Self {
-            stepper, xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, ..
+            stepper,
+            xt,
+            dxt,
+            layout,
+            parameters,
+            argument_count,
+            evaluations,
+            vjps,
+            work,
+            x,
+            carry,
+            next,
+            next_carry,
+            ..
         } = self;
         let field = SingleDynamics {
             lanes,
@@ -193,7 +206,7 @@ impl<T: Real> SingleTrajectory<T> {
             slope: vec![],
             layout,
             parameters: *parameters,
-            arguments: *own,
+            arguments: *argument_count,
             evaluations,
             vjps,
         };
@@ -249,8 +262,8 @@ impl<T: Real> SingleTrajectory<T> {
     }
 
     fn with_amounts(&mut self, amounts: &[T]) -> usize {
-        let arguments = self.own + amounts.len();
-        self.arguments[self.own..arguments].copy_from_slice(amounts);
+        let arguments = self.argument_count + amounts.len();
+        self.arguments[self.argument_count..arguments].copy_from_slice(amounts);
         arguments
     }
 
@@ -314,7 +327,7 @@ impl<T: Real> SingleTrajectory<T> {
         (times, w): (&[f64], &[T]),
         next: &[T],
     ) -> Result<f64> {
-        let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
+        let mut unused = (vec![T::zero(); self.parameters + self.argument_count], vec![0.0; times.len()]);
         let (stepper, mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
         work.first_slope_known = false;

@@ -37,9 +37,9 @@ pub(super) struct SolverState {
     pub first_slope_known: bool,
     grid: EqualSteps,
     /// The sign of each event's function: −1, 1, or 0 while it is not known.
-    pub signs: Vec<i8>,
+    pub event_signs: Vec<i8>,
     /// How often each event has occurred.
-    pub counts: Vec<usize>,
+    pub event_counts: Vec<usize>,
     /// The value that |g| of each event has to exceed before a sign change counts: above 0 at a root, until g leaves it.
     pub thresholds: Vec<f64>,
     /// The last event and its time, and the values of all functions there.
@@ -98,8 +98,8 @@ impl SolverState {
             stats,
             first_slope_known: false,
             grid: EqualSteps::default(),
-            signs: vec![0; events],
-            counts: vec![0; events],
+            event_signs: vec![0; events],
+            event_counts: vec![0; events],
             thresholds: vec![0.0; events],
             last_event: None,
             residuals: vec![0.0; events],
@@ -130,7 +130,7 @@ impl SolverState {
     pub fn update_signs(&mut self, values: &[f64]) {
         for (event, &g) in values.iter().enumerate() {
             if g != 0.0 && g.abs() > self.thresholds[event] {
-                (self.signs[event], self.thresholds[event]) = (if g < 0.0 { -1 } else { 1 }, 0.0);
+                (self.event_signs[event], self.thresholds[event]) = (if g < 0.0 { -1 } else { 1 }, 0.0);
             }
         }
     }
@@ -138,7 +138,7 @@ impl SolverState {
     /// If an event was located at the present time: the value of an event's function there, and its sign.
     pub fn last_root(&self, event: usize) -> Option<(f64, i8)> {
         let here = self.last_event.is_some_and(|(_, t)| t == self.t);
-        here.then(|| (self.residuals[event], self.signs[event]))
+        here.then(|| (self.residuals[event], self.event_signs[event]))
     }
 
     /// Saves what is carried from call to call, as numbers.
@@ -158,8 +158,8 @@ impl SolverState {
         numbers.extend([self.grid.steps as f64, self.grid.step as f64]);
         for (event, residual) in self.residuals.iter().enumerate() {
             numbers.extend([
-                f64::from(self.signs[event]),
-                self.counts[event] as f64,
+                f64::from(self.event_signs[event]),
+                self.event_counts[event] as f64,
                 self.thresholds[event],
                 *residual,
             ]);
@@ -178,13 +178,13 @@ impl SolverState {
         self.step_size.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
         self.grid = EqualSteps { from: 0, steps: as_count(numbers.next()?)?, step: as_count(numbers.next()?)? };
         for (event, residual) in self.residuals.iter_mut().enumerate() {
-            self.signs[event] = numbers.next()? as i8;
-            self.counts[event] = as_count(numbers.next()?)?;
+            self.event_signs[event] = numbers.next()? as i8;
+            self.event_counts[event] = as_count(numbers.next()?)?;
             self.thresholds[event] = numbers.next()?;
             *residual = numbers.next()?;
         }
         let steps = self.grid.step <= self.grid.steps;
-        let signs = self.signs.iter().all(|sign| (-1..=1).contains(sign));
+        let signs = self.event_signs.iter().all(|sign| (-1..=1).contains(sign));
         let known = self.last_event.is_none_or(|(event, _)| event < self.residuals.len());
         let finite = self.residuals.iter().chain(&self.thresholds).all(|number| number.is_finite());
         (steps && signs && known && finite && self.step_size.proposal.is_finite() && self.step_size.proposal >= 0.0)

@@ -30,7 +30,7 @@ impl<T: Real> Forward<T> {
         let (now, evaluations) = ((solver.t, problem.direction(solver.trajectory)), single.evaluations);
         for (index, event) in functions.events.iter_mut().enumerate() {
             let root = solver.last_root(index);
-            (solver.signs[index], solver.thresholds[index]) =
+            (solver.event_signs[index], solver.thresholds[index]) =
                 single.event_sign(&mut *lanes[0], event, now, row, root)?;
         }
         solver.stats.evaluations += single.evaluations - evaluations;
@@ -94,7 +94,7 @@ impl<T: Real> Forward<T> {
             }
         };
         if let Some(LocatedEvents { root, signs_after, residuals, .. }) = located {
-            solver.signs.copy_from_slice(signs_after);
+            solver.event_signs.copy_from_slice(signs_after);
             solver.last_event = Some((*root, solver.t));
             for (residual, value) in solver.residuals.iter_mut().zip(residuals) {
                 *residual = value.unwrap_or(0.0);
@@ -102,8 +102,8 @@ impl<T: Real> Forward<T> {
         }
         for &event in triggered {
             set_time_tangents(solver, row);
-            solver.counts[event] += 1;
-            if solver.counts.iter().sum::<usize>() > rules.max_events {
+            solver.event_counts[event] += 1;
+            if solver.event_counts.iter().sum::<usize>() > rules.max_events {
                 return Err(Error::MaxEvents { limit: rules.max_events, progress: solver.progress(0.0) });
             }
             if sinks.results.is_some() {
@@ -119,7 +119,7 @@ impl<T: Real> Forward<T> {
                 single.apply_map(&mut **set, solver.t, &before, None, row)?;
                 changed = true;
             }
-            solver.terminated |= rules.events[event].terminal.is_some_and(|count| solver.counts[event] >= count);
+            solver.terminated |= rules.events[event].terminal.is_some_and(|count| solver.event_counts[event] >= count);
         }
         while let Some(&ScheduledJump { t, jump, occurrence }) =
             solver.jumps.get(solver.next_jump).filter(|_| !solver.terminated)
@@ -168,7 +168,7 @@ impl<T: Real> Forward<T> {
         }
         if solver.stats.accepted > 0 && !solver.terminated && problem.replay.is_none() {
             let (Evaluators { functions, lanes }, evaluations) = (evaluators, single.evaluations);
-            for (index, (event, sign)) in functions.events.iter_mut().zip(&mut solver.signs).enumerate() {
+            for (index, (event, sign)) in functions.events.iter_mut().zip(&mut solver.event_signs).enumerate() {
                 // After an event the sign is the new one, even if the root was a few roundings ago.
                 let threshold = solver.thresholds[index];
                 let resting = (threshold > 0.0).then_some((threshold / 2.0, *sign));

@@ -40,7 +40,7 @@ pub(super) struct Recording<T> {
     steps: usize,
     expected: Option<usize>,
     /// The next placement of a checkpoint, if that is known.
-    next: Option<Placement>,
+    next_placement: Option<Placement>,
     ledger: Ledger,
 }
 
@@ -80,7 +80,7 @@ impl<T: Real> Recorder<T> for Recording<T> {
         self.record.expect(&self.ledger, steps);
         self.store = Store::new(&self.ledger, self.stages, self.len, self.tape_len, self.plan, Some(steps));
         if let States::Some(units) = self.plan.states {
-            self.next = next_placement(0, steps, steps, units);
+            self.next_placement = next_placement(0, steps, steps, units);
         }
         Ok(())
     }
@@ -110,8 +110,8 @@ impl<T: Real> Recorder<T> for Recording<T> {
         }
         let States::Some(units) = self.plan.states else { unreachable!("not all") };
         if let Some(steps) = self.planned() {
-            if self.checkpoints.place(step, self.next, x, carry)? {
-                self.next = next_placement(step, steps, steps, self.checkpoints.remaining(units));
+            if self.checkpoints.place(step, self.next_placement, x, carry)? {
+                self.next_placement = next_placement(step, steps, steps, self.checkpoints.remaining(units));
             }
         } else if step > 0 {
             let room = self.fits(2 * size_of_val(x));
@@ -168,7 +168,7 @@ impl<T: Real> Recording<T> {
             budget,
             steps: 0,
             expected: None,
-            next: None,
+            next_placement: None,
             ledger: ledger.clone(),
         })
     }

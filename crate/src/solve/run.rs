@@ -78,7 +78,7 @@ struct Run<'a, T: Real> {
     /// Uses of the field before this solve.
     uses: usize,
     /// The outputs of the step just taken.
-    within: StepOutputs,
+    step_outputs: StepOutputs,
     /// The next output to be written.
     output: usize,
 }
@@ -130,7 +130,7 @@ pub(crate) fn integrate<T: Real>(
         next_carry: state()?,
         work: Workspace::new(ledger, stages + 1, len)?,
         next_slope_known: false,
-        within: StepOutputs::default(),
+        step_outputs: StepOutputs::default(),
         output: 0,
     };
     // The number of steps is known where they are fixed, and where there is no time to step over.
@@ -399,13 +399,13 @@ impl<T: Real> Run<'_, T> {
             self.next_slope(span)?;
             self.check_slope(self.stepper.stages(), Span { t: span.end, ..span })?;
         }
-        self.within.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
+        self.step_outputs.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
                 // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
                 (self.write)(output, &self.next);
             } else {
-                self.within.state(index, &self.x, &self.work.slopes, &mut self.work.state);
+                self.step_outputs.state(index, &self.x, &self.work.slopes, &mut self.work.state);
                 (self.write)(output, &self.work.state);
             }
             self.recorder.output(output, true);

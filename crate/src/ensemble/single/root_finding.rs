@@ -236,7 +236,7 @@ impl<T: Real> SingleTrajectory<T> {
     ) -> Result<(f64, FunctionGradient<T>)> {
         let mut k = vec![T::zero(); self.state];
         self.slope(lanes, t, x, &mut k)?;
-        let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.own]);
+        let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.argument_count]);
         let gradient = self.event_gradient(when, t, x, 1.0, &mut parameters, &mut arguments)?;
         Ok((gradient.t + inner(&gradient.x, &k), gradient))
     }
