@@ -52,13 +52,13 @@ pub(super) struct Backward<'w, T> {
     pub(super) combiner: Combiner<T>,
     pub(super) trajectories: Vec<ReverseTrajectory>,
     pub(super) outputs_within: Vec<OutputWithin>,
-    pub(super) uses: Uses,
+    pub(super) uses: PassUses,
     pub(super) gradient: LeafGradient<T>,
 }
 
 /// How often the field was used, and for what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Uses {
+pub(super) struct PassUses {
     pub evaluations: usize,
     pub vjps: usize,
     /// Whether it returns its derivative with respect to time.
@@ -67,13 +67,13 @@ pub(super) struct Uses {
     pub through_event: bool,
 }
 
-impl Default for Uses {
+impl Default for PassUses {
     fn default() -> Self {
         Self { evaluations: 0, vjps: 0, has_time_derivative: true, through_event: false }
     }
 }
 
-impl Uses {
+impl PassUses {
     pub fn add(&mut self, other: Self) {
         self.evaluations += other.evaluations;
         self.vjps += other.vjps;
@@ -152,7 +152,7 @@ impl<'w, T: Real> Backward<'w, T> {
             combiner: Combiner::new(ledger, stages + 1, width)?,
             trajectories: vec![],
             outputs_within: vec![],
-            uses: Uses::default(),
+            uses: PassUses::default(),
             gradient: LeafGradient::new(problem, 0..0)?,
         })
     }
@@ -202,7 +202,7 @@ impl<'w, T: Real> Backward<'w, T> {
     }
 
     /// How often the field was used, and for what.
-    pub fn uses(&self) -> Uses {
+    pub fn uses(&self) -> PassUses {
         let mut uses = self.uses;
         uses.evaluations += self.single.evaluations;
         uses.vjps += self.single.vjps;

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::backward::Uses;
+use super::backward::PassUses;
 use super::block::load_lane;
 use super::changes::Changes;
 use super::forward::Forward;
@@ -58,9 +58,9 @@ impl<T: Real> ContinuousAdjoint<T> {
     }
 
     /// How often the field was used since the last call, and the steps taken.
-    pub fn take_uses(&mut self) -> (Uses, usize) {
+    pub fn take_uses(&mut self) -> (PassUses, usize) {
         let [evaluations, vjps, steps] = [&mut self.evaluations, &mut self.vjps, &mut self.steps].map(std::mem::take);
-        (Uses { evaluations, vjps, ..Uses::default() }, steps)
+        (PassUses { evaluations, vjps, ..PassUses::default() }, steps)
     }
 
     /// Integrates a leaf backward: its gradient, and ∂L/∂θ. Trajectories that failed are left out.

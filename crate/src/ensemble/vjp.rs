@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use super::backward::{Backward, Uses};
+use super::backward::{Backward, PassUses};
 use super::changes::Changes;
 use super::continuous_adjoint::ContinuousAdjoint;
 use super::forward::Forward;
@@ -198,7 +198,7 @@ impl<T: Real> Vjp<T> {
         for (_, _, states) in leaves {
             states_kept += states?;
         }
-        let mut uses = Uses::default();
+        let mut uses = PassUses::default();
         for worker in &mut workers {
             let (own, backward_steps) = worker.uses();
             uses.add(own);
@@ -304,7 +304,7 @@ impl<T: Real> Worker<'_, T> {
     }
 
     /// How often the field was used in this gradient, and the steps taken backward.
-    fn uses(&mut self) -> (Uses, usize) {
+    fn uses(&mut self) -> (PassUses, usize) {
         match self {
             Worker::Discrete(transposer) => (transposer.backward.uses(), 0),
             Worker::Continuous(continuous, _) => continuous.take_uses(),
