@@ -56,7 +56,7 @@ pub(super) struct Backward<'w, T> {
     pub(super) gradient: LeafGradient<T>,
 }
 
-/// How often the field was used, and for what.
+/// How often a reverse pass has used the field, and for what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PassUses {
     pub evaluations: usize,
