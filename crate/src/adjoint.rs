@@ -13,13 +13,13 @@ use ndarray::s;
 
 use crate::control::NoReduction;
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, Pull, Uses};
+use crate::field::{Dynamics, InnerProducts, Pullback, Uses};
 use crate::kernel::combine::dot;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose, filled};
-use crate::solve::{Ended, Options, Output, PanelGradient, Problem, Solution, integrate};
+use crate::solve::{Options, Output, PanelGradient, Problem, Solution, SolveOutcome, integrate};
 use crate::stepper::Discard;
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
@@ -53,7 +53,7 @@ pub(crate) fn sweep<T: Real>(
     for output in (0..times.len()).rev() {
         let w = &w[output * len..(output + 1) * len];
         let (x, rest) = state.split_at_mut(len);
-        panels.pack(solution.y().slice(s![output, .., ..]), x, Spare::Repeat);
+        panels.pack(solution.y().slice(s![output, .., ..]), x, Padding::Repeat);
         let lambda = &mut rest[..len];
         if wants_times {
             augmented.field.evaluate(times[output], x, None, &mut slope)?;
@@ -68,7 +68,7 @@ pub(crate) fn sweep<T: Real>(
                 }
             };
             let back = [times[output], times[output - 1]];
-            let Ended { stats, failure, .. } =
+            let SolveOutcome { stats, failure, .. } =
                 integrate(&mut augmented, &mut NoReduction, &state, &back, &options, ledger, &mut Discard, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += stats.accepted;
@@ -111,7 +111,7 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
         let (lambda_slope, parameter_slope) = rest_slope.split_at_mut(self.len);
         self.field.evaluate(t, x, Some(&mut self.tape), x_slope)?;
         parameter_slope.fill(T::zero());
-        let pull = Pull {
+        let pullback = Pullback {
             cotangent: &rest[..self.len],
             x: lambda_slope,
             parameters: parameter_slope,
@@ -120,12 +120,12 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
             times: false,
             next_tape: None,
         };
-        self.field.pull(t, x, Some(&self.tape), pull)?;
+        self.field.pullback(t, x, Some(&self.tape), pullback)?;
         rest_slope.iter_mut().for_each(|slope| *slope = -*slope);
         Ok(())
     }
 
-    fn pull(&mut self, _t: f64, _x: &[T], _tape: Option<&[T]>, _pull: Pull<'_, T>) -> Result<Dots> {
+    fn pullback(&mut self, _t: f64, _x: &[T], _tape: Option<&[T]>, _pull: Pullback<'_, T>) -> Result<InnerProducts> {
         unreachable!("the adjoint system is not differentiated")
     }
 }

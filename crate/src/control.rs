@@ -90,7 +90,7 @@ impl ErrorHistory {
 
 /// Tolerances and bounds of the step size.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Control {
+pub struct StepControl {
     pub controller: Controller,
     pub rtol: f64,
     pub atol: f64,
@@ -100,7 +100,7 @@ pub struct Control {
     pub max_factor: f64,
 }
 
-impl Control {
+impl StepControl {
     /// The factor from a step to the next, given the error norm of the first, those of the steps before, and the method's order.
     pub fn factor(&self, error: f64, accepted: bool, order: u32, before: ErrorHistory) -> f64 {
         let floor = match self.controller {
@@ -138,15 +138,15 @@ pub struct Tolerances {
 impl Tolerances {
     /// Relative and absolute tolerance of a feature; a state of several arrays, such as one with its derivatives, has them over and over.
     #[inline(always)]
-    pub(crate) fn of(&self, control: &Control, feature: usize) -> (f64, f64) {
+    pub(crate) fn of(&self, control: &StepControl, feature: usize) -> (f64, f64) {
         let of = |each: &[f64], all: f64| if each.is_empty() { all } else { each[feature % each.len()] };
         (of(&self.relative, control.rtol), of(&self.absolute, control.atol))
     }
 }
 
-/// What measures a solve: tolerances, the layout of its states, and sums over all parts of its batch.
+/// The norms of a solve: its tolerances, the layout of its states, and sums over all parts of its batch.
 pub struct Norms<'a> {
-    pub control: Control,
+    pub control: StepControl,
     tolerances: Tolerances,
     pub layout: &'a Layout,
     all_reduce: &'a mut dyn AllReduce,
@@ -156,7 +156,7 @@ pub struct Norms<'a> {
 
 impl<'a> Norms<'a> {
     pub fn new(
-        control: Control,
+        control: StepControl,
         tolerances: &Tolerances,
         layout: &'a Layout,
         all_reduce: &'a mut dyn AllReduce,
@@ -174,15 +174,21 @@ impl<'a> Norms<'a> {
     }
 
     /// Hairer, Nørsett and Wanner I, II.4: the first guess of the first step, from x_0 and f(t_0, x_0).
-    pub fn first_guess<T: Real>(&mut self, x: &[T], slope: &[T]) -> Result<Guess> {
+    pub fn first_guess<T: Real>(&mut self, x: &[T], slope: &[T]) -> Result<FirstStepGuess> {
         let scale = |i: usize, (rtol, atol)| atol + rtol * x[i].abs().wide();
         let state = self.norm(|i, of| ratio(x[i].wide(), scale(i, of)))?;
         let slope = self.norm(|i, of| ratio(slope[i].wide(), scale(i, of)))?;
-        Ok(guess_from(state, slope))
+        Ok(first_step_guess(state, slope))
     }
 
     /// The first step, from f at the end of an Euler step by the guess.
-    pub fn first_step<T: Real>(&mut self, x: &[T], slopes: [&[T]; 2], guess: Guess, order: u32) -> Result<f64> {
+    pub fn first_step<T: Real>(
+        &mut self,
+        x: &[T],
+        slopes: [&[T]; 2],
+        guess: FirstStepGuess,
+        order: u32,
+    ) -> Result<f64> {
         let scale = |i: usize, (rtol, atol)| atol + rtol * x[i].abs().wide();
         let difference = self.norm(|i, of| ratio(slopes[1][i].wide() - slopes[0][i].wide(), scale(i, of)))?;
         Ok(first_step_from(difference, guess, order))
@@ -209,26 +215,26 @@ impl<'a> Norms<'a> {
 
 /// The first guess of the first step, unsigned, and the norm of the first slope.
 #[derive(Debug, Clone, Copy)]
-pub struct Guess {
+pub struct FirstStepGuess {
     pub h: f64,
     pub slope: f64,
 }
 
 /// The first guess, from the norms of x_0 and f(t_0, x_0).
-pub fn guess_from(state: f64, slope: f64) -> Guess {
+pub fn first_step_guess(state: f64, slope: f64) -> FirstStepGuess {
     let far = state < 1e-5 || slope < 1e-5 || slope.is_infinite();
-    Guess { h: if far { 1e-6 } else { 0.01 * state / slope }, slope }
+    FirstStepGuess { h: if far { 1e-6 } else { 0.01 * state / slope }, slope }
 }
 
 /// The first step, from the norm of the difference between f at the end of an Euler step by the guess and f at its beginning.
-pub fn first_step_from(difference: f64, guess: Guess, order: u32) -> f64 {
+pub fn first_step_from(difference: f64, guess: FirstStepGuess, order: u32) -> f64 {
     let curvature = difference / guess.h;
     let steepest = guess.slope.max(curvature);
     let h = if steepest <= 1e-15 { (guess.h * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(1.0 / f64::from(order)) };
     h.min(100.0 * guess.h)
 }
 
-/// What is zero is zero in every scale, that of a zero tolerance included.
+/// Zero stays zero in every scale, even that of a zero tolerance.
 fn ratio(number: f64, scale: f64) -> f64 {
     if number == 0.0 { 0.0 } else { number / scale }
 }
@@ -237,7 +243,7 @@ fn ratio(number: f64, scale: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const CONTROL: Control = Control {
+    const CONTROL: StepControl = StepControl {
         controller: Controller::Standard,
         rtol: 1e-3,
         atol: 1e-3,
@@ -255,7 +261,7 @@ mod tests {
             }
         }
         assert_eq!(CONTROL.factor(f64::NAN, false, 5, ErrorHistory::default()), 0.2);
-        let torchdiffeq = Control { controller: Controller::Torchdiffeq, ..CONTROL };
+        let torchdiffeq = StepControl { controller: Controller::Torchdiffeq, ..CONTROL };
         assert_eq!(torchdiffeq.factor(0.99, true, 5, ErrorHistory::default()), 1.0);
     }
 
@@ -264,7 +270,7 @@ mod tests {
         let mut errors = ErrorHistory::default();
         errors.push(0.25);
         errors.push(0.5);
-        let with = |controller| Control { controller, safety: 1.0, ..CONTROL };
+        let with = |controller| StepControl { controller, safety: 1.0, ..CONTROL };
         // Hairer and Wanner's dopri5: err^0.17 and facold^0.04.
         let expected = 0.8_f64.powf(-0.17) * 0.5_f64.powf(0.04);
         assert!((with(Controller::PI).factor(0.8, true, 5, errors) - expected).abs() < 1e-15);
@@ -276,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_leave_spare_lanes_out() {
+    fn norms_leave_padding_lanes_out() {
         let layout = Layout::batch::<f64>(3, 2);
         let mut error = vec![f64::NAN; layout.size()];
         for row in layout.panel_rows().flatten() {

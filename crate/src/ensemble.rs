@@ -1,41 +1,41 @@
-//! Trajectories of their own: each with its own steps, output times, jumps and events.
+//! Ensembles: trajectories that each have their own steps, output times, jumps and events.
 //!
 //! Where trajectories are solved *together* ([`odeint`](crate::odeint)), all take the same steps. Here each takes its own. They lie side
-//! by side in the lanes of a block, and every operation is done for each lane by itself, so that trajectory i is bitwise what a solve
-//! of it alone gives, whoever its neighbours are. A lane that has come to its end is left out, and the rest is moved together.
+//! by side in the lanes of a block, and every operation acts on each lane by itself, so that trajectory i is bitwise what a solve
+//! of it alone gives, whatever its neighbours are. A trajectory that is done leaves its lane, and the rest are compacted.
 //!
 //! | file | |
 //! |---|---|
 //! | `lists` | lists of numbers, one for all trajectories or one for each |
-//! | `changes` | what happens to a trajectory between steps: jumps and events |
-//! | `clock` | when a trajectory takes its next step, and where that ends |
+//! | `changes` | jumps and events, which change a trajectory's state between steps |
+//! | `solver_state` | the time of a trajectory, its next step, and the signs of its events |
 //! | `block` | lanes side by side: states, slopes, one attempt for all |
-//! | `forward`, `first`, `between` | the solve of a leaf: rounds of steps, the first steps, what happens between them |
-//! | `crossing`, `dips`, `events` | where events lie in the steps of a block, and what is known of them |
-//! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
+//! | `forward`, `first_step`, `step_boundary` | the solve of a leaf: rounds of steps, the first steps, changes and outputs between steps |
+//! | `event_location`, `event_samples`, `events` | the roots of events' functions in the steps of a block |
+//! | `single` | a single trajectory: root finding, maps, pullbacks |
 //! | `path` | the steps of a trajectory, and the solution between them |
-//! | `record` | what is kept of a solve: states, steps, jumps and events |
-//! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
-//! | `problem` | a checked problem, and what threads compute with |
-//! | `leaves`, `trajectories` | the solve of all leaves, and its gradients |
-//! | `continuous`, `quadrature` | the continuous adjoint, and its integrals |
-//! | `along`, `course`, `replay` | derivatives along directions, in forward mode: steps and events are taken again |
-//! | `integrator`, `standing` | trajectories that are taken on from call to call |
-//! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
+//! | `record` | the record of a leaf's solve: states, steps, jumps and events |
+//! | `backward`, `reverse_boundary` | the reverse pass over a leaf: its steps, and the boundaries between them |
+//! | `problem` | a checked problem, and the functions that threads evaluate |
+//! | `leaves`, `vjp` | the solve of all leaves, and its gradients |
+//! | `continuous_adjoint`, `quadrature` | the continuous adjoint, and its integrals |
+//! | `forward_mode`, `trajectory_record`, `replay` | derivatives along directions: recorded steps and events are replayed with tangents |
+//! | `integrator`, `trajectory_state` | trajectories that are advanced call by call |
+//! | `leaf_results`, `reduction` | the results of leaves, and their sums |
 //!
 //! # The gradient of parameters
 //!
 //! A *leaf* is a run of trajectories that are solved side by side; its length depends on the field and the number type alone. Its
 //! trajectories go backward together from their last steps to their first, those with the most steps in front, and ∂L/∂θ of the leaf
-//! is summed with compensation on the way. Leaves are added up in a binary tree. So the gradient does not depend on who works on which
-//! leaf, nor on what is retained: threads take leaves as they come, and a part of a batch that begins at a leaf hands out the sums
+//! is summed with compensation on the way. Leaves are added up in a binary tree. So the gradient does not depend on which thread works on which
+//! leaf, nor on what is retained: threads take leaves as they come, and a part of a batch that begins at a leaf returns the sums
 //! of the largest subtrees that it has.
 //!
 //! # Events
 //!
-//! An event is a zero of a function g(t, x, θ) along the trajectory. The step in which g changes sign is taken again, so long that
-//! it ends on the zero. With Φ_h the step, h follows from g(t_n + h, Φ_h(x_n)) = 0. Going backward, let τ be the cotangent of the event's time,
-//! w that of the state before the event changes it, d = ∂Φ/∂h. Then
+//! An event is a root of a function g(t, x, θ) along the trajectory. The step in which g changes sign is taken again, with a size such that
+//! it ends on the root. With Φ_h the step, h follows from g(t_n + h, Φ_h(x_n)) = 0. Going backward, let τ be the cotangent of the event's
+//! time, w that of the state before the event changes it, d = ∂Φ/∂h. Then
 //!
 //! ```text
 //! μ = −(τ + ⟨w, d⟩) / (g_t + ⟨g_x, d⟩)
@@ -43,33 +43,33 @@
 //!
 //! and the step is transposed with w + μ g_x, while θ̄ += μ g_θ and t̄_n += τ + μ g_t. That is exact for the numbers computed.
 
-mod along;
 mod backward;
-mod between;
 mod block;
-mod boundary;
 mod changes;
-mod clock;
-mod continuous;
-mod course;
-mod crossing;
-mod dips;
+mod continuous_adjoint;
+mod event_location;
+mod event_samples;
 mod events;
-mod first;
+mod first_step;
 mod forward;
+mod forward_mode;
 mod integrator;
+mod leaf_results;
 mod leaves;
 mod lists;
-mod part;
 mod path;
 mod problem;
 mod quadrature;
 mod record;
+mod reduction;
 mod replay;
+mod reverse_boundary;
 mod single;
-mod standing;
-mod trajectories;
-mod tree;
+mod solver_state;
+mod step_boundary;
+mod trajectory_record;
+mod trajectory_state;
+mod vjp;
 
 use ndarray::ArrayView2;
 
@@ -78,18 +78,18 @@ use crate::field::VectorField;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, List};
 use crate::solve::{GradientStats, Options, Stats};
-pub use along::{JvpVjp, jvp, vjp_of_jvp};
 pub use changes::{Changes, Direction, Event, Jump};
 pub use events::Occurrence;
+pub use forward_mode::{JvpVjp, jvp, vjp_of_jvp};
 pub use integrator::Integrator;
 use leaves::solve;
 pub use lists::Lists;
 pub use path::Path;
 use problem::Problem;
-pub use standing::Advance;
-pub use trajectories::{Vjp, vjp};
+pub use trajectory_state::Advance;
+pub use vjp::{Vjp, vjp};
 
-/// What a solve hands out beside the states at the output times.
+/// What a solve returns besides the states at the output times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extras {
     /// The times and states of all steps.
@@ -204,6 +204,6 @@ pub fn odeint<T: Real>(
     changes: &Changes,
     extras: Extras,
 ) -> Result<Solution<T>> {
-    let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
-    Ok(solve(&problem, &mut tools, None)?.0)
+    let (problem, mut evaluators) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
+    Ok(solve(&problem, &mut evaluators, None)?.0)
 }

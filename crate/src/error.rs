@@ -231,7 +231,7 @@ impl Error {
     }
 
     /// The same, for an input that is checked piece by piece: the piece begins at that index.
-    pub(crate) fn moved(self, start: usize) -> Self {
+    pub(crate) fn with_offset(self, start: usize) -> Self {
         match self {
             Error::NonFiniteInput { argument, given, index } => {
                 Error::NonFiniteInput { argument, given, index: start + index }
@@ -291,12 +291,12 @@ pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_,
     }
 }
 
-/// The first number that is not finite. It looks at many at a time, as nearly always all are.
+/// The first number that is not finite. It checks a chunk at a time, as nearly always all are.
 fn first_not_finite<T: Float>(numbers: &[T]) -> Option<usize> {
-    const MANY: usize = 64;
+    const CHUNK: usize = 64;
     let bad = |numbers: &[T]| !numbers.iter().fold(true, |all, number| all & number.is_finite());
-    let many = numbers.chunks(MANY).position(bad)?;
-    numbers[many * MANY..].iter().position(|number| !number.is_finite()).map(|index| many * MANY + index)
+    let chunk = numbers.chunks(CHUNK).position(bad)?;
+    numbers[chunk * CHUNK..].iter().position(|number| !number.is_finite()).map(|index| chunk * CHUNK + index)
 }
 
 /// Whether float64 would have a greater range.
@@ -304,7 +304,7 @@ fn single<T>() -> bool {
     size_of::<T>() < size_of::<f64>()
 }
 
-/// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
+/// Refuses a part of a gradient that is not finite, naming the first such number.
 pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> Result<()> {
     match first_not_finite(numbers) {
         Some(index) => {

@@ -14,13 +14,13 @@ use ndarray::ArrayView2;
 use num_traits::Float;
 
 use crate::error::{Error, Result, finite, finite_gradient, finite_rows};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
-pub(crate) use crate::program::execute::Dots;
-pub(crate) use dynamics::{Demand, Dynamics, Pull, Uses};
-use lanes::OneByOne;
-pub(crate) use lanes::{LanePull, LaneSetup, Lanes, TrajectoryInputs};
+pub(crate) use crate::program::execute::InnerProducts;
+pub(crate) use dynamics::{Dynamics, FieldOptions, Pullback, Uses};
+use lanes::SequentialLanes;
+pub(crate) use lanes::{LanePullback, LaneSetup, Lanes, TrajectoryInputs};
 
 /// A vector field f(t, y, θ) with its parameters θ, as every solve takes one.
 ///
@@ -34,7 +34,7 @@ pub trait VectorField<T: Real> {
     fn output_size(&self) -> usize {
         self.state_size()
     }
-    /// Arguments of each trajectory: numbers of its own beside the state, such as a dose. Gradients have their derivatives too.
+    /// Arguments of each trajectory: numbers of its own besides the state, such as a dose. Gradients have their derivatives too.
     fn argument_size(&self) -> usize {
         0
     }
@@ -55,7 +55,7 @@ pub trait VectorField<T: Real> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>>;
 
@@ -65,7 +65,7 @@ pub trait VectorField<T: Real> {
     /// As [`prepare`](Self::prepare).
     #[doc(hidden)]
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
-        Ok(Box::new(OneByOne::new(self, setup, width, reverse)?))
+        Ok(Box::new(SequentialLanes::new(self, setup, width, reverse)?))
     }
 
     /// Whether those may be computed on another thread than this.
@@ -80,17 +80,17 @@ pub trait VectorField<T: Real> {
         None
     }
 
-    /// What the trajectories of a batch have beside their states.
+    /// The arguments and data of the trajectories of a batch.
     #[doc(hidden)]
     fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         TrajectoryInputs::none(batch, ledger)
     }
 }
 
-/// More numbers than any memory holds.
-const MOST_NUMBERS: usize = isize::MAX as usize / 64;
+/// More numbers than memory can hold.
+const MAX_NUMBERS: usize = isize::MAX as usize / 64;
 
-/// Directions along which a solve's inputs move: arrays are flat, row-major. What is `None` stands still.
+/// Directions along which a solve is differentiated: tangents of its inputs, flat and row-major. `None` is a tangent of zero.
 #[derive(Debug, Clone, Copy)]
 pub struct Directions<'a, T> {
     /// How many directions there are, at least one.
@@ -106,7 +106,7 @@ pub struct Directions<'a, T> {
 }
 
 impl<T> Directions<'_, T> {
-    /// What a direction has of numbers that all directions have.
+    /// The part of one direction, of an array for all directions.
     pub(crate) fn of<'a, N>(&self, all: Option<&'a [N]>, index: usize) -> Option<&'a [N]> {
         all.map(|all| {
             let len = all.len() / self.count;
@@ -132,7 +132,7 @@ impl<T> Directions<'_, T> {
             return Err(Error::option("tangents", "at least one direction", 0));
         }
         // Solutions along more of them could not be addressed.
-        if states.saturating_mul(state).checked_mul(count).is_none_or(|all| all > MOST_NUMBERS) {
+        if states.saturating_mul(state).checked_mul(count).is_none_or(|all| all > MAX_NUMBERS) {
             return Err(Error::option("tangents", "a number of directions that memory can hold", count));
         }
         let each = |numbers: usize| count.saturating_mul(numbers);
@@ -142,8 +142,8 @@ impl<T> Directions<'_, T> {
         numbers("tangents.times", self.times, each(times))
     }
 
-    /// Some of the directions, from the first on.
-    pub(crate) fn part(&self, first: usize, count: usize) -> Self {
+    /// `count` of the directions, from `first` on.
+    pub(crate) fn chunk(&self, first: usize, count: usize) -> Self {
         fn of<N>(all: Option<&[N]>, (first, count, total): (usize, usize, usize)) -> Option<&[N]> {
             all.map(|all| &all[all.len() / total * first..][..all.len() / total * count])
         }
@@ -157,13 +157,13 @@ impl<T> Directions<'_, T> {
         }
     }
 
-    /// How many are followed together: the more, the fewer passes, and the longer the program.
-    pub(crate) fn at_once(state: usize) -> usize {
+    /// How many directions are followed together: more take fewer passes, and a longer program.
+    pub(crate) fn chunk_len(state: usize) -> usize {
         (256 / state).clamp(1, 64)
     }
 
-    /// Whether times move in a direction.
-    pub(crate) fn moves_times(&self, index: usize) -> bool {
+    /// Whether a direction has a tangent of the times that is not zero.
+    pub(crate) fn has_time_tangent(&self, index: usize) -> bool {
         self.of(self.times, index).is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0))
     }
 }
@@ -219,11 +219,11 @@ pub fn vjp<T: Real>(
     let mut prepared = Prepared::new(field, parameters, t, y, true)?;
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
     let lanes = dynamics.layout().panels.lanes;
-    let mut cotangent = Buffer::used(ledger, Purpose::Cotangent, lanes * field.output_size())?;
-    dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
+    let mut cotangent = Buffer::recycled(ledger, Purpose::Cotangent, lanes * field.output_size())?;
+    dynamics.layout().panels.pack(w, &mut cotangent, Padding::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, dynamics.parameters())?;
-    let pull = Pull {
+    let pullback = Pullback {
         cotangent: &cotangent,
         x: &mut dx,
         parameters: &mut gradient,
@@ -232,8 +232,8 @@ pub fn vjp<T: Real>(
         times: true,
         next_tape: None,
     };
-    let dots = dynamics.pull(t, x, None, pull)?;
-    let t = dynamics.knows_time().then_some(dots.time);
+    let dots = dynamics.pullback(t, x, None, pullback)?;
+    let t = dynamics.has_time_derivative().then_some(dots.time);
     let y = prepared.rows(&dx, field.state_size())?;
     let arguments = prepared.rows(&gradient[parameters.len()..], field.argument_size())?;
     let gradient = Buffer::copied(&prepared.ledger, Purpose::Gradient, &gradient[..parameters.len()])?;
@@ -256,15 +256,15 @@ impl<T: Real> Prepared<T> {
         check_batch("y", field, y)?;
         finite("t", &[t])?;
         let ledger = Ledger::new();
-        let dynamics = field.prepare(parameters, y.nrows(), Demand::new(reverse), &ledger)?;
-        let mut x = Buffer::used(&ledger, Purpose::Workspace, dynamics.layout().size())?;
-        dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
+        let dynamics = field.prepare(parameters, y.nrows(), FieldOptions::new(reverse), &ledger)?;
+        let mut x = Buffer::recycled(&ledger, Purpose::Workspace, dynamics.layout().size())?;
+        dynamics.layout().panels.pack(y, &mut x, Padding::Repeat);
         Ok(Self { dynamics, x, ledger })
     }
 
     fn rows(&self, numbers: &[T], features: usize) -> Result<Buffer<T>> {
         let panels = self.dynamics.layout().panels;
-        let mut rows = Buffer::used(&self.ledger, Purpose::Output, panels.samples * features)?;
+        let mut rows = Buffer::recycled(&self.ledger, Purpose::Output, panels.samples * features)?;
         panels.unpack(numbers, &mut rows);
         Ok(rows)
     }

@@ -16,7 +16,7 @@ use crate::adjoint;
 use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::solve::{GradientStats, RetentionStats};
@@ -165,8 +165,8 @@ pub(crate) fn vjp_shared<T: Real>(
     })
 }
 
-/// What a budget has to go by: the bytes that solve and sweep say they take.
-fn sizes<T: Real>(problem: &Problem<T>) -> Footprint {
+/// The sizes that a budget is checked against: the bytes that the solve and the sweep take.
+fn footprint<T: Real>(problem: &Problem<T>) -> Footprint {
     let Problem { dynamics, options, times, start, ledger, batch, state, .. } = problem;
     let number = size_of::<T>();
     let (stages, bytes) = (options.method.stages(), start.len() * number);
@@ -199,7 +199,7 @@ impl<T: Real> Vjp<T> {
             GradientMethod::Aca => Retention::Fixed(RetentionPlan::STEP_TAPES),
             _ => Retention::Fixed(RetentionPlan::STATES),
         };
-        let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
+        let mut recording = Box::new(Recording::new(&retention, &problem, footprint(&problem))?);
         let solution = solve(&mut problem, &mut *recording)?;
         Ok(Self { solution, problem, kept: Retained::Discrete(recording) })
     }
@@ -238,16 +238,16 @@ impl<T: Real> Vjp<T> {
         let panels = problem.dynamics.layout().panels;
         let (len, outputs) = (problem.start.len(), problem.times.len());
         let slice = problem.batch * problem.state;
-        let mut w = Buffer::used(&ledger, Purpose::Cotangent, outputs * len)?;
-        let mut rows = Buffer::used(&ledger, Purpose::Cotangent, slice)?;
+        let mut w = Buffer::recycled(&ledger, Purpose::Cotangent, outputs * len)?;
+        let mut rows = Buffer::recycled(&ledger, Purpose::Cotangent, slice)?;
         // Read in one go to the end, and packed from there: an output's panels never reach the rows of those behind it.
         let first = outputs * (len - slice);
         read(&mut w[first..])?;
         for output in 0..outputs {
             rows.copy_from_slice(&w[first + output * slice..][..slice]);
-            finite("cotangent", &rows).map_err(|error| error.moved(output * slice))?;
+            finite("cotangent", &rows).map_err(|error| error.with_offset(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
-            panels.pack(rows, &mut w[output * len..][..len], Spare::Zero);
+            panels.pack(rows, &mut w[output * len..][..len], Padding::Zero);
         }
         drop(rows);
         let before = problem.dynamics.uses();
@@ -255,17 +255,17 @@ impl<T: Real> Vjp<T> {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
-        let mut y0 = Buffer::used(&ledger, Purpose::Gradient, slice)?;
+        let mut y0 = Buffer::recycled(&ledger, Purpose::Gradient, slice)?;
         panels.unpack(&found.lambda, &mut y0);
         let arguments_at = found.parameters.len() - panels.lanes * problem.arguments;
-        let mut arguments = Buffer::used(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
+        let mut arguments = Buffer::recycled(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
         panels.unpack(&found.parameters[arguments_at..], &mut arguments);
         let parameters = match problem.arguments {
             0 => found.parameters,
             _ => Buffer::copied(&ledger, Purpose::Gradient, &found.parameters[..arguments_at])?,
         };
         // The continuous adjoint's gradient of the times takes f alone.
-        let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.knows_time();
+        let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.has_time_derivative();
         let times = (known && problem.options.time_gradients).then_some(found.times);
         finite_gradient("gradient.y0", &y0)?;
         finite_gradient("gradient.parameters", &parameters)?;

@@ -12,7 +12,7 @@ pub struct Layout {
     /// Lanes that a sum of a norm takes together, whatever the width of the panels: where a batch is shared, its parts have
     /// panels of different widths.
     pub group: usize,
-    /// Features of each of the panel arrays that stand one behind the other.
+    /// Features of each panel array, one behind the other.
     pub arrays: Vec<usize>,
     /// Plain numbers after them.
     pub plain: usize,
@@ -35,7 +35,7 @@ impl Layout {
         samples * self.arrays.iter().sum::<usize>() + if self.plain_counts { self.plain } else { 0 }
     }
 
-    /// Numbers in a state, spare lanes included.
+    /// Numbers in a state, padding lanes included.
     pub fn size(&self) -> usize {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }

@@ -48,7 +48,7 @@
 //! | `layout` | how the numbers of a state lie in memory |
 //! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory, threads and the addon the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; whole cache lines, used again; a reserve for small allocations |
-//! | [`progress`] | who is told how far a solve has come |
+//! | [`progress`] | reports how far a solve has come |
 //! | `threads` | items that do not depend on each other, on several cores |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |

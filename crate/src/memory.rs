@@ -41,7 +41,7 @@ pub struct Buffer<T> {
 }
 
 impl<T: Plain> Buffer<T> {
-    /// So many zeros.
+    /// `len` zeros.
     ///
     /// # Errors
     /// `OutOfMemory`.
@@ -49,19 +49,19 @@ impl<T: Plain> Buffer<T> {
         Self::of(Lines::zeroed, ledger, purpose, len)
     }
 
-    /// So many zeros, or what a buffer before had: for what is written before it is read. Tests find NaN there.
+    /// `len` numbers, zeros or what recycled memory holds: for arrays that are written before they are read. Tests find NaN there.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn used(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
-        Self::of(Lines::used, ledger, purpose, len)
+    pub(crate) fn recycled(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+        Self::of(Lines::recycled, ledger, purpose, len)
     }
 
     #[inline(never)]
     fn of(lines: fn(usize) -> Option<Lines>, ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         let lines = lines(bytes).ok_or(Error::OutOfMemory { bytes, purpose: purpose.name() })?;
-        ledger.note(purpose, bytes);
+        ledger.add(purpose, bytes);
         LIVE.fetch_add(bytes, Relaxed);
         Ok(Self { lines, len, purpose, ledger: ledger.clone(), numbers: PhantomData })
     }
@@ -71,7 +71,7 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub(crate) fn copied(ledger: &Ledger, purpose: Purpose, numbers: &[T]) -> Result<Self> {
-        let mut buffer = Self::used(ledger, purpose, numbers.len())?;
+        let mut buffer = Self::recycled(ledger, purpose, numbers.len())?;
         buffer.copy_from_slice(numbers);
         Ok(buffer)
     }
@@ -101,7 +101,7 @@ impl<T> Drop for Buffer<T> {
     #[inline(never)]
     fn drop(&mut self) {
         let bytes = self.len * size_of::<T>();
-        self.ledger.forget(self.purpose, bytes);
+        self.ledger.remove(self.purpose, bytes);
         LIVE.fetch_sub(bytes, Relaxed);
     }
 }
@@ -178,7 +178,7 @@ impl<T> List<T> {
         fallible(|| items.try_reserve(more).or_else(|_| items.try_reserve_exact(more)))
             .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
         let now = self.items.capacity() * size_of::<T>();
-        self.ledger.note(self.purpose, now - self.bytes);
+        self.ledger.add(self.purpose, now - self.bytes);
         LIVE.fetch_add(now - self.bytes, Relaxed);
         self.bytes = now;
         Ok(())
@@ -200,7 +200,7 @@ impl<T> Deref for List<T> {
 
 impl<T> Drop for List<T> {
     fn drop(&mut self) {
-        self.ledger.forget(self.purpose, self.bytes);
+        self.ledger.remove(self.purpose, self.bytes);
         LIVE.fetch_sub(self.bytes, Relaxed);
     }
 }

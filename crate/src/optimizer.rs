@@ -59,13 +59,13 @@ impl<T: Real> Optimizer<T> {
         check_rates(&groups)?;
         let moments = match rule {
             Rule::Adam { beta1, beta2, epsilon } => {
-                within("beta1", beta1, 1.0)?;
-                within("beta2", beta2, 1.0)?;
-                within("epsilon", epsilon, f64::INFINITY)?;
+                check_range("beta1", beta1, 1.0)?;
+                check_range("beta2", beta2, 1.0)?;
+                check_range("epsilon", epsilon, f64::INFINITY)?;
                 2
             }
             Rule::Sgd { momentum } => {
-                within("momentum", momentum, 1.0)?;
+                check_range("momentum", momentum, 1.0)?;
                 usize::from(momentum > 0.0)
             }
         };
@@ -195,12 +195,12 @@ fn total(groups: &[Group]) -> usize {
 
 fn check_rates(groups: &[Group]) -> Result<()> {
     groups.iter().try_for_each(|group| {
-        within("learning_rate", group.learning_rate, f64::INFINITY)?;
-        within("weight_decay", group.weight_decay, f64::INFINITY)
+        check_range("learning_rate", group.learning_rate, f64::INFINITY)?;
+        check_range("weight_decay", group.weight_decay, f64::INFINITY)
     })
 }
 
-fn within(argument: &'static str, number: f64, end: f64) -> Result<()> {
+fn check_range(argument: &'static str, number: f64, end: f64) -> Result<()> {
     match number >= 0.0 && number < end {
         true => Ok(()),
         false => Err(Error::option(argument, format!("a number from 0 to below {end}"), number)),

@@ -6,8 +6,8 @@
 //! | `build`         | expressions with operators, for Rust                                                     |
 //! | `json`          | the form in which programs travel                                                        |
 //! | `differentiate` | reverse and forward mode, from graph to graph                                            |
-//! | `tangents`      | a field of a state with its derivatives along directions                                 |
-//! | `timed`         | a field of a state and its own time                                                      |
+//! | `tangents`      | a field of a state with its tangents along directions                                    |
+//! | `time_in_state` | a field with the time as the last row of its state                                       |
 //! | `fuse`          | multiply–adds and other operations in one                                                |
 //! | `derive`        | what a solve and its gradient need of a field: values, transposes, what a tape holds     |
 //! | `plan`          | where each value lies, and which kernel computes it, for one batch                       |
@@ -26,7 +26,7 @@ pub(crate) mod graph;
 mod json;
 pub(crate) mod plan;
 pub(crate) mod tangents;
-mod timed;
+mod time_in_state;
 
 pub use build::{Builder, Value, concat};
 use graph::{Graph, Id};
@@ -49,7 +49,7 @@ pub(crate) struct Sizes {
     pub state: usize,
     /// How many parameters there are.
     pub parameters: usize,
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     pub arguments: usize,
     /// Numbers of each trajectory that are held constant in every derivative.
     pub data: usize,
@@ -72,7 +72,7 @@ impl Program {
         self.sizes.parameters
     }
 
-    /// Numbers that each trajectory has beside its state.
+    /// How many arguments each trajectory has.
     pub fn arguments(&self) -> usize {
         self.sizes.arguments
     }

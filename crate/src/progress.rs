@@ -9,29 +9,29 @@ use crate::error::Result;
 pub type Watcher = Box<dyn FnMut(f64) -> Result<()>>;
 
 /// Steps, or rounds of steps, between two calls.
-const EVERY: usize = 16;
+const REPORT_INTERVAL: usize = 16;
 
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
     /// How often it was set.
-    static CHANGES: Cell<usize> = const { Cell::new(0) };
+    static TIMES_SET: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Sets the watcher that solves and integrators on this thread call every few steps, or none, and returns the one that was set before.
 pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
-    CHANGES.set(CHANGES.get().wrapping_add(1));
+    TIMES_SET.set(TIMES_SET.get().wrapping_add(1));
     WATCHER.replace(watcher)
 }
 
 /// A watcher that is being called, and is put back whatever happens, unless it has set another one or none.
-struct Called {
+struct ActiveWatcher {
     watcher: Option<Watcher>,
-    changes: usize,
+    times_set: usize,
 }
 
-impl Drop for Called {
+impl Drop for ActiveWatcher {
     fn drop(&mut self) {
-        if CHANGES.get() == self.changes {
+        if TIMES_SET.get() == self.times_set {
             WATCHER.set(self.watcher.take());
         }
     }
@@ -39,12 +39,12 @@ impl Drop for Called {
 
 /// Calls the watcher, if it is due at the `step`-th step.
 pub(crate) fn report(step: usize, fraction: impl FnOnce() -> f64) -> Result<()> {
-    if !step.is_multiple_of(EVERY) {
+    if !step.is_multiple_of(REPORT_INTERVAL) {
         return Ok(());
     }
     // Taken out, so that it may itself watch solves.
-    let mut called = Called { watcher: WATCHER.take(), changes: CHANGES.get() };
-    match &mut called.watcher {
+    let mut active = ActiveWatcher { watcher: WATCHER.take(), times_set: TIMES_SET.get() };
+    match &mut active.watcher {
         Some(watcher) => watcher(fraction()),
         None => Ok(()),
     }

@@ -1,14 +1,14 @@
-//! Forward sensitivities: how a solution moves along with what its solve starts from, and second derivatives of losses.
+//! Forward sensitivities: derivatives of a solution with respect to the inputs of its solve, and second derivatives of losses.
 //!
-//! The state and its derivatives along directions, [x, ẋ_1, ẋ_2, …], follow one system of equations, which is a program too. It is
-//! taken through the steps of the solve itself, however those were chosen, and so gives the derivative of the numbers computed: the
+//! The state and its derivatives along directions, [x, ẋ_1, ẋ_2, …], follow one system of equations, which is a program too. It
+//! takes the steps of the solve itself, however those were chosen, and so gives the derivative of the numbers computed: the
 //! transpose of what a [gradient](crate::gradient) gives, up to rounding. Where times move, so do the steps between them. A step
 //! h (1 + σε) that begins at t + τε has X_i′ = ẋ + h Σ a_ij (k̇_j + σ k_j), hence the terms with τ and σ in the slopes of ẋ.
 //!
 //! A recorded solve of [x, ẋ] has a gradient like any other: for the cotangents of ẋ that a loss of x has, it is the product of the
 //! loss's second derivatives with the direction (reverse over forward).
 
-mod retrace;
+mod replay;
 
 use std::fmt;
 
@@ -17,17 +17,17 @@ use ndarray::{
 };
 
 use crate::error::{Error, Result, finite, finite_tangents};
-use crate::field::{Demand, Directions, VectorField};
+use crate::field::{Directions, FieldOptions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Vjp};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled, reserve_in};
 use crate::solve::{Options, Problem, Recorder, Solution};
 use crate::stepper::{Discard, Sink, Span, Stage};
-use retrace::{Clocks, retrace};
+use replay::{TimeTangents, replay};
 
-/// Directions along which a solve's inputs move; those that are not given stand still.
+/// Directions along which a solve is differentiated: tangents of its inputs. Those that are not given are zero.
 #[derive(Debug, Clone, Copy)]
 pub struct Tangents<'a, T> {
     /// How many directions there are.
@@ -38,12 +38,12 @@ pub struct Tangents<'a, T> {
     pub parameters: Option<ArrayView2<'a, T>>,
     /// ȧ `[directions, batch, arguments]`.
     pub arguments: Option<ArrayView3<'a, T>>,
-    /// How the output times move, `[directions, times]`.
+    /// Tangents of the output times, `[directions, times]`.
     pub times: Option<ArrayView2<'a, f64>>,
 }
 
 impl<T: Real> Tangents<'_, T> {
-    /// So many directions in which nothing moves yet.
+    /// `directions` directions, all of whose tangents are zero.
     pub fn new(directions: usize) -> Self {
         Self { directions, y0: None, parameters: None, arguments: None, times: None }
     }
@@ -123,15 +123,15 @@ impl<T: Real> Jvp<T> {
 /// use symplectic_adjoint::{Method, Options, jvp};
 ///
 /// # fn main() -> symplectic_adjoint::Result<()> {
-/// // x' = −k x, whose solution e^(−kt) moves by −t e^(−kt) with k.
+/// // x' = −k x, whose solution e^(−kt) has the derivative −t e^(−kt) with respect to k.
 /// let mut model = Builder::new(1);
 /// let slope = -model.parameter(1) * model.state(0..1);
 /// let field = ProgramField::new(model.finish(&slope)?, &[0.5])?;
 /// let options = Options { rtol: 1e-10, atol: 1e-10, ..Options::new(Method::named("dopri5").expect("a known method")) };
 /// let along = array![[1.0]];
 /// let tangents = Tangents { parameters: Some(along.view()), ..Tangents::new(1) };
-/// let moved = jvp(&field, array![[1.0]].view(), &[0.0, 2.0], &tangents, &options)?;
-/// assert!((moved.tangents()[[0, 1, 0, 0]] + 2.0 * f64::exp(-1.0)).abs() < 1e-7);
+/// let derivatives = jvp(&field, array![[1.0]].view(), &[0.0, 2.0], &tangents, &options)?;
+/// assert!((derivatives.tangents()[[0, 1, 0, 0]] + 2.0 * f64::exp(-1.0)).abs() < 1e-7);
 /// # Ok(())
 /// # }
 /// ```
@@ -157,22 +157,22 @@ pub(crate) fn jvp_along<T: Real>(
     directions: &Directions<'_, T>,
     options: &Options,
 ) -> Result<Jvp<T>> {
-    let (solution, problem, record) = traced(field, y0, times, directions, options)?;
+    let (solution, problem, record) = solve_recorded(field, y0, times, directions, options)?;
     let (batch, state) = (problem.batch, problem.state);
     let slice = times.len() * batch * state;
-    let mut moved = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
-    let at_once = Directions::<T>::at_once(state);
-    for first in (0..directions.count).step_by(at_once) {
-        let some = directions.part(first, at_once.min(directions.count - first));
-        let mut follower = Follower::new(field, y0, &problem, &some, false)?;
-        let all = retrace(&mut follower.problem, &record, &mut follower.clocks, &mut Discard)?;
-        for (index, to) in moved[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
-            copy_columns(all.flat(), follower.problem.state, (1 + index) * state, to, state);
+    let mut tangents = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
+    let chunk_len = Directions::<T>::chunk_len(state);
+    for first in (0..directions.count).step_by(chunk_len) {
+        let some = directions.chunk(first, chunk_len.min(directions.count - first));
+        let mut augmented = TangentProblem::new(field, y0, &problem, &some, false)?;
+        let all = replay(&mut augmented.problem, &record, &mut augmented.time_tangents, &mut Discard)?;
+        for (index, to) in tangents[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
+            copy_columns(all.flat(), augmented.problem.state, (1 + index) * state, to, state);
         }
     }
-    finite_tangents(&moved)?;
+    finite_tangents(&tangents)?;
     let shape = [directions.count, times.len(), batch, state];
-    Ok(Jvp { solution, peak: problem.ledger.peak(), tangents: moved, shape })
+    Ok(Jvp { solution, peak: problem.ledger.peak(), tangents, shape })
 }
 
 /// The derivatives of a solution with respect to all that its solve starts from, each trajectory's to its own.
@@ -180,7 +180,7 @@ pub(crate) fn jvp_along<T: Real>(
 pub struct Sensitivities<T> {
     /// That of [`odeint`](crate::odeint), bitwise.
     pub solution: Solution<T>,
-    /// ∂y/∂y0 `[times, batch, state, state]`, the state that moves last.
+    /// ∂y/∂y0 `[times, batch, state, state]`; the last axis is that of y0.
     pub y0: Array4<T>,
     /// ∂y/∂θ `[times, batch, state, parameters]`.
     pub parameters: Array4<T>,
@@ -222,10 +222,10 @@ pub fn sensitivities<T: Real>(
         arguments: Some(rates.view()),
         ..Tangents::new(directions)
     };
-    let moved = jvp(field, y0, times, &tangents, options)?;
+    let derivatives = jvp(field, y0, times, &tangents, options)?;
     // The direction last.
     let part = |range: std::ops::Range<usize>| -> Result<Array4<T>> {
-        let all = moved.tangents();
+        let all = derivatives.tangents();
         let part = all.slice(s![range, .., .., ..]).permuted_axes([1, 2, 3, 0]);
         let mut numbers = Vec::new();
         reserve_in(Purpose::Output, &mut numbers, part.len())?;
@@ -234,7 +234,7 @@ pub fn sensitivities<T: Real>(
     };
     let (y0, parameters, arguments) =
         (part(0..state)?, part(state..state + parameters)?, part(state + parameters..directions)?);
-    Ok(Sensitivities { solution: moved.solution, y0, parameters, arguments })
+    Ok(Sensitivities { solution: derivatives.solution, y0, parameters, arguments })
 }
 
 /// Copies columns from `first` on of rows of so many numbers.
@@ -252,7 +252,7 @@ pub struct JvpVjp<T> {
     /// That of [`odeint`](crate::odeint), bitwise.
     pub solution: Solution<T>,
     tangent: Buffer<T>,
-    both: Vjp<T>,
+    recorded: Vjp<T>,
     parameters: usize,
     arguments: usize,
 }
@@ -299,16 +299,16 @@ impl<T: Real> JvpVjp<T> {
             return Err(Error::option("gradient", "an exact gradient", "adjoint"));
         }
         let options = Options { time_gradients: false, ..options.clone() };
-        let (solution, problem, record) = traced(field, y0, times, direction, &options)?;
-        let mut follower = Follower::new(field, y0, &problem, direction, true)?;
-        let both = Vjp::record(follower.problem, method, |problem, recorder| {
-            retrace(problem, &record, &mut follower.clocks, recorder)
+        let (solution, problem, record) = solve_recorded(field, y0, times, direction, &options)?;
+        let mut augmented = TangentProblem::new(field, y0, &problem, direction, true)?;
+        let recorded = Vjp::record(augmented.problem, method, |problem, recorder| {
+            replay(problem, &record, &mut augmented.time_tangents, recorder)
         })?;
         let mut tangent = Buffer::zeroed(&problem.ledger, Purpose::Output, solution.flat().len())?;
-        copy_columns(both.solution.flat(), 2 * problem.state, problem.state, &mut tangent, problem.state);
+        copy_columns(recorded.solution.flat(), 2 * problem.state, problem.state, &mut tangent, problem.state);
         finite_tangents(&tangent)?;
         let (parameters, arguments) = (field.parameters().len(), problem.arguments);
-        Ok(Self { solution, tangent, both, parameters, arguments })
+        Ok(Self { solution, tangent, recorded, parameters, arguments })
     }
 
     /// ẏ `[times, batch, state]`.
@@ -344,10 +344,10 @@ impl<T: Real> JvpVjp<T> {
         let rows = || Buffer::zeroed(&ledger, Purpose::Cotangent, batch * state);
         let (mut cotangents, mut curvatures) = (rows()?, rows()?);
         debug_assert!(outputs > 0, "the first time at least");
-        let both = self.both.pullback_from(&mut |rows| {
+        let recorded = self.recorded.pullback_from(&mut |rows| {
             for (output, rows) in rows.chunks_exact_mut(2 * batch * state).enumerate() {
                 read(output, &mut cotangents, &mut curvatures);
-                let place = |error: Error| error.moved(output * batch * state);
+                let place = |error: Error| error.with_offset(output * batch * state);
                 finite("cotangent", &cotangents).map_err(place)?;
                 finite("curvature", &curvatures).map_err(place)?;
                 let pairs = cotangents.chunks_exact(state).zip(curvatures.chunks_exact(state));
@@ -358,12 +358,12 @@ impl<T: Real> JvpVjp<T> {
             }
             Ok(())
         })?;
-        both.leading(state, self.parameters, self.arguments)
+        recorded.leading(state, self.parameters, self.arguments)
     }
 }
 
-/// Checks the directions, and solves, keeping the steps.
-fn traced<T: Real>(
+/// Checks the directions, and solves, recording the steps.
+fn solve_recorded<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &[f64],
@@ -407,13 +407,13 @@ impl<T: Real> Recorder<T> for StepRecorder {
     }
 }
 
-/// The state with its derivatives along directions, ready to be taken through recorded steps.
-struct Follower<T> {
+/// The problem of the state with its tangents along directions, for [`replay`].
+struct TangentProblem<T> {
     problem: Problem<T>,
-    clocks: Clocks,
+    time_tangents: TimeTangents,
 }
 
-impl<T: Real> Follower<T> {
+impl<T: Real> TangentProblem<T> {
     fn new(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -422,8 +422,8 @@ impl<T: Real> Follower<T> {
         reverse: bool,
     ) -> Result<Self> {
         let Problem { batch, state: features, ref ledger, .. } = *problem;
-        let demand = Demand { reverse, directions: Some(directions), threads: problem.options.threads };
-        let dynamics = field.prepare(field.parameters(), batch, demand, ledger)?;
+        let field_options = FieldOptions { reverse, directions: Some(directions), threads: problem.options.threads };
+        let dynamics = field.prepare(field.parameters(), batch, field_options, ledger)?;
         let layout = dynamics.layout().clone();
         let state = layout.arrays.iter().sum();
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
@@ -437,8 +437,8 @@ impl<T: Real> Follower<T> {
         }
         let rows = ArrayView2::from_shape((batch, state), &rows).expect("a row for each trajectory");
         let mut start = Buffer::zeroed(ledger, Purpose::Checkpoints, layout.size())?;
-        layout.panels.pack(rows, &mut start, Spare::Repeat);
-        let clocks = Clocks::new(features, directions);
-        Ok(Self { problem: problem.of_tangents(dynamics, state, start), clocks })
+        layout.panels.pack(rows, &mut start, Padding::Repeat);
+        let time_tangents = TimeTangents::new(features, directions);
+        Ok(Self { problem: problem.of_tangents(dynamics, state, start), time_tangents })
     }
 }

@@ -1,26 +1,28 @@
 //! Solving: one solve over a batch that shares its times and steps.
 
+mod gradient_results;
 mod options;
-mod pace;
-mod reverse;
 mod run;
+mod step_size;
 
 use ndarray::{ArrayView2, ArrayView3};
 
 use crate::control::{AllReduce, NoReduction};
 use crate::error::{Error, Result, finite};
-use crate::field::{Demand, Dynamics, VectorField, check_batch};
-use crate::kernel::panels::Spare;
+use crate::field::{Dynamics, FieldOptions, VectorField, check_batch};
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
 
+pub(crate) use gradient_results::PanelGradient;
+pub use gradient_results::{GradientStats, RetentionStats};
 pub use options::{MOST_THREADS, Options, Output, Steps, Summation};
-pub(crate) use pace::{FirstStep, Pace, Proposed, Verdict};
-pub(crate) use reverse::PanelGradient;
-pub use reverse::{GradientStats, RetentionStats};
 pub use run::Stats;
-pub(crate) use run::{Ended, Interval, Recorder, control_of, integrate, interval_steps, tolerances_of, working_states};
+pub(crate) use run::{
+    Interval, Recorder, SolveOutcome, integrate, interval_steps, step_control, tolerances_of, working_states,
+};
+pub(crate) use step_size::{ErrorTest, FirstStepTrial, ProposedStep, StepSize};
 
 /// The solution of a batch at the output times.
 #[derive(Debug)]
@@ -115,12 +117,12 @@ pub(crate) struct Problem<T> {
     pub times: Vec<f64>,
     pub batch: usize,
     pub state: usize,
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     pub arguments: usize,
     /// The initial state, in panels.
     pub start: Buffer<T>,
     pub ledger: Ledger,
-    /// With whom the steps are shared.
+    /// The sums that choose steps, over all parts of the batch.
     pub all_reduce: Box<dyn AllReduce>,
 }
 
@@ -144,11 +146,15 @@ impl<T: Real> Problem<T> {
         let (batch, state) = y0.dim();
         let parameters = field.parameters();
         let ledger = Ledger::new();
-        ledger.note(Purpose::Network, size_of_val(parameters));
-        let dynamics =
-            field.prepare(parameters, batch, Demand { threads: options.threads, ..Demand::new(reverse) }, &ledger)?;
-        let mut start = Buffer::used(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
-        dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
+        ledger.add(Purpose::Network, size_of_val(parameters));
+        let dynamics = field.prepare(
+            parameters,
+            batch,
+            FieldOptions { threads: options.threads, ..FieldOptions::new(reverse) },
+            &ledger,
+        )?;
+        let mut start = Buffer::recycled(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
+        dynamics.layout().panels.pack(y0, &mut start, Padding::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
         kept.copy_from_slice(times);
         Ok(Self {
@@ -164,7 +170,7 @@ impl<T: Real> Problem<T> {
         })
     }
 
-    /// That of another state at the same times.
+    /// The problem of a state with its tangents, at the same times.
     pub fn of_tangents(&self, dynamics: Box<dyn Dynamics<T>>, state: usize, start: Buffer<T>) -> Self {
         Self {
             arguments: dynamics.arguments(),
@@ -190,7 +196,7 @@ impl<T: Real> Problem<T> {
         };
         let dynamics = &mut *self.dynamics;
         let all_reduce = &mut *self.all_reduce;
-        let Ended { stats, reached, failure } = integrate(
+        let SolveOutcome { stats, reached, failure } = integrate(
             dynamics,
             all_reduce,
             &self.start,

@@ -1,4 +1,4 @@
-//! What a solve and a gradient know of a method: how to take one step, and the step's transpose.
+//! One step of a method, and the step's transpose.
 //!
 //! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, computing a step again,
 //! running a solve again and passing from one checkpoint to the next are that function with different sinks, which decide what is
@@ -25,7 +25,7 @@ use crate::tableau::methods::METHODS;
 pub(crate) use outputs::StepOutputs;
 pub(crate) use scheme::{Scheme, Weights};
 pub(crate) use step::{Goal, Scratch, Stepping, attempt};
-pub(crate) use transpose::{RecordGradient, Sums, Transpose};
+pub(crate) use transpose::{GradientSums, RecordGradient, Transpose};
 
 /// A method of integration, as [`Options`](crate::Options) take one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -143,23 +143,23 @@ impl<T> Sink<T> for Discard {
     }
 }
 
-/// Where a step works.
-pub(crate) struct Work<T> {
+/// The workspace of a step.
+pub(crate) struct Workspace<T> {
     /// k_1 … k_s, and f(x_{n+1}) behind them where a solve needs it. The transpose keeps its g_i here.
     pub slopes: Buffer<T>,
     /// One state: a stage's state, an increment, an error. The transpose keeps a cotangent here.
     pub state: Buffer<T>,
     /// Whether k_1 is known.
-    pub first_known: bool,
+    pub first_slope_known: bool,
 }
 
-impl<T: Real> Work<T> {
-    /// For so many slopes of `len` numbers.
+impl<T: Real> Workspace<T> {
+    /// For `slopes` slopes of `len` numbers.
     pub fn new(ledger: &Ledger, slopes: usize, len: usize) -> Result<Self> {
         Ok(Self {
-            slopes: Buffer::used(ledger, Purpose::Stages, slopes * len)?,
-            state: Buffer::used(ledger, Purpose::Workspace, len)?,
-            first_known: false,
+            slopes: Buffer::recycled(ledger, Purpose::Stages, slopes * len)?,
+            state: Buffer::recycled(ledger, Purpose::Workspace, len)?,
+            first_slope_known: false,
         })
     }
 
@@ -197,7 +197,7 @@ pub(crate) struct Stepper {
 }
 
 impl Stepper {
-    /// For states that lie so.
+    /// For states with this layout.
     pub fn new(method: Method, layout: &Layout) -> Self {
         Self { scheme: Scheme::new(method, layout.arrays[0]), panels: layout.panels }
     }
@@ -214,29 +214,33 @@ impl Stepper {
         span: Span,
         x: &[T],
         goal: Goal,
-        work: &mut Work<T>,
+        work: &mut Workspace<T>,
         sink: &mut dyn Sink<T>,
     ) -> Result<()> {
-        let scratch =
-            Scratch { slopes: &mut work.slopes, len: x.len(), first_known: work.first_known, state: &mut work.state };
-        attempt(&self.scheme, &mut Together { panels: self.panels, dynamics, span }, x, goal, scratch, sink)
+        let scratch = Scratch {
+            slopes: &mut work.slopes,
+            len: x.len(),
+            first_slope_known: work.first_slope_known,
+            state: &mut work.state,
+        };
+        attempt(&self.scheme, &mut BatchStepping { panels: self.panels, dynamics, span }, x, goal, scratch, sink)
     }
 
     /// Leaves the estimate of the error of x_{n+1} in `work.state`.
-    pub fn error<T: Real>(&self, span: Span, work: &mut Work<T>) {
+    pub fn error<T: Real>(&self, span: Span, work: &mut Workspace<T>) {
         let slopes = work.slopes.chunks_exact(work.state.len());
         combine_terms(&mut work.state, self.scheme.error().map(|weight| span.h * weight).zip(slopes));
     }
 }
 
 /// A batch that takes a step together.
-struct Together<'a, T> {
+struct BatchStepping<'a, T> {
     panels: Panels,
     dynamics: &'a mut dyn Dynamics<T>,
     span: Span,
 }
 
-impl<T: Real> Stepping<T> for Together<'_, T> {
+impl<T: Real> Stepping<T> for BatchStepping<'_, T> {
     fn step(&self) -> usize {
         self.span.step
     }
@@ -249,7 +253,7 @@ impl<T: Real> Stepping<T> for Together<'_, T> {
         slopes: &[T],
     ) {
         let len = out.len();
-        scheme.each_place(self.panels, len, |place, part| {
+        scheme.for_each_range(self.panels, len, |place, part| {
             let slopes = slopes.chunks_exact(len).map(|slope| &slope[place.clone()]);
             let terms = weights(part).map(|weight| self.span.h * weight).zip(slopes);
             let out = &mut out[place.clone()];

@@ -101,7 +101,7 @@ impl Tableau {
                 return refused(format!("{name} to sum to 1"), format!("{:?}", sum(weights)));
             }
         }
-        if !b_hat.is_empty() && agree(b, b_hat) {
+        if !b_hat.is_empty() && nearly_equal(b, b_hat) {
             return refused(
                 "b_hat that differs from b, as errors are estimated by the difference".into(),
                 "the same".into(),
@@ -263,7 +263,7 @@ impl Tableau {
         if !near(sum(self.b), 1.0) || !(self.b_hat.is_empty() || near(sum(self.b_hat), 1.0)) {
             return Some("b and b̂ that sum to 1");
         }
-        if !self.b_hat.is_empty() && agree(self.b, self.b_hat) {
+        if !self.b_hat.is_empty() && nearly_equal(self.b, self.b_hat) {
             return Some("b̂ that differs from b");
         }
         if self.gradient_stages() + self.fsal() as usize != stages {
@@ -322,7 +322,7 @@ pub(crate) fn polynomial(coefficients: &[f64], theta: f64) -> (f64, f64) {
 }
 
 /// Whether weights are the same, but for rounding.
-const fn agree(b: &[f64], b_hat: &[f64]) -> bool {
+const fn nearly_equal(b: &[f64], b_hat: &[f64]) -> bool {
     let mut i = 0;
     while i < b.len() {
         if (b[i] - b_hat[i]).abs() > 1e-14 {

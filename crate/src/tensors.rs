@@ -29,7 +29,7 @@ pub struct Tensor {
 const METADATA: &str = "__metadata__";
 
 /// The longest header that the format allows, in bytes.
-const LONGEST_HEADER: usize = 100_000_000;
+const MAX_HEADER_LEN: usize = 100_000_000;
 /// Bytes of a header's length, of which the length itself is a multiple.
 const UNIT: usize = 8;
 
@@ -45,7 +45,7 @@ fn reserved<T>(len: usize) -> Result<Vec<T>> {
 }
 
 /// A float16, which every float32 can be: the bits at their places there, whose exponent then is 112 too small.
-fn from_half(bits: u16) -> f32 {
+fn from_float16(bits: u16) -> f32 {
     let [sign, rest] = [bits & 0x8000, bits & 0x7fff].map(u32::from);
     let size = match rest {
         0x7c00.. => f32::from_bits(0x7f80_0000 | (rest & 0x03ff) << 13),
@@ -55,7 +55,7 @@ fn from_half(bits: u16) -> f32 {
 }
 
 /// A bfloat16: the first half of a float32.
-fn from_brain(bits: u16) -> f32 {
+fn from_bfloat16(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
@@ -160,8 +160,8 @@ impl Tensors {
             let (length, header) = bytes.split_at(UNIT);
             debug_assert_eq!(header.first(), Some(&b'{'));
             let length = u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize + entry.len();
-            if length > LONGEST_HEADER {
-                let expected = format!("names and texts of at most {LONGEST_HEADER} bytes in all");
+            if length > MAX_HEADER_LEN {
+                let expected = format!("names and texts of at most {MAX_HEADER_LEN} bytes in all");
                 return Err(Error::option("metadata", expected, length));
             }
             bytes[..UNIT].copy_from_slice(&(length as u64).to_le_bytes());
@@ -198,8 +198,8 @@ impl Tensors {
                     bytes.extend_from_slice(data);
                     (dtype, bytes)
                 }
-                Dtype::F16 => single(from_half)?,
-                Dtype::BF16 => single(from_brain)?,
+                Dtype::F16 => single(from_float16)?,
+                Dtype::BF16 => single(from_bfloat16)?,
                 dtype => (dtype, Vec::new()),
             };
             tensors.insert(name, Tensor { shape, dtype, bytes })?;
@@ -255,7 +255,7 @@ mod tests {
             }
         }
         let mut tensors = Tensors::default();
-        tensors.metadata.insert("long".into(), " ".repeat(LONGEST_HEADER));
+        tensors.metadata.insert("long".into(), " ".repeat(MAX_HEADER_LEN));
         assert_eq!(tensors.serialize().unwrap_err().code(), "OPTION");
     }
 
@@ -270,7 +270,7 @@ mod tests {
                 _ => (1.0 + fraction) * 2.0_f32.powi(exponent - 15),
             };
             let expected = if bits >= 0x8000 { -size } else { size };
-            let given = from_half(bits);
+            let given = from_float16(bits);
             assert!(given.to_bits() == expected.to_bits() || given.is_nan() && expected.is_nan(), "{bits:x}: {given}");
         }
     }

@@ -1,5 +1,5 @@
 //! Work on several cores: items that do not depend on each other, by threads that are kept. The results do not depend on how many
-//! there are, as nobody knows which thread takes which item.
+//! there are, nor on which thread takes which item.
 
 /// Calls `work` with each item and one of the states, on as many threads as there are states.
 ///
@@ -22,10 +22,10 @@ mod pool {
     use std::sync::{Arc, Mutex};
     use std::thread::{Builder, Thread, park, yield_now};
 
-    /// How often a thread looks for work before it sleeps: as long as a solver takes between two uses of its field.
-    const LOOKS: usize = 4000;
+    /// How often a thread polls for work before it sleeps: as long as a solver takes between two uses of its field.
+    const SPINS: usize = 4000;
 
-    /// The threads, which nobody else uses while they are locked.
+    /// The threads of the pool; the lock gives them to one caller.
     static THREADS: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
 
     struct Worker {
@@ -58,7 +58,7 @@ mod pool {
         }
     }
 
-    /// Elements of a slice that are handed out one by one.
+    /// Elements of a slice, borrowed one by one.
     struct Elements<T>(*mut T);
     // SAFETY: each element goes to one thread at a time.
     unsafe impl<T: Send> Sync for Elements<T> {}
@@ -69,7 +69,7 @@ mod pool {
         }
     }
 
-    /// False where the threads are busy with somebody else's work, or there are none.
+    /// False where another caller has the threads, or there are none.
     pub fn run<S: Send, I: Send>(states: &mut [S], items: &mut [I], work: &(impl Fn(&mut S, &mut I) + Sync)) -> bool {
         let Ok(mut threads) = THREADS.try_lock() else { return false };
         let helpers = (states.len() - 1).min(items.len() - 1);
@@ -95,10 +95,10 @@ mod pool {
         }
         // It catches what fails, so that this function does not end before all others have let go of the job.
         job.run(0);
-        let mut looks = 0;
+        let mut spins = 0;
         while job.left.load(Ordering::Acquire) > 0 {
-            looks += 1;
-            if looks < LOOKS { spin_loop() } else { yield_now() }
+            spins += 1;
+            if spins < SPINS { spin_loop() } else { yield_now() }
         }
         drop(threads);
         assert!(!job.failed.load(Ordering::Relaxed), "a thread has failed");
@@ -109,24 +109,24 @@ mod pool {
         let job = Arc::new(AtomicPtr::new(null_mut()));
         let own = Arc::clone(&job);
         let builder = Builder::new().name(format!("symplectic-adjoint {number}"));
-        let handle = builder.spawn(move || serve(number, &own)).ok()?;
+        let handle = builder.spawn(move || run_worker(number, &own)).ok()?;
         Some(Worker { job, thread: handle.thread().clone() })
     }
 
-    fn serve(number: usize, job: &AtomicPtr<Job<'static>>) {
-        let mut looks = 0;
+    fn run_worker(number: usize, job: &AtomicPtr<Job<'static>>) {
+        let mut spins = 0;
         loop {
             let pointer = job.load(Ordering::Acquire);
             if pointer.is_null() {
-                looks += 1;
-                if looks < LOOKS {
+                spins += 1;
+                if spins < SPINS {
                     spin_loop()
                 } else {
                     park()
                 }
                 continue;
             }
-            looks = 0;
+            spins = 0;
             job.store(null_mut(), Ordering::Relaxed);
             // SAFETY: whoever gave it waits until `left` is zero, which is the last that this thread does with it.
             let job = unsafe { &*pointer };

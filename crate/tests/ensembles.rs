@@ -1,8 +1,8 @@
-//! Trajectories of their own: bitwise what each is alone, with exact gradients through jumps and events.
+//! Ensembles: each trajectory is bitwise what it is alone, with exact gradients through jumps and events.
 
 mod adjoint;
-mod along;
 mod events;
+mod forward_mode;
 mod integrators;
 mod memory;
 
@@ -530,11 +530,11 @@ fn solves_tell_how_far_they_have_come_and_may_be_ended() {
     assert!(matches!(odeint(&field, one.view(), &[0.0, 0.5], &options), Err(Error::Callback)));
     let mut integrator = Integrator::new(&field, many.view(), 0.0, &options, &none).unwrap();
     let before = integrator.y().to_vec();
-    assert!(matches!(integrator.advance(0.5, Advance::Whole), Err(Error::Callback)));
+    assert!(matches!(integrator.advance(0.5, Advance::ToTime), Err(Error::Callback)));
     assert_eq!(integrator.y(), before);
     watch(None);
     solve().unwrap();
-    integrator.advance(0.5, Advance::Whole).unwrap();
+    integrator.advance(0.5, Advance::ToTime).unwrap();
     // A watcher may end its own watch, and stays where it panics.
     let calls = Rc::new(RefCell::new(0));
     let count = Rc::clone(&calls);

@@ -80,8 +80,8 @@ impl Generator<'_, '_> {
         self.pool[index].clone()
     }
 
-    /// One that goes with others, row by row.
-    fn beside(&mut self, rows: usize) -> Bounded {
+    /// One that matches so many rows, or broadcasts to them.
+    fn compatible(&mut self, rows: usize) -> Bounded {
         let fits = |one: &&Bounded| one.value.rows() == rows || one.value.rows() == 1 || rows == 1;
         let fitting: Vec<Bounded> = self.pool.iter().filter(fits).cloned().collect();
         let count = fitting.len();
@@ -218,7 +218,7 @@ impl Generator<'_, '_> {
 
     fn binary(&mut self) {
         let Bounded { value: a, most } = self.any();
-        let Bounded { value: b, most: other } = self.beside(a.rows());
+        let Bounded { value: b, most: other } = self.compatible(a.rows());
         let powers = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, -1.0, -2.0, 1.7, 5.0, -0.5];
         let positive = |v: &Value| v * v * 0.3 + 0.5;
         let (value, most) = match self.genes.below(14) {
@@ -240,10 +240,10 @@ impl Generator<'_, '_> {
 
     fn choice(&mut self) {
         let a = self.any();
-        let b = self.beside(a.value.rows());
+        let b = self.compatible(a.value.rows());
         let rows = a.value.rows().max(b.value.rows());
-        let then = self.beside(rows);
-        let otherwise = self.beside(rows.max(then.value.rows()));
+        let then = self.compatible(rows);
+        let otherwise = self.compatible(rows.max(then.value.rows()));
         let most = then.most.max(otherwise.most);
         let rows = [&a, &b, &then, &otherwise].map(|one| one.value.rows());
         let widest = rows.into_iter().max().unwrap();
@@ -268,7 +268,7 @@ impl Generator<'_, '_> {
         let (value, terms) = match self.genes.below(4) {
             0 => (value.sum(), rows),
             1 => {
-                let other = self.beside(rows);
+                let other = self.compatible(rows);
                 (value.dot(&other.value) * 0.3, rows.max(other.value.rows()))
             }
             _ => {
@@ -295,7 +295,7 @@ impl Generator<'_, '_> {
         let value = match self.genes.below(4) {
             // At every point the same.
             0 => product * scale + self.model.parameter(rows).spread(1, points),
-            1 => (product + self.beside(rows * points).value) * scale,
+            1 => (product + self.compatible(rows * points).value) * scale,
             2 => product * scale + self.model.parameter(1),
             _ => product * scale,
         };

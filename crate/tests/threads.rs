@@ -176,10 +176,10 @@ fn what_was_solved_goes_on_in_another_thread() {
     let (y0, options) = (states::<f64>(5, 1), Options::new(Method::named("dopri5").unwrap()));
     let begin = || Integrator::new(&field, y0.view(), 0.0, &options, &ensemble::Changes::default()).unwrap();
     let mut here = begin();
-    here.advance(1.0, Advance::Whole).unwrap();
+    here.advance(1.0, Advance::ToTime).unwrap();
     let mut there = begin();
     let there = std::thread::spawn(move || {
-        there.advance(1.0, Advance::Whole).unwrap();
+        there.advance(1.0, Advance::ToTime).unwrap();
         there.y().to_vec()
     });
     assert_eq!(there.join().unwrap(), here.y());

@@ -6,7 +6,7 @@
 
 mod callbacks;
 mod field;
-mod held;
+mod handle;
 mod memory;
 mod results;
 mod tensors;

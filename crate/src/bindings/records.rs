@@ -1,4 +1,4 @@
-//! What a binding hands out: errors and the layers of networks as plain objects, statistics as numbers.
+//! What a binding returns: errors and the layers of networks as plain objects, statistics as numbers.
 
 use serde_json::{Value, json};
 

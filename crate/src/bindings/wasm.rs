@@ -189,7 +189,7 @@ impl AllReduce for SendWrapper<JsAllReduce> {
     }
 }
 
-/// With whom the steps of a batch are shared, if with anybody.
+/// The sums over the parts of a batch that share steps, if there are several.
 fn shared(all_reduce: Option<JsAllReduce>) -> Box<dyn AllReduce> {
     match all_reduce {
         Some(all_reduce) => Box::new(SendWrapper::new(all_reduce)),

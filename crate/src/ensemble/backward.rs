@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use super::Cotangents;
-use super::block::{LaneSteps, Mixer, Spans, lane, lanes_index, set_lane, width_for};
-use super::clock::{End, Step};
+use super::block::{Combiner, LaneStepping, Spans, load_lane, min_width, store_lane, width_index};
+use super::leaf_results::LeafGradient;
 use super::lists::order;
-use super::part::LeafGradient;
-use super::problem::{Problem, Tools};
+use super::problem::{Evaluators, Problem};
 use super::record::{Cursor, LeafRecord};
-use super::single::Single;
+use super::single::SingleTrajectory;
+use super::solver_state::{Step, StepEnd};
 use crate::error::Result;
-use crate::field::LanePull;
+use crate::field::LanePullback;
 use crate::kernel::combine::{accumulate, combine_terms};
 use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
@@ -19,17 +19,17 @@ use crate::memory::{Buffer, Purpose};
 use crate::solve::interval_steps;
 use crate::stepper::{Goal, Scratch, Sink, Stage, Weights, attempt};
 
-/// What transposes leaves, one after the other.
+/// The reverse pass of a thread, over one leaf after the other.
 pub(super) struct Backward<'w, T> {
     pub(super) cotangents: Cotangents<'w, T>,
     pub(super) step_tapes: bool,
     /// Whether cotangents of times are wanted.
     pub(super) times: bool,
     pub(super) compensated: bool,
-    pub(super) single: Single<T>,
+    pub(super) single: SingleTrajectory<T>,
     pub(super) width: usize,
     pub(super) rows: usize,
-    /// λ, and behind it g_1 … g_s of a step; the carry of λ.
+    /// λ, followed by g_1 … g_s of a step; the carry of λ.
     pub(super) lambda: Buffer<T>,
     pub(super) carry: Buffer<T>,
     /// X_1 … X_s with their times, their slopes, their tapes.
@@ -38,60 +38,60 @@ pub(super) struct Backward<'w, T> {
     pub(super) tapes: Buffer<T>,
     pub(super) cotangent: Buffer<T>,
     pub(super) pulled: Buffer<T>,
-    /// f(x_{n+1}), which the extension of a step ends in.
+    /// f(x_{n+1}), the last slope of a step's extension.
     pub(super) next_slope: Buffer<T>,
-    /// Of the lanes: arguments and data, the gradient of the arguments with its carry, and of one step.
+    /// Arguments and data of the lanes; the gradient of the arguments with its carry, and that of one step.
     pub(super) arguments: Buffer<T>,
     pub(super) data: Buffer<T>,
     pub(super) argument_sums: [Buffer<T>; 2],
-    pub(super) argument_step: Buffer<T>,
-    /// ∂L/∂θ of the leaf with its carry, and of one step.
+    pub(super) argument_step_gradient: Buffer<T>,
+    /// ∂L/∂θ of the leaf with its carry, and that of one step.
     pub(super) sums: [Buffer<T>; 2],
-    pub(super) step: Buffer<T>,
+    pub(super) step_gradient: Buffer<T>,
     pub(super) spans: Spans,
-    pub(super) mixer: Mixer<T>,
-    pub(super) trajectories: Vec<Reverse>,
-    pub(super) inside: Vec<OutputWithin>,
-    pub(super) uses: Uses,
+    pub(super) combiner: Combiner<T>,
+    pub(super) trajectories: Vec<ReverseTrajectory>,
+    pub(super) outputs_within: Vec<OutputWithin>,
+    pub(super) uses: PassUses,
     pub(super) gradient: LeafGradient<T>,
 }
 
-/// How the field has been used.
+/// How often a reverse pass has used the field, and for what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Uses {
+pub(super) struct PassUses {
     pub evaluations: usize,
     pub vjps: usize,
-    /// Whether it tells its derivative with respect to time.
-    pub knows_time: bool,
-    /// Whether there was an event whose time counts.
-    pub crossed: bool,
+    /// Whether it returns its derivative with respect to time.
+    pub has_time_derivative: bool,
+    /// Whether a gradient passed through the time of an event.
+    pub through_event: bool,
 }
 
-impl Default for Uses {
+impl Default for PassUses {
     fn default() -> Self {
-        Self { evaluations: 0, vjps: 0, knows_time: true, crossed: false }
+        Self { evaluations: 0, vjps: 0, has_time_derivative: true, through_event: false }
     }
 }
 
-impl Uses {
+impl PassUses {
     pub fn add(&mut self, other: Self) {
         self.evaluations += other.evaluations;
         self.vjps += other.vjps;
-        self.knows_time &= other.knows_time;
-        self.crossed |= other.crossed;
+        self.has_time_derivative &= other.has_time_derivative;
+        self.through_event |= other.through_event;
     }
 }
 
 /// A trajectory whose steps are being transposed.
 #[derive(Debug, Clone)]
-pub(super) struct Reverse {
+pub(super) struct ReverseTrajectory {
     pub trajectory: usize,
-    /// As one counts in the leaf.
-    pub own: usize,
-    /// What is left of it.
+    /// Its index in the leaf.
+    pub leaf_index: usize,
+    /// Its steps and changes that are left.
     pub cursor: Cursor,
-    /// ∂L/∂t of the time that it has reached.
-    pub time: f64,
+    /// ∂L/∂t of the time at which it is.
+    pub time_cotangent: f64,
     /// The outputs and events that are left.
     pub outputs: usize,
     pub events: usize,
@@ -102,17 +102,17 @@ pub(super) struct Reverse {
     pub record_gradient: [f64; 2],
 }
 
-/// An output within a step of a lane, or within the step before.
+/// An output within a step of a lane, or within the previous step.
 pub(super) struct OutputWithin {
     pub slot: usize,
     pub output: usize,
-    /// Where its cotangent is.
+    /// The offset of its cotangent.
     pub place: usize,
     pub theta: f64,
     /// h b_i(θ) and b_i′(θ), the last of f(x_{n+1}).
     pub weights: Vec<f64>,
     pub rates: Vec<f64>,
-    /// Whether it lies within the step before.
+    /// Whether it lies within the previous step.
     pub before: bool,
 }
 
@@ -131,7 +131,7 @@ impl<'w, T: Real> Backward<'w, T> {
             step_tapes: step_tapes && tape > 0,
             times: problem.options.time_gradients || changes,
             compensated: problem.options.summation.of_gradient(),
-            single: Single::new(problem)?,
+            single: SingleTrajectory::new(problem)?,
             width,
             rows,
             lambda: array(Purpose::Stages, rows * (stages + 1))?,
@@ -145,19 +145,19 @@ impl<'w, T: Real> Backward<'w, T> {
             arguments: array(work, arguments)?,
             data: array(work, problem.data)?,
             argument_sums: [array(Purpose::Gradient, arguments)?, array(Purpose::Gradient, arguments)?],
-            argument_step: array(Purpose::Gradient, arguments)?,
+            argument_step_gradient: array(Purpose::Gradient, arguments)?,
             sums: [whole(parameters)?, whole(parameters)?],
-            step: whole(parameters)?,
+            step_gradient: whole(parameters)?,
             spans: Spans::new(width),
-            mixer: Mixer::new(ledger, stages + 1, width)?,
+            combiner: Combiner::new(ledger, stages + 1, width)?,
             trajectories: vec![],
-            inside: vec![],
-            uses: Uses::default(),
+            outputs_within: vec![],
+            uses: PassUses::default(),
             gradient: LeafGradient::new(problem, 0..0)?,
         })
     }
 
-    /// Bytes that so many of it take with what they hand out.
+    /// Bytes for the passes of so many threads, and for their results.
     pub fn bytes(problem: &Problem<T>, threads: usize) -> usize {
         let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.scheme.stages);
@@ -168,41 +168,41 @@ impl<'w, T: Real> Backward<'w, T> {
         let leaves = problem.batch.div_ceil(problem.leaf);
         let tree = parameters * (2 + leaves.next_power_of_two().ilog2() as usize);
         let results = problem.batch * (rows + arguments);
-        (threads * own + tree + results) * size_of::<T>() + threads * Single::<T>::bytes(problem)
+        (threads * own + tree + results) * size_of::<T>() + threads * SingleTrajectory::<T>::bytes(problem)
     }
 
     /// Transposes a leaf: its gradient, and ∂L/∂θ. Its events begin at `first_event`; trajectories that failed are left out.
     pub fn run(
         &mut self,
         problem: &Problem<T>,
-        tools: &mut Tools<T>,
+        evaluators: &mut Evaluators<T>,
         leaf: Range<usize>,
         record: &LeafRecord<T>,
         first_event: usize,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>)> {
         self.gradient = LeafGradient::new(problem, leaf.clone())?;
-        self.begin(problem, tools, leaf, record, first_event, failed)?;
+        self.begin(problem, evaluators, leaf, record, first_event, failed)?;
         loop {
-            self.finish_trajectories(problem, tools);
+            self.finish_trajectories(problem, evaluators);
             if self.trajectories.is_empty() {
                 break;
             }
-            self.step_back(problem, tools, record)?;
+            self.transpose_steps(problem, evaluators, record)?;
         }
-        self.end_step();
+        self.flush_step_gradient();
         let sums = Buffer::copied(&problem.ledger, Purpose::Gradient, &self.sums[0])?;
         self.sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
         Ok((std::mem::replace(&mut self.gradient, LeafGradient::new(problem, 0..0)?), sums))
     }
 
     /// Counts evaluations of a leaf that was solved again.
-    pub fn solved_again(&mut self, evaluations: usize) {
+    pub fn count_recomputed(&mut self, evaluations: usize) {
         self.uses.evaluations += evaluations;
     }
 
-    /// How it has used the field.
-    pub fn uses(&self) -> Uses {
+    /// How often the field was used, and for what.
+    pub fn uses(&self) -> PassUses {
         let mut uses = self.uses;
         uses.evaluations += self.single.evaluations;
         uses.vjps += self.single.vjps;
@@ -213,11 +213,11 @@ impl<'w, T: Real> Backward<'w, T> {
         self.rows * self.width
     }
 
-    /// Puts the trajectories into lanes, those with the most steps in front.
+    /// Loads the trajectories into lanes, those with the most steps first.
     fn begin(
         &mut self,
         problem: &Problem<T>,
-        tools: &mut Tools<T>,
+        evaluators: &mut Evaluators<T>,
         leaf: Range<usize>,
         record: &LeafRecord<T>,
         first_event: usize,
@@ -228,15 +228,15 @@ impl<'w, T: Real> Backward<'w, T> {
         for (own, trajectory) in leaf.enumerate() {
             events += record.events_of(own);
             if failed.binary_search(&trajectory).is_err() {
-                self.trajectories.push(Reverse {
+                self.trajectories.push(ReverseTrajectory {
                     trajectory,
-                    own,
+                    leaf_index: own,
                     cursor: record.cursor(own),
-                    time: 0.0,
+                    time_cotangent: 0.0,
                     outputs: record.places[own].len(),
                     events,
                     jump: None,
-                    step: Step { t: 0.0, h: 0.0, to: 0.0, end: End::Free },
+                    step: Step { t: 0.0, h: 0.0, to: 0.0, end: StepEnd::Free },
                     record_gradient: [0.0; 2],
                 });
             }
@@ -246,7 +246,7 @@ impl<'w, T: Real> Backward<'w, T> {
         if self.trajectories.is_empty() {
             return Ok(());
         }
-        self.width = width_for(problem, self.trajectories.len());
+        self.width = min_width(problem, self.trajectories.len());
         let (width, len) = (self.width, self.len());
         self.lambda[..len].fill(T::zero());
         self.carry[..len].fill(T::zero());
@@ -254,61 +254,66 @@ impl<'w, T: Real> Backward<'w, T> {
         self.argument_sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
         for (slot, reverse) in self.trajectories.iter().enumerate() {
             let (arguments, data) = problem.inputs.of(reverse.trajectory);
-            set_lane(&mut self.arguments, width, slot, arguments);
-            set_lane(&mut self.data, width, slot, data);
+            store_lane(&mut self.arguments, width, slot, arguments);
+            store_lane(&mut self.data, width, slot, data);
         }
         for slot in 0..self.trajectories.len() {
-            let own = self.trajectories[slot].own;
-            let end = record.ends[own * self.rows..(own + 1) * self.rows].to_vec();
-            self.reverse_boundary(problem, tools, record, slot, &end, true)?;
+            let own = self.trajectories[slot].leaf_index;
+            let end = record.end_states[own * self.rows..(own + 1) * self.rows].to_vec();
+            self.reverse_boundary(problem, evaluators, record, slot, &end, true)?;
         }
-        self.settle(problem, tools);
+        self.set_inputs(problem, evaluators);
         Ok(())
     }
 
-    /// Gives the field what the lanes have beside their states; spare ones have what the first has.
+    /// Sets the arguments and data of the lanes; padding lanes copy the first.
     #[inline(never)]
-    fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
+    fn set_inputs(&mut self, problem: &Problem<T>, evaluators: &mut Evaluators<T>) {
         let width = self.width;
         for slot in self.trajectories.len()..width {
             copy_lane(&mut self.arguments, problem.arguments, width, 0, slot);
             copy_lane(&mut self.data, problem.data, width, 0, slot);
         }
         let (arguments, data) = (problem.arguments * width, problem.data * width);
-        let index = lanes_index(problem, width);
-        tools.lanes[index].settle(&self.arguments[..arguments], &self.data[..data]);
+        let index = width_index(problem, width);
+        evaluators.lanes[index].set_inputs(&self.arguments[..arguments], &self.data[..data]);
     }
 
-    /// Readies field, jumps and events for one trajectory.
+    /// Sets the arguments and data of a single trajectory.
     #[inline(never)]
-    pub(super) fn settle_single(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, trajectory: usize) {
-        self.single.settle(problem.inputs.of(trajectory), tools);
+    pub(super) fn set_single_inputs(
+        &mut self,
+        problem: &Problem<T>,
+        evaluators: &mut Evaluators<T>,
+        trajectory: usize,
+    ) {
+        self.single.set_inputs(problem.inputs.of(trajectory), evaluators);
     }
 
-    /// Adds what steps, jumps and events have added to ∂L/∂θ.
-    fn end_step(&mut self) {
+    /// Adds the part of ∂L/∂θ from the last step, its jumps and its events to the sum.
+    fn flush_step_gradient(&mut self) {
         let [sums, carry] = &mut self.sums;
-        accumulate(self.compensated, sums, carry, &self.step);
-        self.step.fill(T::zero());
+        accumulate(self.compensated, sums, carry, &self.step_gradient);
+        self.step_gradient.fill(T::zero());
     }
 
-    /// Trajectories that are at their beginnings hand out their gradients. They are the last in the lanes.
-    fn finish_trajectories(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
+    /// Removes trajectories that are back at their starts, and writes their gradients. They are the last in the lanes.
+    fn finish_trajectories(&mut self, problem: &Problem<T>, evaluators: &mut Evaluators<T>) {
         let (width, rows) = (self.width, self.rows);
         let before = self.trajectories.len();
         while let Some(reverse) = self.trajectories.pop_if(|reverse| reverse.cursor.steps == 0) {
             let (slot, trajectory) = (self.trajectories.len(), reverse.trajectory);
             let row = self.gradient.row(trajectory, rows);
-            lane(&self.lambda, width, slot, &mut self.gradient.y0[row]);
+            load_lane(&self.lambda, width, slot, &mut self.gradient.y0[row]);
             let row = self.gradient.row(trajectory, problem.arguments);
-            lane(&self.argument_sums[0], width, slot, &mut self.gradient.arguments[row]);
-            self.gradient.times.add(problem.times.start(trajectory), reverse.time);
+            load_lane(&self.argument_sums[0], width, slot, &mut self.gradient.arguments[row]);
+            self.gradient.times.add(problem.times.start(trajectory), reverse.time_cotangent);
         }
         let left = self.trajectories.len();
         if left == before || left == 0 {
             return;
         }
-        self.width = width_for(problem, left);
+        self.width = min_width(problem, left);
         let new = self.width;
         let arguments = problem.arguments;
         let [sums, sums_carry] = &mut self.argument_sums;
@@ -323,33 +328,38 @@ impl<'w, T: Real> Backward<'w, T> {
         ] {
             restride(array, rows, (width, new), left);
         }
-        self.settle(problem, tools);
+        self.set_inputs(problem, evaluators);
     }
 
     /// Transposes the last step that is left of each trajectory.
-    fn step_back(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, record: &LeafRecord<T>) -> Result<()> {
+    fn transpose_steps(
+        &mut self,
+        problem: &Problem<T>,
+        evaluators: &mut Evaluators<T>,
+        record: &LeafRecord<T>,
+    ) -> Result<()> {
         let (width, len, rows, active) = (self.width, self.len(), self.rows, self.trajectories.len());
         let (scheme, stages) = (&problem.scheme, problem.scheme.stages);
-        let index = lanes_index(problem, width);
-        self.inside.clear();
+        let index = width_index(problem, width);
+        self.outputs_within.clear();
         for slot in 0..active {
             let reverse = &mut self.trajectories[slot];
             let (step, state) = record.pop_step(&mut reverse.cursor);
             (reverse.step, reverse.record_gradient) = (step, [0.0; 2]);
             let spans = &mut self.spans;
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (step.t, step.h, step.to);
-            set_lane(&mut self.states, width, slot, record.states.get(state));
-            let Reverse { cursor, outputs, .. } = self.trajectories[slot];
-            let own = record.within(self.trajectories[slot].own, outputs, cursor.steps);
+            store_lane(&mut self.states, width, slot, record.states.get(state));
+            let ReverseTrajectory { cursor, outputs, .. } = self.trajectories[slot];
+            let own = record.outputs_within(self.trajectories[slot].leaf_index, outputs, cursor.steps);
             let behind = own.start;
             self.add_outputs_within(problem, slot, step, own, false);
-            // Those of the step before end in this one's first slope, unless something happens between them.
-            if let Some(before) = record.last_step(&cursor).filter(|_| !record.changes(&cursor)) {
-                let outputs = record.within(self.trajectories[slot].own, behind, cursor.steps - 1);
+            // The extension of the previous step ends in this one's first slope, unless a change lies between them.
+            if let Some(before) = record.last_step(&cursor).filter(|_| !record.has_changes(&cursor)) {
+                let outputs = record.outputs_within(self.trajectories[slot].leaf_index, behind, cursor.steps - 1);
                 self.add_outputs_within(problem, slot, before, outputs, true);
             }
         }
-        // Spare lanes go with the first, without a cotangent.
+        // Padding lanes copy the first, with cotangents of zero.
         for slot in active..width {
             let spans = &mut self.spans;
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (spans.t[0], spans.h[0], spans.end[0]);
@@ -359,22 +369,28 @@ impl<'w, T: Real> Backward<'w, T> {
                 self.carry[row * width + slot] = T::zero();
             }
         }
-        self.stages_again(problem, tools, index)?;
+        self.recompute_stages(problem, evaluators, index)?;
 
-        let lanes = &mut *tools.lanes[index];
-        self.argument_step.fill(T::zero());
+        let lanes = &mut *evaluators.lanes[index];
+        self.argument_step_gradient.fill(T::zero());
         let timed = len + width;
         let tape = lanes.tape_len();
         for i in (0..stages).rev() {
-            // ℓ_i = h (b_i λ + Σ_{j>i} a_ji g_j), and what outputs add.
+            // ℓ_i = h (b_i λ + Σ_{j>i} a_ji g_j), and the terms of outputs.
             let weights = |part: &Weights| {
                 let (a, b) = (part.a, part.b[i]);
                 std::iter::once(b).chain((0..stages).map(move |j| if j > i { a[j][i] } else { 0.0 }))
             };
-            self.mixer.mix(&mut self.cotangent[..len], None, &self.spans.h[..width], (scheme, weights), &self.lambda);
-            for inside in self.inside.iter().filter(|inside| !inside.before) {
-                let w = &self.cotangents.y[inside.place..inside.place + rows];
-                add_lane(&mut self.cotangent, width, inside.slot, inside.weights[i], w);
+            self.combiner.combine(
+                &mut self.cotangent[..len],
+                None,
+                &self.spans.h[..width],
+                (scheme, weights),
+                &self.lambda,
+            );
+            for output in self.outputs_within.iter().filter(|output| !output.before) {
+                let w = &self.cotangents.y[output.place..output.place + rows];
+                add_lane(&mut self.cotangent, width, output.slot, output.weights[i], w);
             }
             if self.times {
                 let (cotangent, slopes) = (&self.cotangent[..len], &self.slopes[i * len..(i + 1) * len]);
@@ -384,21 +400,21 @@ impl<'w, T: Real> Backward<'w, T> {
                     reverse.record_gradient[1] += product / reverse.step.h;
                 }
             }
-            // What the step before hands over does not depend on this step's length.
-            for inside in self.inside.iter().filter(|inside| inside.before && i == 0) {
-                let w = &self.cotangents.y[inside.place..inside.place + rows];
-                add_lane(&mut self.cotangent, width, inside.slot, inside.weights[stages], w);
+            // The terms of the previous step's outputs do not depend on this step's h.
+            for output in self.outputs_within.iter().filter(|output| output.before && i == 0) {
+                let w = &self.cotangents.y[output.place..output.place + rows];
+                add_lane(&mut self.cotangent, width, output.slot, output.weights[stages], w);
             }
             self.spans.stage_times(width, scheme.c[i], &mut self.states[i * timed + len..][..width]);
-            let pull = LanePull {
+            let pullback = LanePullback {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..timed],
-                parameters: &mut self.step,
-                arguments: &mut self.argument_step[..problem.arguments * width],
+                parameters: &mut self.step_gradient,
+                arguments: &mut self.argument_step_gradient[..problem.arguments * width],
             };
             let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
             let x = &self.states[i * timed..(i + 1) * timed];
-            self.uses.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
+            self.uses.has_time_derivative &= lanes.pullback(active, &self.spans.times, x, kept, pullback)?;
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
@@ -407,13 +423,18 @@ impl<'w, T: Real> Backward<'w, T> {
             }
         }
         self.uses.vjps += stages * active;
-        // Without a tape it runs forward again; what has none at all does not.
+        // Without a tape the field runs forward again, unless its tapes are empty.
         if !self.step_tapes && tape > 0 {
             self.uses.evaluations += stages * active;
         }
         let [sums, carry] = &mut self.argument_sums;
         let arguments = problem.arguments * width;
-        accumulate(self.compensated, &mut sums[..arguments], &mut carry[..arguments], &self.argument_step[..arguments]);
+        accumulate(
+            self.compensated,
+            &mut sums[..arguments],
+            &mut carry[..arguments],
+            &self.argument_step_gradient[..arguments],
+        );
         if self.times {
             self.output_times(problem, stages);
         }
@@ -421,40 +442,40 @@ impl<'w, T: Real> Backward<'w, T> {
         let (lambda, g) = self.lambda.split_at_mut(len);
         let sum = &mut self.cotangent[..len];
         combine_terms(sum, g[..stages * len].chunks_exact(len).map(|g| (1.0, g)));
-        for inside in self.inside.iter().filter(|inside| !inside.before) {
-            let w = &self.cotangents.y[inside.place..inside.place + rows];
-            add_lane(sum, width, inside.slot, 1.0, w);
+        for output in self.outputs_within.iter().filter(|output| !output.before) {
+            let w = &self.cotangents.y[output.place..output.place + rows];
+            add_lane(sum, width, output.slot, 1.0, w);
         }
         accumulate(self.compensated, lambda, &mut self.carry[..len], sum);
-        self.end_step();
+        self.flush_step_gradient();
         if self.times {
             for slot in 0..active {
-                self.chain(problem, slot)?;
+                self.chain_to_times(problem, slot)?;
             }
             self.next_slope[..len].copy_from_slice(&self.slopes[..len]);
         }
         let mut x = vec![T::zero(); rows];
         for slot in 0..active {
             let reverse = &mut self.trajectories[slot];
-            reverse.outputs = record.within(reverse.own, reverse.outputs, reverse.cursor.steps).start;
-            lane(&self.states, width, slot, &mut x);
-            self.reverse_boundary(problem, tools, record, slot, &x, false)?;
+            reverse.outputs = record.outputs_within(reverse.leaf_index, reverse.outputs, reverse.cursor.steps).start;
+            load_lane(&self.states, width, slot, &mut x);
+            self.reverse_boundary(problem, evaluators, record, slot, &x, false)?;
         }
         Ok(())
     }
 
-    /// X_2 … X_s and what else their transposes need.
-    fn stages_again(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, index: usize) -> Result<()> {
+    /// Computes X_2 … X_s again, and what else their transposes need.
+    fn recompute_stages(&mut self, problem: &Problem<T>, evaluators: &mut Evaluators<T>, index: usize) -> Result<()> {
         let (width, len, active) = (self.width, self.len(), self.trajectories.len());
         let (scheme, stages, timed) = (&problem.scheme, problem.scheme.stages, len + width);
-        let lanes = &mut *tools.lanes[index];
+        let lanes = &mut *evaluators.lanes[index];
         let tape = if self.step_tapes { lanes.tape_len() } else { 0 };
-        let Self { states, slopes, tapes, pulled, spans, mixer, .. } = self;
+        let Self { states, slopes, tapes, pulled, spans, combiner, .. } = self;
         let (x, others) = states.split_at_mut(timed);
         spans.stage_times(width, scheme.c[0], &mut x[len..]);
         let mut sink = StageStates { states: others, tapes, tape };
-        let mut stepping = LaneSteps { lanes, active, width, spans, mixer };
-        let scratch = Scratch { slopes, len, first_known: false, state: &mut pulled[..timed] };
+        let mut stepping = LaneStepping { lanes, active, width, spans, combiner };
+        let scratch = Scratch { slopes, len, first_slope_known: false, state: &mut pulled[..timed] };
         let goal = if self.times { Goal::Slopes } else { Goal::Stages };
         attempt(scheme, &mut stepping, x, goal, scratch, &mut sink)?;
         // The last slope may serve no other stage.
@@ -463,7 +484,7 @@ impl<'w, T: Real> Backward<'w, T> {
         Ok(())
     }
 
-    /// The weights of outputs within a step.
+    /// Adds outputs within a step, with their weights.
     #[inline(never)]
     pub(super) fn add_outputs_within(
         &mut self,
@@ -480,64 +501,64 @@ impl<'w, T: Real> Backward<'w, T> {
             let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
             problem.scheme.extension_weights(theta, &mut weights, &mut rates);
             weights.iter_mut().for_each(|weight| *weight *= step.h);
-            let place = problem.place(trajectory, output);
-            self.inside.push(OutputWithin { slot, output, place, theta, weights, rates, before });
+            let place = problem.output_offset(trajectory, output);
+            self.outputs_within.push(OutputWithin { slot, output, place, theta, weights, rates, before });
         }
     }
 
-    /// The derivatives with respect to the times of outputs within the steps, and what follows for the steps.
+    /// Adds the derivatives with respect to the times of outputs within steps, and those of t_n and h that follow.
     fn output_times(&mut self, problem: &Problem<T>, stages: usize) {
         let (width, rows, len) = (self.width, self.rows, self.len());
-        for inside in self.inside.iter().filter(|inside| !inside.before) {
-            let w = &self.cotangents.y[inside.place..inside.place + rows];
+        for output in self.outputs_within.iter().filter(|output| !output.before) {
+            let w = &self.cotangents.y[output.place..output.place + rows];
             let product = |slope: &[T]| -> f64 {
-                w.iter().enumerate().map(|(row, w)| w.wide() * slope[row * width + inside.slot].wide()).sum()
+                w.iter().enumerate().map(|(row, w)| w.wide() * slope[row * width + output.slot].wide()).sum()
             };
             let last = product(&self.next_slope);
-            let rate = (0..stages).map(|stage| inside.rates[stage] * product(&self.slopes[stage * len..])).sum::<f64>()
-                + inside.rates[stages] * last;
-            let reverse = &mut self.trajectories[inside.slot];
-            self.gradient.times.add(problem.times.start(reverse.trajectory) + inside.output, rate);
+            let rate = (0..stages).map(|stage| output.rates[stage] * product(&self.slopes[stage * len..])).sum::<f64>()
+                + output.rates[stages] * last;
+            let reverse = &mut self.trajectories[output.slot];
+            self.gradient.times.add(problem.times.start(reverse.trajectory) + output.output, rate);
             reverse.record_gradient[0] -= rate;
-            reverse.record_gradient[1] += inside.weights[stages] / reverse.step.h * last - inside.theta * rate;
+            reverse.record_gradient[1] += output.weights[stages] / reverse.step.h * last - output.theta * rate;
         }
     }
 
-    /// The chain rule from a step's t_n and h to the times that they follow.
-    fn chain(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
+    /// The chain rule from t_n and h of a step to the times that they follow from.
+    fn chain_to_times(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
         let reverse = &mut self.trajectories[slot];
         let [t, h] = reverse.record_gradient;
-        let end = reverse.time + h;
+        let end = reverse.time_cotangent + h;
         let start = problem.times.start(reverse.trajectory);
         let times = problem.times.of(reverse.trajectory);
         match reverse.step.end {
-            End::Free | End::Event => {
-                reverse.time += t;
+            StepEnd::Free | StepEnd::Event => {
+                reverse.time_cotangent += t;
                 return Ok(());
             }
-            End::Output(output) => {
+            StepEnd::Output(output) => {
                 self.gradient.times.add(start + output, end);
             }
-            End::Jump => {
+            StepEnd::Jump => {
                 if let Some((jump, occurrence)) = reverse.jump.take() {
                     self.gradient.jump_times[jump].add(occurrence, end);
                 }
             }
-            End::Grid { from, step } => {
+            StepEnd::Grid { from, step } => {
                 let to = if problem.options.interpolates(times) { times.len() - 1 } else { from + 1 };
                 let fraction = step as f64 / interval_steps(&problem.options, times[from], times[to])? as f64;
                 self.gradient.times.add(start + from, end * (1.0 - fraction));
                 self.gradient.times.add(start + to, end * fraction);
             }
         }
-        reverse.time = t - h;
+        reverse.time_cotangent = t - h;
         Ok(())
     }
 
     #[inline(never)]
     pub(super) fn lambda_of(&self, slot: usize) -> Vec<T> {
         let mut lambda = vec![T::zero(); self.rows];
-        lane(&self.lambda, self.width, slot, &mut lambda);
+        load_lane(&self.lambda, self.width, slot, &mut lambda);
         lambda
     }
 
@@ -561,7 +582,7 @@ impl<'w, T: Real> Backward<'w, T> {
     }
 }
 
-/// Keeps the states of the stages of a step, with their times, and tapes if they have numbers.
+/// Keeps the stage states of a step, with their times, and their tapes if they are not empty.
 struct StageStates<'a, T> {
     /// X_2 … X_s.
     states: &'a mut [T],

@@ -34,23 +34,23 @@ impl Spans {
     }
 }
 
-/// What combinations of slopes work in.
-pub(super) struct Mixer<T> {
+/// The workspace in which slopes are combined.
+pub(super) struct Combiner<T> {
     coefficients: Buffer<T>,
-    used: Vec<usize>,
+    nonzero: Vec<usize>,
 }
 
-impl<T: Real> Mixer<T> {
+impl<T: Real> Combiner<T> {
     pub fn new(ledger: &Ledger, terms: usize, width: usize) -> Result<Self> {
         Ok(Self {
             coefficients: Buffer::zeroed(ledger, Purpose::Workspace, terms * width)?,
-            used: Vec::with_capacity(terms),
+            nonzero: Vec::with_capacity(terms),
         })
     }
 
     /// `out = start + Σ h w_j k_j` for each lane, with the weights of each part of the features; terms of weight zero are left out.
     #[inline(never)]
-    pub fn mix<'s, W: Iterator<Item = f64>>(
+    pub fn combine<'s, W: Iterator<Item = f64>>(
         &mut self,
         out: &mut [T],
         start: Option<&[T]>,
@@ -61,15 +61,15 @@ impl<T: Real> Mixer<T> {
         let (stride, width) = (out.len(), h.len());
         for part in &scheme.parts {
             let own = part.rows.start * width..part.rows.end * width;
-            scale(&mut self.coefficients, h, weights(part), &mut self.used);
+            scale(&mut self.coefficients, h, weights(part), &mut self.nonzero);
             let start = start.map(|start| &start[own.clone()]);
             let terms = (&terms[own.start..], stride);
-            combine_lanes(&mut out[own], start, width, &self.coefficients, terms, &self.used);
+            combine_lanes(&mut out[own], start, width, &self.coefficients, terms, &self.nonzero);
         }
     }
 }
 
-/// States of the lanes, and their slopes.
+/// The states of the lanes, and their slopes.
 pub(super) struct Block<T> {
     pub width: usize,
     pub active: usize,
@@ -77,7 +77,7 @@ pub(super) struct Block<T> {
     pub rows: usize,
     stages: usize,
     /// Rows of arguments and data.
-    beside: [usize; 2],
+    input_rows: [usize; 2],
     /// x, with the time as a last row, and its carry.
     pub x: Buffer<T>,
     pub carry: Buffer<T>,
@@ -90,7 +90,7 @@ pub(super) struct Block<T> {
     pub arguments: Buffer<T>,
     pub data: Buffer<T>,
     pub spans: Spans,
-    pub mixer: Mixer<T>,
+    pub combiner: Combiner<T>,
 }
 
 impl<T: Real> Block<T> {
@@ -104,7 +104,7 @@ impl<T: Real> Block<T> {
             active: 0,
             rows,
             stages,
-            beside: [problem.arguments, problem.data],
+            input_rows: [problem.arguments, problem.data],
             x: array(Purpose::Workspace, rows + 1)?,
             carry: array(Purpose::Workspace, rows)?,
             next: array(Purpose::Workspace, rows + 1)?,
@@ -114,17 +114,17 @@ impl<T: Real> Block<T> {
             arguments: array(Purpose::Workspace, problem.arguments)?,
             data: array(Purpose::Workspace, problem.data)?,
             spans: Spans::new(width),
-            mixer: Mixer::new(ledger, stages + 1, width)?,
+            combiner: Combiner::new(ledger, stages + 1, width)?,
         })
     }
 
-    /// The arrays of what a lane is between steps, with their rows.
+    /// The arrays that belong to a lane between steps, each with its rows.
     fn lane_arrays(&mut self) -> [(&mut Buffer<T>, usize); 5] {
-        let Self { rows, x, carry, slopes, arguments, data, beside: [own, other], .. } = self;
+        let Self { rows, x, carry, slopes, arguments, data, input_rows: [own, other], .. } = self;
         [(x, *rows), (carry, *rows), (slopes, *rows), (arguments, *own), (data, *other)]
     }
 
-    /// Copies one lane onto another.
+    /// Copies a lane onto another.
     pub fn move_lane(&mut self, from: usize, to: usize) {
         let width = self.width;
         for (array, rows) in self.lane_arrays() {
@@ -132,7 +132,7 @@ impl<T: Real> Block<T> {
         }
     }
 
-    /// Moves the active lanes closer together; spare ones get what the first has.
+    /// Compacts the active lanes to a narrower block; padding lanes copy the first.
     pub fn narrow(&mut self, width: usize) {
         let (old, active) = (self.width, self.active);
         for (array, rows) in self.lane_arrays() {
@@ -166,31 +166,31 @@ impl<T: Real> Block<T> {
     /// The stages behind the first, and x_{n+1} − x_n into `state`.
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
         let (len, width) = (self.len(), self.width);
-        let Self { x, slopes, state, spans, mixer, active, .. } = self;
-        let mut stepping = LaneSteps { lanes, active: *active, width, spans, mixer };
-        let scratch = Scratch { slopes, len, first_known: true, state: &mut state[..len + width] };
+        let Self { x, slopes, state, spans, combiner, active, .. } = self;
+        let mut stepping = LaneStepping { lanes, active: *active, width, spans, combiner };
+        let scratch = Scratch { slopes, len, first_slope_known: true, state: &mut state[..len + width] };
         attempt(scheme, &mut stepping, &x[..len], Goal::Increment, scratch, &mut Discard)
     }
 
     /// The estimate of the error into `state`.
     pub fn error(&mut self, scheme: &Scheme) {
         let (len, width) = (self.len(), self.width);
-        let Self { slopes, state, spans, mixer, .. } = self;
-        mixer.mix(&mut state[..len], None, &spans.h[..width], (scheme, |_| scheme.error()), slopes);
+        let Self { slopes, state, spans, combiner, .. } = self;
+        combiner.combine(&mut state[..len], None, &spans.h[..width], (scheme, |_| scheme.error()), slopes);
     }
 }
 
 /// Trajectories that each take a step of their own.
-pub(super) struct LaneSteps<'a, T> {
+pub(super) struct LaneStepping<'a, T> {
     pub lanes: &'a mut dyn Lanes<T>,
     pub active: usize,
     pub width: usize,
     pub spans: &'a mut Spans,
-    pub mixer: &'a mut Mixer<T>,
+    pub combiner: &'a mut Combiner<T>,
 }
 
-impl<T: Real> Stepping<T> for LaneSteps<'_, T> {
-    /// Each is at another.
+impl<T: Real> Stepping<T> for LaneStepping<'_, T> {
+    /// Each lane is at another step.
     fn step(&self) -> usize {
         0
     }
@@ -202,7 +202,7 @@ impl<T: Real> Stepping<T> for LaneSteps<'_, T> {
         weights: (&'s Scheme, impl Fn(&'s Weights) -> W),
         slopes: &[T],
     ) {
-        self.mixer.mix(out, x, &self.spans.h[..self.width], weights, slopes);
+        self.combiner.combine(out, x, &self.spans.h[..self.width], weights, slopes);
     }
 
     fn set_times(&mut self, c: f64, times: &mut [T]) {
@@ -214,28 +214,28 @@ impl<T: Real> Stepping<T> for LaneSteps<'_, T> {
     }
 }
 
-/// A lane of an array.
+/// Copies a lane out of an array.
 #[inline(never)]
-pub(super) fn lane<T: Copy>(array: &[T], width: usize, lane: usize, to: &mut [T]) {
+pub(super) fn load_lane<T: Copy>(array: &[T], width: usize, lane: usize, to: &mut [T]) {
     for (row, to) in to.iter_mut().enumerate() {
         *to = array[row * width + lane];
     }
 }
 
-/// Writes a lane of an array.
+/// Copies numbers into a lane of an array.
 #[inline(never)]
-pub(super) fn set_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, from: &[T]) {
+pub(super) fn store_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, from: &[T]) {
     for (row, from) in from.iter().enumerate() {
         array[row * width + lane] = *from;
     }
 }
 
-/// The narrowest block for so many trajectories.
-pub(super) fn width_for<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
+/// The width of the narrowest block for so many trajectories.
+pub(super) fn min_width<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
     let mut widths = problem.widths.iter().copied();
     widths.find(|&width| width >= trajectories).expect("the last is wide enough")
 }
 
-pub(super) fn lanes_index<T: Real>(problem: &Problem<T>, width: usize) -> usize {
+pub(super) fn width_index<T: Real>(problem: &Problem<T>, width: usize) -> usize {
     problem.widths.iter().position(|&known| known == width).expect("one of the widths")
 }

@@ -1,4 +1,4 @@
-//! What happens to a trajectory between steps: jumps at known times, and events where a function is zero.
+//! Changes of a trajectory's state: jumps at known times, and events at the roots of a function.
 
 use super::lists::{Lists, order};
 use crate::error::{Error, Result, finite};
@@ -7,7 +7,7 @@ use crate::field::{LaneSetup, Lanes};
 use crate::kernel::real::Real;
 use crate::program::Program;
 
-/// At known times the state becomes another.
+/// A change of the state at known times.
 #[derive(Debug, Clone)]
 pub struct Jump {
     /// When, a list for all trajectories or one for each, in the order of the trajectory's times. An output at such a time has the state
@@ -35,18 +35,18 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Whether a function that goes from one side, −1 or 1, to another or to zero crosses in a direction that counts.
-    pub(super) fn counts(self, near: i8, far: i8) -> bool {
-        let counts = match self {
+    /// Whether a function whose sign was −1 or 1, and is another or zero after, crosses in a direction that counts.
+    pub(super) fn matches(self, before: i8, after: i8) -> bool {
+        let matches = match self {
             Direction::Both => true,
-            Direction::Rising => near < 0,
-            Direction::Falling => near > 0,
+            Direction::Rising => before < 0,
+            Direction::Falling => before > 0,
         };
-        near != 0 && far != near && counts
+        before != 0 && after != before && matches
     }
 }
 
-/// Something happens where a function of the trajectory is zero.
+/// An event: where a function of the trajectory crosses zero.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// The function, a program of the state, the time, the field's parameters and the trajectory's arguments. The event is where it
@@ -63,12 +63,12 @@ pub struct Event {
     pub set: Option<Program>,
 }
 
-/// Jumps and events, and what else is computed beside the field.
+/// The jumps and events of an ensemble, and the norm of its errors.
 #[derive(Debug, Clone)]
 pub struct Changes {
-    /// Of jumps at the same time the one that stands first acts first.
+    /// The jumps. Those at the same time act in this order.
     pub jumps: Vec<Jump>,
-    /// So it is with events at the same time.
+    /// The events. Those at the same time act in this order.
     pub events: Vec<Event>,
     /// The most events of one trajectory, as one that chatters has no end; default 10,000.
     pub max_events: usize,
@@ -84,9 +84,9 @@ impl Default for Changes {
     }
 }
 
-/// A jump of a trajectory that is still to come.
+/// A jump of a trajectory, at its time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Due {
+pub(super) struct ScheduledJump {
     pub t: f64,
     pub jump: usize,
     /// Which of the jump's times.
@@ -108,7 +108,7 @@ pub(super) struct EventRule {
     pub direction: Direction,
     pub terminal: Option<usize>,
     /// Whether it changes the state.
-    pub sets: bool,
+    pub changes_state: bool,
 }
 
 /// All jumps and events, checked.
@@ -118,25 +118,25 @@ pub(super) struct Rules<T> {
     pub events: Vec<EventRule>,
     pub max_events: usize,
     /// Whether the norm of errors is a program's.
-    pub normed: bool,
+    pub custom_norm: bool,
 }
 
-/// The functions of all jumps and events, ready to be computed by a thread.
-pub(super) struct Maps<T> {
+/// The functions of all jumps and events, prepared for a thread.
+pub(super) struct ChangeFunctions<T> {
     pub jumps: Vec<Box<dyn Lanes<T>>>,
-    pub events: Vec<EventMaps<T>>,
+    pub events: Vec<EventFunctions<T>>,
     /// By width; none where it is the root mean square.
     pub norm: Vec<Box<dyn Lanes<T>>>,
 }
 
 /// The functions of an event.
-pub(super) struct EventMaps<T> {
-    /// By width; of one trajectory it can be transposed in any case, as its rate tells on which side it is.
+pub(super) struct EventFunctions<T> {
+    /// By width. The one of width 1 can always be transposed, as rates decide signs.
     pub when: Vec<Box<dyn Lanes<T>>>,
     pub set: Option<Box<dyn Lanes<T>>>,
 }
 
-impl<T: Real> Maps<T> {
+impl<T: Real> ChangeFunctions<T> {
     /// Of changes that have been checked.
     pub fn new(changes: &Changes, setup: &LaneSetup<'_, T>, widths: &[usize], reverse: bool) -> Result<Self> {
         let lanes = |program: &Program, width: usize, reverse: bool| {
@@ -144,7 +144,7 @@ impl<T: Real> Maps<T> {
         };
         let event = |event: &Event| {
             let when = widths.iter().map(|&width| lanes(&event.when, width, reverse || width == 1));
-            Ok(EventMaps {
+            Ok(EventFunctions {
                 when: when.collect::<Result<_>>()?,
                 set: event.set.as_ref().map(|set| lanes(set, 1, reverse)).transpose()?,
             })
@@ -215,7 +215,7 @@ impl<T: Real> Rules<T> {
             if event.terminal == Some(0) {
                 return Err(Error::option("events.terminal", "a positive integer", 0));
             }
-            Ok(EventRule { direction: event.direction, terminal: event.terminal, sets: event.set.is_some() })
+            Ok(EventRule { direction: event.direction, terminal: event.terminal, changes_state: event.set.is_some() })
         };
         if let Some(norm) = &changes.norm {
             check("norm", norm, 1, arguments..)?;
@@ -228,24 +228,28 @@ impl<T: Real> Rules<T> {
             jumps: changes.jumps.iter().map(jump).collect::<Result<_>>()?,
             events: changes.events.iter().map(event).collect::<Result<_>>()?,
             max_events: changes.max_events,
-            normed: changes.norm.is_some(),
+            custom_norm: changes.norm.is_some(),
         })
     }
 
     /// The jumps of a trajectory in the order in which they act, within its times.
-    pub fn due(&self, trajectory: usize, times: &[f64]) -> Vec<Due> {
+    pub fn scheduled_jumps(&self, trajectory: usize, times: &[f64]) -> Vec<ScheduledJump> {
         let (first, last) = (times[0], times[times.len() - 1]);
         let direction = if last < first { -1.0 } else { 1.0 };
-        let mut due: Vec<Due> = Vec::new();
+        let mut scheduled: Vec<ScheduledJump> = Vec::new();
         for (jump, map) in self.jumps.iter().enumerate() {
             let start = map.times.start(trajectory);
             let own = map.times.of(trajectory).iter().enumerate();
             let acts = |t: f64| (t - first) * direction >= 0.0 && (t - last) * direction <= 0.0;
-            due.extend(own.filter(|(_, t)| acts(**t)).map(|(index, &t)| Due { t, jump, occurrence: start + index }));
+            scheduled.extend(own.filter(|(_, t)| acts(**t)).map(|(index, &t)| ScheduledJump {
+                t,
+                jump,
+                occurrence: start + index,
+            }));
         }
         // Of those at the same time the first that was declared stays first.
-        let keys: Vec<f64> = due.iter().map(|due| due.t * direction).collect();
-        order(&keys).into_iter().map(|index| due[index]).collect()
+        let keys: Vec<f64> = scheduled.iter().map(|jump| jump.t * direction).collect();
+        order(&keys).into_iter().map(|index| scheduled[index]).collect()
     }
 }
 

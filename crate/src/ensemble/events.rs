@@ -1,8 +1,8 @@
-//! Events of trajectories: at the end of a step, and those that have happened.
+//! Events of trajectories: those located at the end of a step, and those that occurred.
 
 use crate::memory::List;
 
-/// An event that has happened.
+/// An event that occurred.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Occurrence {
     /// The trajectory.
@@ -13,28 +13,28 @@ pub struct Occurrence {
     pub t: f64,
 }
 
-/// Events of a trajectory, and the states before them, one behind the other.
-pub(super) struct Happened<T> {
+/// The events of a trajectory, and the states before they change them, one behind the other.
+pub(super) struct EventLog<T> {
     pub events: List<Occurrence>,
     pub states: List<T>,
 }
 
-/// Events at the end of a step.
-pub(super) struct Crossed {
+/// The events located at the end of a step, which a root determines.
+pub(super) struct LocatedEvents {
     pub slot: usize,
-    /// Whose zero the end is.
+    /// The event whose root the end is, and all that occur there.
     pub root: usize,
-    pub acting: Vec<usize>,
-    /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
-    pub nears: Vec<i8>,
-    pub sides: Vec<i8>,
-    /// What the functions are there, of those that have their zeros there.
-    pub zeros: Vec<Option<f64>>,
+    pub triggered: Vec<usize>,
+    /// The sign of each event's function before and after: 0 where it is zero.
+    pub signs_before: Vec<i8>,
+    pub signs_after: Vec<i8>,
+    /// The values of the functions there, of those that have a root there.
+    pub residuals: Vec<Option<f64>>,
 }
 
-impl Crossed {
-    /// Of an event whose function has its zero there: what that is, and the side before.
-    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
-        self.zeros[event].map(|value| (value, self.nears[event]))
+impl LocatedEvents {
+    /// The value of an event's function, if it has a root there, and its sign before.
+    pub fn root_of(&self, event: usize) -> Option<(f64, i8)> {
+        self.residuals[event].map(|value| (value, self.signs_before[event]))
     }
 }

@@ -1,15 +1,15 @@
-//! A solve that is taken on step by step.
+//! An integrator: a solve that is advanced call by call.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView2;
 
-use super::clock::{Clock, whole};
 use super::forward::Forward;
-use super::part::Part;
-use super::problem::{Problem, Tools};
-use super::standing::{Advance, Standing};
+use super::leaf_results::LeafSolution;
+use super::problem::{Evaluators, Problem};
+use super::solver_state::{SolverState, as_count};
+use super::trajectory_state::{Advance, TrajectoryState};
 use super::{Changes, Extras, Lists, Occurrence};
 use crate::error::{Error, Result, finite};
 use crate::field::VectorField;
@@ -18,13 +18,13 @@ use crate::memory::{Bytes, Ledger};
 use crate::solve::{Options, Output, Stats};
 use crate::threads;
 
-/// Trajectories that each take their own steps, advanced from time to time: bitwise as a solve takes them that lands on the same times.
+/// Trajectories that each take their own steps, advanced call by call: bitwise as a solve that lands on the same times.
 ///
-/// What a solve carries from one step to the next is carried from one call to the next: the size of the step, the errors before, f at
-/// the state, the rounding error of the state. Copies go their own intervals.
+/// What a solve carries from one step to the next is carried from one call to the next: the step size, the errors before, f at
+/// the state, the rounding error of the state. Clones are independent.
 pub struct Integrator<T> {
     shared: Arc<Mutex<Shared<T>>>,
-    standing: Vec<Standing<T>>,
+    trajectories: Vec<TrajectoryState<T>>,
     arguments: Vec<T>,
     events: Vec<Occurrence>,
     event_states: Vec<T>,
@@ -36,25 +36,25 @@ pub struct Integrator<T> {
 
 impl<T: Real> fmt::Debug for Integrator<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Integrator").field("standing", &self.standing).finish_non_exhaustive()
+        f.debug_struct("Integrator").field("trajectories", &self.trajectories).finish_non_exhaustive()
     }
 }
 
-/// What copies of an integrator share.
+/// What clones of an integrator share.
 struct Shared<T> {
     problem: Problem<T>,
-    tools: Vec<Tools<T>>,
+    evaluators: Vec<Evaluators<T>>,
 }
 
-/// A run of trajectories on its way.
-struct Run<T> {
+/// A leaf that is advanced.
+struct LeafRun<T> {
     first: usize,
-    standing: Vec<Standing<T>>,
-    outcome: Option<Result<Part<T>>>,
+    trajectories: Vec<TrajectoryState<T>>,
+    outcome: Option<Result<LeafSolution<T>>>,
 }
 
 impl<T: Real> Integrator<T> {
-    /// Trajectories that stand at `y0` `[batch, state]` at time `t`.
+    /// Trajectories at `y0` `[batch, state]` at time `t`.
     ///
     /// # Errors
     /// As [`odeint`](super::odeint); `Option` for jumps, as the state may be changed between calls.
@@ -75,21 +75,21 @@ impl<T: Real> Integrator<T> {
         }
         let options = Options { output: Some(Output::Land), ..options.clone() };
         let times = Lists::shared(&[t]);
-        let (problem, tools) =
+        let (problem, evaluators) =
             Problem::new(&Ledger::new(), field, y0, &times, &options, changes, Extras::default(), false)?;
         let (batch, state, leaf, events) = (problem.batch, problem.state, problem.leaf, problem.rules.events.len());
         let forward = Forward::new(&problem)?;
-        let standing = (0..batch).map(|trajectory| Standing {
-            clock: Clock::new(trajectory, &[t], vec![], events, forward.blank),
-            x: problem.y0[trajectory * state..(trajectory + 1) * state].to_vec(),
+        let trajectories = (0..batch).map(|index| TrajectoryState {
+            solver: SolverState::new(index, &[t], vec![], events, forward.initial_stats),
+            x: problem.y0[index * state..(index + 1) * state].to_vec(),
             carry: vec![T::zero(); state],
             slope: vec![T::zero(); state],
             interval: [t, t],
-            is_new: true,
-            total: forward.blank,
+            is_new_interval: true,
+            total: forward.initial_stats,
         });
         Ok(Self {
-            standing: standing.collect(),
+            trajectories: trajectories.collect(),
             arguments: problem.inputs.arguments.to_vec(),
             events: vec![],
             event_states: vec![],
@@ -97,11 +97,11 @@ impl<T: Real> Integrator<T> {
             state,
             leaf,
             ledger: problem.ledger.clone(),
-            shared: Arc::new(Mutex::new(Shared { problem, tools })),
+            shared: Arc::new(Mutex::new(Shared { problem, evaluators })),
         })
     }
 
-    /// Takes steps towards a time, each trajectory its own. Where one fails, all stay where they were. The limit
+    /// Advances each trajectory towards a time. Where one fails, all stay where they were. The limit
     /// [`Options::max_steps`](crate::Options::max_steps) is for each call.
     ///
     /// # Errors
@@ -110,54 +110,54 @@ impl<T: Real> Integrator<T> {
         finite("to", &[to])?;
         let Self { batch, state, leaf, .. } = *self;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shared { problem, tools } = &mut *shared;
-        let intervals: Vec<[f64; 2]> = self.standing.iter().map(|standing| standing.interval_to(to)).collect();
+        let Shared { problem, evaluators } = &mut *shared;
+        let intervals: Vec<[f64; 2]> = self.trajectories.iter().map(|trajectory| trajectory.interval_to(to)).collect();
         problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
         problem.inputs.arguments.copy_from_slice(&self.arguments);
-        let mut runs: Vec<Run<T>> = (0..batch)
+        let mut runs: Vec<LeafRun<T>> = (0..batch)
             .step_by(leaf)
             .map(|first| {
-                let mut standing = self.standing[first..(first + leaf).min(batch)].to_vec();
-                standing.iter_mut().for_each(|standing| standing.turn(to));
-                Run { first, standing, outcome: None }
+                let mut trajectories = self.trajectories[first..(first + leaf).min(batch)].to_vec();
+                trajectories.iter_mut().for_each(|trajectory| trajectory.retarget(to));
+                LeafRun { first, trajectories, outcome: None }
             })
             .collect();
         let problem = &*problem;
-        let worker = |tools| Ok((Forward::new(problem)?, tools));
-        let mut workers = tools.iter_mut().map(worker).collect::<Result<Vec<_>>>()?;
-        threads::each(&mut workers, &mut runs, |(forward, tools), run| {
+        let worker = |evaluators| Ok((Forward::new(problem)?, evaluators));
+        let mut workers = evaluators.iter_mut().map(worker).collect::<Result<Vec<_>>>()?;
+        threads::each(&mut workers, &mut runs, |(forward, evaluators), run| {
             let mut advance = || {
-                let mut part = Part::new(problem, run.first..run.first + run.standing.len())?;
-                forward.advance(problem, tools, &mut run.standing, &mut part, how)?;
-                Ok(part)
+                let mut results = LeafSolution::new(problem, run.first..run.first + run.trajectories.len())?;
+                forward.advance(problem, evaluators, &mut run.trajectories, &mut results, how)?;
+                Ok(results)
             };
             run.outcome = Some(advance());
         });
         drop(workers);
-        let (mut standing, mut events, mut event_states) = (vec![], vec![], vec![]);
+        let (mut trajectories, mut events, mut event_states) = (vec![], vec![], vec![]);
         for run in runs {
-            let part = run.outcome.expect("each was tried")?;
-            if let Some((trajectory, error)) = part.failures.first() {
+            let results = run.outcome.expect("each was tried")?;
+            if let Some((trajectory, error)) = results.failures.first() {
                 let error = error.clone();
                 return Err(if batch > 1 { error.of_trajectory(*trajectory) } else { error });
             }
-            standing.extend(run.standing);
-            events.extend_from_slice(&part.events);
-            event_states.extend_from_slice(&part.event_states);
+            trajectories.extend(run.trajectories);
+            events.extend_from_slice(&results.events);
+            event_states.extend_from_slice(&results.event_states);
         }
         debug_assert_eq!(event_states.len(), events.len() * state);
-        (self.standing, self.events, self.event_states) = (standing, events, event_states);
+        (self.trajectories, self.events, self.event_states) = (trajectories, events, event_states);
         Ok(())
     }
 
-    /// When each trajectory stands where it does.
+    /// The present time of each trajectory.
     pub fn t(&self) -> Vec<f64> {
-        self.standing.iter().map(|standing| standing.clock.t).collect()
+        self.trajectories.iter().map(|trajectory| trajectory.solver.t).collect()
     }
 
     /// The states, `[batch, state]`.
     pub fn y(&self) -> Vec<T> {
-        self.standing.iter().flat_map(|standing| standing.x.iter().copied()).collect()
+        self.trajectories.iter().flat_map(|trajectory| trajectory.x.iter().copied()).collect()
     }
 
     /// The events of the last call, trajectory by trajectory.
@@ -165,19 +165,19 @@ impl<T: Real> Integrator<T> {
         &self.events
     }
 
-    /// The states there, before the events have changed them.
+    /// The states there, before the events change them.
     pub fn event_states(&self) -> &[T] {
         &self.event_states
     }
 
-    /// Of each trajectory whether an event has ended it.
+    /// Whether an event has ended each trajectory.
     pub fn ended(&self) -> Vec<bool> {
-        self.standing.iter().map(|standing| standing.clock.ended).collect()
+        self.trajectories.iter().map(|trajectory| trajectory.solver.terminated).collect()
     }
 
-    /// How each trajectory has gone so far.
+    /// The statistics of each trajectory so far.
     pub fn stats(&self) -> Vec<Stats> {
-        self.standing.iter().map(|standing| standing.total).collect()
+        self.trajectories.iter().map(|trajectory| trajectory.total).collect()
     }
 
     /// Peak memory.
@@ -185,43 +185,43 @@ impl<T: Real> Integrator<T> {
         self.ledger.peak()
     }
 
-    /// Moves the trajectories to other states, `[batch, state]`; sizes of steps stay.
+    /// Sets the states, `[batch, state]`; step sizes stay.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput`.
     pub fn set_y(&mut self, y: &[T]) -> Result<()> {
         check_rows("y", y, self.batch, self.state)?;
-        for (standing, y) in self.standing.iter_mut().zip(y.chunks_exact(self.state)) {
-            standing.x.copy_from_slice(y);
-            standing.carry.fill(T::zero());
-            standing.clock.forget();
-            // One that an event has ended begins anew.
-            if std::mem::take(&mut standing.clock.ended) {
-                standing.clock.counts.fill(0);
+        for (trajectory, y) in self.trajectories.iter_mut().zip(y.chunks_exact(self.state)) {
+            trajectory.x.copy_from_slice(y);
+            trajectory.carry.fill(T::zero());
+            trajectory.solver.invalidate();
+            // A trajectory that an event has ended starts anew.
+            if std::mem::take(&mut trajectory.solver.terminated) {
+                trajectory.solver.event_counts.fill(0);
             }
         }
         Ok(())
     }
 
-    /// Gives the trajectories other arguments, `[batch, arguments]`.
+    /// Sets the arguments, `[batch, arguments]`.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput`.
     pub fn set_arguments(&mut self, arguments: &[T]) -> Result<()> {
         check_rows("arguments", arguments, self.batch, self.arguments.len() / self.batch)?;
         self.arguments.copy_from_slice(arguments);
-        for standing in &mut self.standing {
-            standing.clock.forget();
+        for trajectory in &mut self.trajectories {
+            trajectory.solver.invalidate();
         }
         Ok(())
     }
 
-    /// All that it carries from call to call as numbers, for [`restore`](Self::restore).
+    /// All that is carried from call to call, as numbers for [`restore`](Self::restore).
     pub fn save(&self) -> Vec<f64> {
         let mut numbers = vec![];
-        for standing in &self.standing {
-            standing.clock.save(&mut numbers);
-            let Standing { x, carry, slope, interval, total, .. } = standing;
+        for trajectory in &self.trajectories {
+            trajectory.solver.save(&mut numbers);
+            let TrajectoryState { x, carry, slope, interval, total, .. } = trajectory;
             numbers.extend(interval);
             numbers.extend([x, carry, slope].into_iter().flatten().map(|number| number.wide()));
             let counts = [total.accepted, total.rejected, total.evaluations].map(|count| count as f64);
@@ -232,7 +232,7 @@ impl<T: Real> Integrator<T> {
         numbers
     }
 
-    /// Goes on where an integrator of the same field and options was saved.
+    /// Continues where an integrator of the same field and options was saved.
     ///
     /// # Errors
     /// `Option` for numbers that were saved by another.
@@ -242,9 +242,9 @@ impl<T: Real> Integrator<T> {
             Error::option("saved", expected, format!("{} other numbers", saved.len()))
         };
         let mut rest = saved.iter().copied();
-        let mut standing = self.standing.clone();
-        for Standing { clock, x, carry, slope, interval, total, .. } in &mut standing {
-            clock.restore(&mut rest).ok_or_else(refused)?;
+        let mut trajectories = self.trajectories.clone();
+        for TrajectoryState { solver, x, carry, slope, interval, total, .. } in &mut trajectories {
+            solver.restore(&mut rest).ok_or_else(refused)?;
             for end in interval {
                 *end = rest.next().ok_or_else(refused)?;
             }
@@ -253,19 +253,23 @@ impl<T: Real> Integrator<T> {
             }
             let mut next = || rest.next().ok_or_else(refused);
             for count in [&mut total.accepted, &mut total.rejected, &mut total.evaluations] {
-                *count = whole(next()?).ok_or_else(refused)?;
+                *count = as_count(next()?).ok_or_else(refused)?;
             }
             (total.first_step, total.last_step) = (next()?, next()?);
         }
         let arguments: Vec<T> = rest.by_ref().take(self.arguments.len()).map(T::of).collect();
-        let finite = standing.iter().all(Standing::is_finite) && arguments.iter().all(|number| number.is_finite());
+        let finite =
+            trajectories.iter().all(TrajectoryState::is_finite) && arguments.iter().all(|number| number.is_finite());
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |standing: &Standing<T>| standing.clock.fits(&shared.problem.options, standing.interval);
-        if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite || !standing.iter().all(fits) {
+        let fits = |trajectory: &TrajectoryState<T>| {
+            trajectory.solver.is_valid_between(&shared.problem.options, trajectory.interval)
+        };
+        if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite || !trajectories.iter().all(fits)
+        {
             return Err(refused());
         }
         drop(shared);
-        (self.standing, self.arguments) = (standing, arguments);
+        (self.trajectories, self.arguments) = (trajectories, arguments);
         (self.events, self.event_states) = (vec![], vec![]);
         Ok(())
     }
@@ -278,7 +282,7 @@ where
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
-            standing: self.standing.clone(),
+            trajectories: self.trajectories.clone(),
             arguments: self.arguments.clone(),
             events: self.events.clone(),
             event_states: self.event_states.clone(),

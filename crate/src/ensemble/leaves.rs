@@ -1,4 +1,4 @@
-//! The solve of all leaves, on several threads, and what is kept of each within a budget.
+//! The solve of all leaves, on several threads, and what is retained of each within a budget.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::backward::Backward;
 use super::forward::Forward;
-use super::part::Part;
-use super::problem::{Problem, Tools};
+use super::leaf_results::LeafSolution;
+use super::problem::{Evaluators, Problem};
 use super::record::LeafRecord;
 use super::{Path, Solution};
 use crate::error::{Error, Result};
@@ -16,35 +16,35 @@ use crate::memory::{Buffer, Bytes, List, Purpose};
 use crate::solve::Stats;
 use crate::threads;
 
-/// What is to be kept of leaves.
+/// What is to be retained of leaves.
 #[derive(Clone, Copy)]
-pub(super) struct Keep {
+pub(super) struct Retention {
     /// All, as far as the budget goes.
     pub all: bool,
     pub budget: Option<usize>,
 }
 
-/// What was kept.
-pub(super) struct Kept<T> {
-    /// Of all leaves, if of any.
+/// What was retained.
+pub(super) struct Retained<T> {
+    /// The records of all leaves, or of none.
     pub record: Option<Vec<LeafRecord<T>>>,
     /// Bytes that it takes to solve the largest leaf again.
-    pub again: usize,
+    pub resolve_bytes: usize,
 }
 
-/// A leaf that is solved.
+/// A leaf, and the outcome of its solve.
 struct Leaf<T> {
     index: usize,
     trajectories: Range<usize>,
-    outcome: Option<Result<Part<T>>>,
+    outcome: Option<Result<LeafSolution<T>>>,
 }
 
 /// Solves all leaves.
 pub(super) fn solve<T: Real>(
     problem: &Problem<T>,
-    tools: &mut [Tools<T>],
-    keep: Option<Keep>,
-) -> Result<(Solution<T>, Kept<T>)> {
+    evaluators: &mut [Evaluators<T>],
+    keep: Option<Retention>,
+) -> Result<(Solution<T>, Retained<T>)> {
     let ledger = problem.ledger.clone();
     let (batch, extras) = (problem.batch, problem.extras);
     let mut solution = Solution {
@@ -63,53 +63,54 @@ pub(super) fn solve<T: Real>(
     let mut leaves: Vec<Leaf<T>> =
         problem.leaves().enumerate().map(|(index, trajectories)| Leaf { index, trajectories, outcome: None }).collect();
     let budget = keep.and_then(|keep| keep.budget);
-    let transposing = Backward::bytes(problem, tools.len());
+    let transposing = Backward::bytes(problem, evaluators.len());
     let exceeds = |more: usize| budget.is_some_and(|given| ledger.live().total() + transposing + more > given);
     let mut none = vec![];
     none.resize_with(leaves.len(), || None);
     let kept = Mutex::new((keep.is_some_and(|keep| keep.all).then_some(none), 0));
     let placed = Mutex::new(&mut solution);
-    // Leaves behind one that has failed need not be solved.
+    // Leaves after a failed one need not be solved.
     let last = AtomicUsize::new(usize::MAX);
-    let mut workers = tools.iter_mut().map(|tools| Ok((Forward::new(problem)?, tools))).collect::<Result<Vec<_>>>()?;
+    let mut workers =
+        evaluators.iter_mut().map(|evaluators| Ok((Forward::new(problem)?, evaluators))).collect::<Result<Vec<_>>>()?;
     let count = workers.len();
-    let work = |(forward, tools): &mut (Forward<T>, &mut Tools<T>), leaf: &mut Leaf<T>| {
+    let work = |(forward, evaluators): &mut (Forward<T>, &mut Evaluators<T>), leaf: &mut Leaf<T>| {
         if leaf.index > last.load(Ordering::Relaxed) {
             return;
         }
         let wanted = {
-            let mut kept = kept.lock().expect(UNHARMED);
+            let mut kept = kept.lock().expect(NOT_POISONED);
             let (record, largest) = &mut *kept;
             if *largest > 0 && exceeds(*largest * count) {
-                // What goes beyond a budget is computed again, leaf by leaf.
+                // Over budget: leaves are solved again, one by one.
                 *record = None;
             }
             record.is_some()
         };
         let mut run = || {
-            let mut part = Part::new(problem, leaf.trajectories.clone())?;
+            let mut results = LeafSolution::new(problem, leaf.trajectories.clone())?;
             let record = wanted.then(|| LeafRecord::new(problem, leaf.trajectories.len())).transpose()?;
-            let record = forward.run(problem, tools, leaf.trajectories.clone(), Some(&mut part), record)?;
-            if let (false, Some((trajectory, error))) = (extras.mask, part.failures.first()) {
+            let record = forward.run(problem, evaluators, leaf.trajectories.clone(), Some(&mut results), record)?;
+            if let (false, Some((trajectory, error))) = (extras.mask, results.failures.first()) {
                 return Err(problem.of_trajectory(*trajectory, error.clone()));
             }
             let bytes = match &record {
                 Some(record) => record.bytes(),
-                // They are written when the leaf is solved again.
-                None if budget.is_some() => LeafRecord::bytes_of(problem, part.counts(problem))?,
+                // It will be written when the leaf is solved again.
+                None if budget.is_some() => LeafRecord::bytes_of(problem, results.counts(problem))?,
                 None => 0,
             };
-            let mut guard = kept.lock().expect(UNHARMED);
+            let mut guard = kept.lock().expect(NOT_POISONED);
             let (all, largest) = &mut *guard;
-            *largest = (*largest).max(bytes + part.bytes());
+            *largest = (*largest).max(bytes + results.bytes());
             if exceeds(0) {
                 *all = None;
             } else if let (Some(all), Some(record)) = (all, record) {
                 all[leaf.index] = Some(record);
             }
             drop(guard);
-            part.place(problem, &mut placed.lock().expect(UNHARMED))?;
-            Ok(part)
+            results.write_to(problem, &mut placed.lock().expect(NOT_POISONED))?;
+            Ok(results)
         };
         let outcome = run();
         if outcome.is_err() {
@@ -117,28 +118,28 @@ pub(super) fn solve<T: Real>(
         }
         leaf.outcome = Some(outcome);
     };
-    // The first leaf tells how much each takes, before there are several.
+    // The first leaf tells how much each takes, before several are solved at once.
     let first = if budget.is_some() { 1 } else { 0 };
     threads::each(&mut workers[..1], &mut leaves[..first], work);
     threads::each(&mut workers, &mut leaves[first..], work);
     let with = ledger.live().total();
     drop(workers);
-    let (record, largest) = kept.into_inner().expect(UNHARMED);
-    let again = largest + (with - ledger.live().total()) / count;
+    let (record, largest) = kept.into_inner().expect(NOT_POISONED);
+    let resolve_bytes = largest + (with - ledger.live().total()) / count;
     for leaf in leaves {
         leaf.outcome.expect("solved, or behind one that has failed")?.append(&mut solution)?;
     }
     solution.peak = ledger.peak();
     let record = record.map(|all| all.into_iter().map(|record| record.expect("kept of all")).collect());
     if let (None, Some(given)) = (&record, budget) {
-        // A leaf at a time, with what solves and what transposes it.
-        let least = ledger.live().total() + Backward::bytes(problem, 1) + again;
+        // One leaf at a time, with its solve and its reverse pass.
+        let least = ledger.live().total() + Backward::bytes(problem, 1) + resolve_bytes;
         if least > given {
             return Err(Error::Budget { given, least });
         }
     }
-    Ok((solution, Kept { record, again }))
+    Ok((solution, Retained { record, resolve_bytes }))
 }
 
 /// Why a lock is never poisoned.
-pub(super) const UNHARMED: &str = "no thread fails while it holds the lock";
+pub(super) const NOT_POISONED: &str = "no thread fails while it holds the lock";

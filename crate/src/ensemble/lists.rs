@@ -6,7 +6,7 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lists {
     numbers: Vec<f64>,
-    /// Where each list ends; nothing where one list is for all.
+    /// The end of each list; `None` where all trajectories share one list.
     ends: Option<Vec<usize>>,
 }
 
@@ -63,7 +63,7 @@ impl Lists {
         }
     }
 
-    /// Where the numbers of a run of trajectories lie: all, where one list is for all.
+    /// The range of the numbers of a run of trajectories: all, where they share one list.
     pub(super) fn range(&self, trajectories: &Range<usize>) -> Range<usize> {
         match &self.ends {
             Some(_) => self.start(trajectories.start)..self.start(trajectories.end),

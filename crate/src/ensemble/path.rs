@@ -6,9 +6,9 @@ use crate::memory::{Ledger, List, Purpose};
 /// The steps of a trajectory.
 #[derive(Debug)]
 pub struct Path<T> {
-    /// t_0 … t_N; where a jump or an event changes the state, its time stands twice.
+    /// t_0 … t_N; where a jump or an event changes the state, its time appears twice.
     pub t: List<f64>,
-    /// The states then, one behind the other.
+    /// The states at these times, one behind the other.
     pub y: List<T>,
     /// Between each time and the next the solution as a polynomial in θ = (t − t_n) / h: the coefficients of θ¹, θ², …, each a state;
     /// the constant one is `y`. There are as many for every interval, of length zero too: the length over the features of the state and
@@ -24,7 +24,7 @@ impl<T> Path<T> {
 }
 
 impl<T: Real> Path<T> {
-    /// The state at a time on the way, from the polynomials, which [`Extras::dense`](super::Extras::dense) asks for. At the time of a jump
+    /// The state at a time within the solve, from the polynomials, which [`Extras::dense`](super::Extras::dense) asks for. At the time of a jump
     /// or an event it is the state after it. `None` for a time before the first or after the last step, and without polynomials.
     pub fn at(&self, t: f64) -> Option<Vec<T>> {
         let steps = self.t.len() - 1;

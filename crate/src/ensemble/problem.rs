@@ -1,12 +1,12 @@
-//! A checked problem, and what threads compute with.
+//! A checked problem, and the functions that threads evaluate.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 use ndarray::ArrayView2;
 
-use super::changes::{Changes, Maps, Rules};
-use super::course::Replay;
+use super::changes::{ChangeFunctions, Changes, Rules};
+use super::trajectory_record::Replay;
 use super::{Extras, Lists};
 use crate::error::{Error, Result};
 use crate::field::{LaneSetup, Lanes, TrajectoryInputs, VectorField, check_batch};
@@ -29,28 +29,28 @@ pub(super) struct Problem<T> {
     pub arguments: usize,
     pub data: usize,
     pub parameters: usize,
-    /// Lanes of the blocks that there are, from one on; numbers in the tape of the widest.
+    /// The widths of blocks, in lanes, from 1 on; the length of a tape of the widest.
     pub widths: Vec<usize>,
     pub tape: usize,
     pub leaf: usize,
     pub rules: Rules<T>,
     pub extras: Extras,
-    /// What is taken again, where there are derivatives beside the state.
-    pub again: Option<Replay<T>>,
-    /// Trajectories that have come to their ends.
+    /// In forward mode, the solve that is replayed with tangents.
+    pub replay: Option<Replay<T>>,
+    /// How many trajectories are done.
     pub done: AtomicUsize,
     pub ledger: Ledger,
 }
 
-/// What a thread computes with: the field, the jumps and the events.
-pub(super) struct Tools<T> {
+/// What a thread evaluates: the field, and the functions of jumps and events.
+pub(super) struct Evaluators<T> {
     /// By width.
     pub lanes: Vec<Box<dyn Lanes<T>>>,
-    pub maps: Maps<T>,
+    pub functions: ChangeFunctions<T>,
 }
 
 impl<T: Real> Problem<T> {
-    /// The problem, whose memory is counted in a ledger, and the tools of each thread.
+    /// Checks a problem; its memory is counted in the ledger. Also the evaluators of each thread.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         ledger: &Ledger,
@@ -61,7 +61,7 @@ impl<T: Real> Problem<T> {
         changes: &Changes,
         extras: Extras,
         reverse: bool,
-    ) -> Result<(Self, Vec<Tools<T>>)> {
+    ) -> Result<(Self, Vec<Evaluators<T>>)> {
         options.check()?;
         check_batch("y0", field, y0)?;
         let (batch, state) = y0.dim();
@@ -83,12 +83,13 @@ impl<T: Real> Problem<T> {
         let rules = Rules::new(changes, times, (batch, state, arguments), parameters.len())?;
         let most = if field.is_parallel() && !cfg!(target_arch = "wasm32") { options.threads } else { 1 };
         let setup = LaneSetup::new(parameters, ledger);
-        let tools = |_| {
+        let evaluators = |_| {
             let lanes = widths.iter().map(|&width| field.lanes(&setup, width, reverse));
             let lanes = lanes.collect::<Result<_>>()?;
-            Ok(Tools { lanes, maps: Maps::new(changes, &setup, &widths, reverse)? })
+            Ok(Evaluators { lanes, functions: ChangeFunctions::new(changes, &setup, &widths, reverse)? })
         };
-        let tools: Vec<Tools<T>> = (0..most.min(batch.div_ceil(leaf))).map(tools).collect::<Result<_>>()?;
+        let evaluators: Vec<Evaluators<T>> =
+            (0..most.min(batch.div_ceil(leaf))).map(evaluators).collect::<Result<_>>()?;
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
         rows.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
         let problem = Self {
@@ -102,16 +103,16 @@ impl<T: Real> Problem<T> {
             data: inputs.data.len() / batch,
             inputs,
             parameters: parameters.len(),
-            tape: tools[0].lanes.last().map_or(0, |lanes| lanes.tape_len()),
+            tape: evaluators[0].lanes.last().map_or(0, |lanes| lanes.tape_len()),
             widths,
             leaf,
             rules,
             extras,
-            again: None,
+            replay: None,
             done: AtomicUsize::new(0),
             ledger: ledger.clone(),
         };
-        Ok((problem, tools))
+        Ok((problem, evaluators))
     }
 
     /// The trajectories of each leaf.
@@ -136,15 +137,15 @@ impl<T: Real> Problem<T> {
         }
     }
 
-    /// Which lanes hold numbers. Derivatives beside a state need not: whoever asks for them looks at them in the end.
+    /// Which lanes are finite. Tangents need not be: `jvp` checks them in the end.
     pub fn finite(&self, numbers: &[T], finite: &mut [bool]) {
-        match self.again {
+        match self.replay {
             None => finite_lanes(numbers, finite),
             Some(_) => finite.fill(true),
         }
     }
 
-    /// How long a trajectory goes on, whichever way.
+    /// The length of a trajectory's time interval.
     pub fn duration(&self, trajectory: usize) -> f64 {
         let times = self.times.of(trajectory);
         (times[times.len() - 1] - times[0]).abs()
@@ -161,8 +162,8 @@ impl<T: Real> Problem<T> {
         self.widths.last().copied().unwrap_or(1)
     }
 
-    /// Where the state at a trajectory's k-th output time begins.
-    pub fn place(&self, trajectory: usize, output: usize) -> usize {
+    /// The offset of the state at a trajectory's output.
+    pub fn output_offset(&self, trajectory: usize, output: usize) -> usize {
         match self.times.count() {
             None => (output * self.batch + trajectory) * self.state,
             Some(_) => (self.times.start(trajectory) + output) * self.state,

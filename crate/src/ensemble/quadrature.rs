@@ -1,9 +1,9 @@
-//! Integrals that the continuous adjoint forms beside its steps.
+//! Integrals that the continuous adjoint computes along with its steps.
 
-use super::block::{Block, lane};
+use super::block::{Block, load_lane};
 use super::problem::Problem;
 use crate::error::Result;
-use crate::field::{LanePull, Lanes};
+use crate::field::{LanePullback, Lanes};
 use crate::kernel::combine::accumulate;
 use crate::kernel::lanes::copy_lane;
 use crate::kernel::real::Real;
@@ -12,7 +12,7 @@ use crate::stepper::Weights;
 
 /// The integral of −(∂f/∂θ)ᵀ λ over the accepted steps of a leaf, and that by the arguments of each trajectory.
 pub(super) struct Quadrature<T> {
-    /// A stage's (x, λ) with the time, a cotangent of its slope, what is pulled.
+    /// (x, λ) of a stage with the time, a cotangent of its slope, the result of a pullback.
     state: Buffer<T>,
     cotangent: Buffer<T>,
     pulled: Buffer<T>,
@@ -23,7 +23,7 @@ pub(super) struct Quadrature<T> {
     pub argument_sums: [Buffer<T>; 2],
     argument_step: Buffer<T>,
     compensated: bool,
-    /// Uses of the field's transpose, each with one forward.
+    /// Uses of the field's transpose, each with one evaluation.
     pub uses: usize,
 }
 
@@ -46,7 +46,7 @@ impl<T: Real> Quadrature<T> {
         })
     }
 
-    /// Adds what the accepted ones of the lanes' steps contribute; `trajectories` are those in the lanes.
+    /// Adds the contributions of accepted steps; `trajectories` are those in the lanes.
     pub fn add(
         &mut self,
         problem: &Problem<T>,
@@ -57,13 +57,13 @@ impl<T: Real> Quadrature<T> {
     ) -> Result<()> {
         let Some(first) = accepted.iter().position(|&accepted| accepted) else { return Ok(()) };
         let (len, width, rows) = (block.len(), block.width, block.rows);
-        let Block { x, slopes, spans, mixer, active, .. } = block;
+        let Block { x, slopes, spans, combiner, active, .. } = block;
         let scheme = &problem.scheme;
         // The adjoint has a Runge–Kutta method, with the same weights for all features.
         let b = scheme.parts[0].b[..scheme.stages].iter().enumerate();
         for (stage, &b) in b.filter(|(_, b)| **b != 0.0) {
             let weights = |part: &Weights| part.a[stage].iter().copied();
-            mixer.mix(&mut self.state[..len], Some(&x[..len]), &spans.h[..width], (scheme, weights), slopes);
+            combiner.combine(&mut self.state[..len], Some(&x[..len]), &spans.h[..width], (scheme, weights), slopes);
             spans.stage_times(width, scheme.c[stage], &mut self.state[len..len + width]);
             for (slot, &accepted) in accepted.iter().enumerate() {
                 let weight = T::of(-spans.h[slot] * b);
@@ -71,20 +71,20 @@ impl<T: Real> Quadrature<T> {
                     let at = row * width + slot;
                     self.cotangent[at] = if accepted { weight * self.state[len / 2 + at] } else { T::zero() };
                 }
-                // A lane that adds nothing has the state of one that does: its own need not be a number.
+                // A lane that adds nothing copies one that does: its own state need not be finite.
                 if !accepted {
                     copy_lane(&mut self.state, rows + 1, width, first, slot);
                     spans.times[slot] = spans.times[first];
                 }
             }
             self.cotangent[len / 2..len].fill(T::zero());
-            let pull = LanePull {
+            let pullback = LanePullback {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..len + width],
                 parameters: &mut self.step,
                 arguments: &mut self.argument_step[..problem.arguments * width],
             };
-            lanes.pull(*active, &spans.times, &self.state[..len + width], None, pull)?;
+            lanes.pullback(*active, &spans.times, &self.state[..len + width], None, pullback)?;
             self.uses += accepted.iter().filter(|&&accepted| accepted).count();
         }
         let [sums, carry] = &mut self.sums;
@@ -93,7 +93,7 @@ impl<T: Real> Quadrature<T> {
         let own = problem.arguments;
         let mut row = vec![T::zero(); own];
         for (slot, trajectory) in trajectories.enumerate().filter(|(slot, _)| accepted[*slot]) {
-            lane(&self.argument_step, width, slot, &mut row);
+            load_lane(&self.argument_step, width, slot, &mut row);
             let [sums, carry] = &mut self.argument_sums;
             let range = trajectory * own..(trajectory + 1) * own;
             accumulate(self.compensated, &mut sums[range.clone()], &mut carry[range], &row);

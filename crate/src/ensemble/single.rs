@@ -1,21 +1,23 @@
-//! One trajectory by itself: its field, its jumps and events, and the steps that end at [zeros] of events' functions.
+//! A single trajectory: its field, its jumps and events, and the steps that end on [roots](root_finding) of events' functions.
 
-mod zeros;
+mod root_finding;
 
-use super::problem::{Problem, Tools};
+use super::problem::{Evaluators, Problem};
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
+use crate::field::{Dynamics, InnerProducts, LanePullback, Lanes, Pullback, Uses};
 use crate::kernel::combine::advance;
 use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::stepper::{Discard, Goal, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
+use crate::stepper::{
+    Discard, Goal, GradientSums, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Transpose, Workspace,
+};
 
-pub(super) use zeros::{Zero, least_cut, sign};
+pub(super) use root_finding::{EventRoot, sign, time_resolution};
 
-/// One trajectory: what it works in.
-pub(super) struct Single<T> {
+/// The workspace of a single trajectory.
+pub(super) struct SingleTrajectory<T> {
     stepper: Stepper,
     /// (x, t), and a cotangent of it.
     xt: Buffer<T>,
@@ -24,10 +26,10 @@ pub(super) struct Single<T> {
     pub carry: Buffer<T>,
     pub next: Buffer<T>,
     pub next_carry: Buffer<T>,
-    pub work: Work<T>,
+    pub work: Workspace<T>,
     /// Arguments of a map.
     arguments: Buffer<T>,
-    own: usize,
+    argument_count: usize,
     state: usize,
     layout: Layout,
     parameters: usize,
@@ -36,15 +38,15 @@ pub(super) struct Single<T> {
 }
 
 /// The state before and after a step, with their carries.
-pub(super) struct States<'a, T> {
+pub(super) struct StepStates<'a, T> {
     pub x: &'a mut [T],
     pub carry: &'a mut [T],
     pub next: &'a mut [T],
     pub next_carry: &'a mut [T],
 }
 
-/// A trajectory's field as the stepper knows it.
-pub(super) struct SingleField<'a, T> {
+/// A trajectory's field as [`Dynamics`] for the stepper.
+pub(super) struct SingleDynamics<'a, T> {
     lanes: &'a mut dyn Lanes<T>,
     xt: &'a mut [T],
     dxt: &'a mut [T],
@@ -56,7 +58,7 @@ pub(super) struct SingleField<'a, T> {
     vjps: &'a mut usize,
 }
 
-impl<T: Real> Dynamics<T> for SingleField<'_, T> {
+impl<T: Real> Dynamics<T> for SingleDynamics<'_, T> {
     fn layout(&self) -> &Layout {
         self.layout
     }
@@ -79,23 +81,23 @@ impl<T: Real> Dynamics<T> for SingleField<'_, T> {
         self.lanes.evaluate(1, &[t], self.xt, None, k)
     }
 
-    fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+    fn pullback(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
         *self.vjps += 1;
         fill(self.xt, x, t);
-        let (parameters, arguments) = pull.parameters.split_at_mut(self.parameters);
-        let own = LanePull { cotangent: pull.cotangent, x: self.dxt, parameters, arguments };
-        self.lanes.pull(1, &[t], self.xt, None, own)?;
+        let (parameters, arguments) = pullback.parameters.split_at_mut(self.parameters);
+        let own = LanePullback { cotangent: pullback.cotangent, x: self.dxt, parameters, arguments };
+        self.lanes.pullback(1, &[t], self.xt, None, own)?;
         let len = x.len();
-        pull.x.copy_from_slice(&self.dxt[..len]);
-        if !pull.times {
-            return Ok(Dots::default());
+        pullback.x.copy_from_slice(&self.dxt[..len]);
+        if !pullback.times {
+            return Ok(InnerProducts::default());
         }
         self.slope.resize(len, T::zero());
         self.lanes.evaluate(1, &[t], self.xt, None, &mut self.slope)?;
-        for (probe, product) in pull.probes.chunks_exact(len).zip(pull.products) {
+        for (probe, product) in pullback.probes.chunks_exact(len).zip(pullback.products) {
             *product += inner(probe, &self.slope);
         }
-        Ok(Dots { time: self.dxt[len].wide(), slope: inner(pull.cotangent, &self.slope) })
+        Ok(InnerProducts { time: self.dxt[len].wide(), slope: inner(pullback.cotangent, &self.slope) })
     }
 }
 
@@ -118,13 +120,13 @@ fn inner<T: Real>(left: &[T], right: &[T]) -> f64 {
     left.iter().zip(right).map(|(left, right)| left.wide() * right.wide()).sum()
 }
 
-/// The derivatives of a function at one place.
-pub(super) struct Slopes<T> {
+/// The gradient of a function of (x, t).
+pub(super) struct FunctionGradient<T> {
     pub x: Vec<T>,
     pub t: f64,
 }
 
-impl<T: Real> Single<T> {
+impl<T: Real> SingleTrajectory<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let (ledger, state) = (&problem.ledger, problem.state);
         let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
@@ -139,9 +141,9 @@ impl<T: Real> Single<T> {
             carry: numbers(state)?,
             next: numbers(state)?,
             next_carry: numbers(state)?,
-            work: Work::new(ledger, stages + 1, state)?,
+            work: Workspace::new(ledger, stages + 1, state)?,
             arguments: numbers(problem.arguments + amounts)?,
-            own: problem.arguments,
+            argument_count: problem.arguments,
             state,
             layout,
             parameters: problem.parameters,
@@ -153,7 +155,7 @@ impl<T: Real> Single<T> {
     /// Bytes that it takes.
     pub fn bytes(problem: &Problem<T>) -> usize {
         let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
-        let states = 6 + Work::<T>::states(problem.scheme.stages + 1);
+        let states = 6 + Workspace::<T>::states(problem.scheme.stages + 1);
         (states * problem.state + 2 + problem.arguments + amounts) * size_of::<T>()
     }
 
@@ -162,40 +164,53 @@ impl<T: Real> Single<T> {
         self.stepper.stages()
     }
 
-    /// Readies field, jumps and events for the trajectory with these arguments and data.
-    pub fn settle(&mut self, (arguments, data): (&[T], &[T]), tools: &mut Tools<T>) {
-        self.arguments[..self.own].copy_from_slice(arguments);
-        tools.lanes[0].settle(arguments, data);
-        for event in &mut tools.maps.events {
+    /// Sets the arguments and data of the trajectory, for the field, jumps and events.
+    pub fn set_inputs(&mut self, (arguments, data): (&[T], &[T]), evaluators: &mut Evaluators<T>) {
+        self.arguments[..self.argument_count].copy_from_slice(arguments);
+        evaluators.lanes[0].set_inputs(arguments, data);
+        for event in &mut evaluators.functions.events {
             if let Some(when) = event.when.first_mut() {
-                when.settle(arguments, &[]);
+                when.set_inputs(arguments, &[]);
             }
             if let Some(set) = &mut event.set {
-                set.settle(arguments, &[]);
+                set.set_inputs(arguments, &[]);
             }
         }
     }
 
-    /// The stepper, the field as it knows it, and what they work in.
+    /// The stepper, the field, the workspace and the states of a step.
     pub fn parts<'a>(
         &'a mut self,
         lanes: &'a mut dyn Lanes<T>,
-    ) -> (&'a Stepper, SingleField<'a, T>, &'a mut Work<T>, States<'a, T>) {
+    ) -> (&'a Stepper, SingleDynamics<'a, T>, &'a mut Workspace<T>, StepStates<'a, T>) {
         let Self {
-            stepper, xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, ..
+            stepper,
+            xt,
+            dxt,
+            layout,
+            parameters,
+            argument_count,
+            evaluations,
+            vjps,
+            work,
+            x,
+            carry,
+            next,
+            next_carry,
+            ..
         } = self;
-        let field = SingleField {
+        let field = SingleDynamics {
             lanes,
             xt,
             dxt,
             slope: vec![],
             layout,
             parameters: *parameters,
-            arguments: *own,
+            arguments: *argument_count,
             evaluations,
             vjps,
         };
-        (stepper, field, work, States { x, carry, next, next_carry })
+        (stepper, field, work, StepStates { x, carry, next, next_carry })
     }
 
     /// f(t, x).
@@ -206,15 +221,15 @@ impl<T: Real> Single<T> {
     }
 
     /// g(t, x).
-    pub fn value(&mut self, when: &mut dyn Lanes<T>, t: f64, x: &[T]) -> Result<f64> {
+    pub fn event_value(&mut self, when: &mut dyn Lanes<T>, t: f64, x: &[T]) -> Result<f64> {
         fill(&mut self.xt, x, t);
         let mut value = [T::zero()];
         when.evaluate(1, &[t], &self.xt, None, &mut value)?;
         Ok(value[0].wide())
     }
 
-    /// The derivatives of g, times a weight; those of parameters and arguments are added.
-    pub fn slopes(
+    /// The gradient of g, times a weight; those of parameters and arguments are added.
+    pub fn event_gradient(
         &mut self,
         when: &mut dyn Lanes<T>,
         t: f64,
@@ -222,33 +237,40 @@ impl<T: Real> Single<T> {
         weight: f64,
         parameters: &mut [T],
         arguments: &mut [T],
-    ) -> Result<Slopes<T>> {
+    ) -> Result<FunctionGradient<T>> {
         fill(&mut self.xt, x, t);
-        let pull = LanePull { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
-        when.pull(1, &[t], &self.xt, None, pull)?;
-        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+        let pullback = LanePullback { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
+        when.pullback(1, &[t], &self.xt, None, pullback)?;
+        Ok(FunctionGradient { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
     /// The state after an event or, with its amounts, a jump.
-    pub fn map(&mut self, set: &mut dyn Lanes<T>, t: f64, x: &[T], amounts: Option<&[T]>, to: &mut [T]) -> Result<()> {
+    pub fn apply_map(
+        &mut self,
+        set: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+        amounts: Option<&[T]>,
+        to: &mut [T],
+    ) -> Result<()> {
         if let Some(amounts) = amounts {
             let arguments = self.with_amounts(amounts);
-            set.settle(&self.arguments[..arguments], &[]);
+            set.set_inputs(&self.arguments[..arguments], &[]);
         }
         fill(&mut self.xt, x, t);
         set.evaluate(1, &[t], &self.xt, None, to)
     }
 
     fn with_amounts(&mut self, amounts: &[T]) -> usize {
-        let arguments = self.own + amounts.len();
-        self.arguments[self.own..arguments].copy_from_slice(amounts);
+        let arguments = self.argument_count + amounts.len();
+        self.arguments[self.argument_count..arguments].copy_from_slice(amounts);
         arguments
     }
 
-    /// The transpose of such a map, for the cotangent of the state after; the derivative with respect to time is told. `arguments` has
-    /// room for the amounts behind the trajectory's own.
+    /// The pullback of such a map, from the cotangent of the state after it; returns the derivative with respect to time. `arguments` has
+    /// room for the amounts, after the trajectory's own arguments.
     #[allow(clippy::too_many_arguments)]
-    pub fn pull_map(
+    pub fn pullback_map(
         &mut self,
         set: &mut dyn Lanes<T>,
         t: f64,
@@ -260,11 +282,11 @@ impl<T: Real> Single<T> {
     ) -> Result<f64> {
         if let Some(amounts) = amounts {
             let arguments = self.with_amounts(amounts);
-            set.settle(&self.arguments[..arguments], &[]);
+            set.set_inputs(&self.arguments[..arguments], &[]);
         }
         fill(&mut self.xt, x, t);
-        let pull = LanePull { cotangent, x: &mut self.dxt, parameters, arguments };
-        set.pull(1, &[t], &self.xt, None, pull)?;
+        let pullback = LanePullback { cotangent, x: &mut self.dxt, parameters, arguments };
+        set.pullback(1, &[t], &self.xt, None, pullback)?;
         cotangent.copy_from_slice(&self.dxt[..self.state]);
         Ok(self.dxt[self.state].wide())
     }
@@ -272,15 +294,15 @@ impl<T: Real> Single<T> {
     /// Takes the step from `x`, with the first slope known: x_{n+1} with its carry into `next`.
     pub fn step(&mut self, lanes: &mut dyn Lanes<T>, span: Span, compensated: bool) -> Result<()> {
         let (stepper, mut field, work, states) = self.parts(lanes);
-        work.first_known = true;
+        work.first_slope_known = true;
         stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
-        let States { x, carry, next, next_carry } = states;
+        let StepStates { x, carry, next, next_carry } = states;
         advance(compensated, (x, carry), &work.state, (next, next_carry));
         Ok(())
     }
 
-    /// The transpose of f at (t, x); the parts of parameters and arguments are added.
-    pub fn pull_field(
+    /// The pullback of f at (t, x); the gradients of parameters and arguments are added.
+    pub fn pullback_field(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         t: f64,
@@ -288,16 +310,16 @@ impl<T: Real> Single<T> {
         cotangent: &[T],
         parameters: &mut [T],
         arguments: &mut [T],
-    ) -> Result<Slopes<T>> {
+    ) -> Result<FunctionGradient<T>> {
         self.vjps += 1;
         fill(&mut self.xt, x, t);
-        lanes.pull(1, &[t], &self.xt, None, LanePull { cotangent, x: &mut self.dxt, parameters, arguments })?;
-        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+        lanes.pullback(1, &[t], &self.xt, None, LanePullback { cotangent, x: &mut self.dxt, parameters, arguments })?;
+        Ok(FunctionGradient { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
-    /// The derivative with respect to the step's length of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w; `next` is
-    /// f(x_{n+1}).
-    pub fn rate(
+    /// The derivative with respect to the step size of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w;
+    /// `next` is f(x_{n+1}).
+    pub fn step_size_derivative(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         (span, x): (Span, &[T]),
@@ -305,18 +327,18 @@ impl<T: Real> Single<T> {
         (times, w): (&[f64], &[T]),
         next: &[T],
     ) -> Result<f64> {
-        let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
+        let mut unused = (vec![T::zero(); self.parameters + self.argument_count], vec![0.0; times.len()]);
         let (stepper, mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
-        work.first_known = false;
+        work.first_slope_known = false;
         stepper.attempt(&mut field, span, x, Goal::Stages, work, &mut stages)?;
-        let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
+        let (mut own, mut previous) = (StepOutputs::default(), StepOutputs::default());
         own.set(&stepper.scheme, span, times, 0..times.len())?;
         let last: Vec<f64> = w.chunks_exact(x.len()).map(|w| inner(w, next)).collect();
         own.add_products(stepper.stages(), &last);
-        let (own, before) = (&mut own, &mut before);
-        let step = Transpose { span, lambda, w, own, before, times: true };
-        let sums = Sums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
+        let (own, previous) = (&mut own, &mut previous);
+        let step = Transpose { span, lambda, w, own, previous, times: true };
+        let sums = GradientSums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
         let stage = |index: usize| KeptStage { x: &stages.0[index][..], tape: None, next_tape: None };
         let record = stepper.transpose(&mut field, step, &stage, work, sums)?;
         Ok(record.h)

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Demand, Dots, Dynamics, Pull, TrajectoryInputs, Uses, VectorField};
+use super::{Dynamics, FieldOptions, InnerProducts, Pullback, TrajectoryInputs, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -91,10 +91,10 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        let Demand { reverse, directions, .. } = demand;
+        let FieldOptions { reverse, directions, .. } = options;
         if directions.is_some() {
             let expected = "a field that is a program, which has derivatives in forward mode";
             return Err(Error::option("field", expected, "another field"));
@@ -118,12 +118,12 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
             slope,
             layout,
             uses: Uses::default(),
-            knows_time: true,
+            has_time_derivative: true,
             first: 0,
         }))
     }
 
-    /// The index of each trajectory, for the field to know whom it serves.
+    /// The index of each trajectory, for [`RowField::first_trajectory`].
     fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         Ok(TrajectoryInputs { data: indices(batch, ledger)?, ..TrajectoryInputs::none(batch, ledger)? })
     }
@@ -148,7 +148,7 @@ struct CustomDynamics<T, F> {
     gradient: Buffer<T>,
     slope: Buffer<T>,
     uses: Uses,
-    knows_time: bool,
+    has_time_derivative: bool,
     /// The trajectory of the first row.
     first: usize,
 }
@@ -170,11 +170,11 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         self.uses
     }
 
-    fn knows_time(&self) -> bool {
-        self.knows_time
+    fn has_time_derivative(&self) -> bool {
+        self.has_time_derivative
     }
 
-    fn serve(&mut self, trajectory: usize) {
+    fn set_first_trajectory(&mut self, trajectory: usize) {
         self.first = trajectory;
     }
 
@@ -185,38 +185,38 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, y);
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
-        layout.panels.pack(rows(shape, dy), k, Spare::Repeat);
+        layout.panels.pack(rows(shape, dy), k, Padding::Repeat);
         Ok(())
     }
 
-    fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
-        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, knows_time, first } = self;
+    fn pullback(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
+        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, has_time_derivative, first } = self;
         uses.vjps += 1;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, y);
-        layout.panels.unpack(pull.cotangent, w);
+        layout.panels.unpack(pullback.cotangent, w);
         gradient.fill(T::zero());
         let time = field.vjp(t, rows(shape, y), rows(shape, w), parameters, rows_mut(shape, dy), gradient)?;
-        layout.panels.pack(rows(shape, dy), pull.x, Spare::Zero);
-        for (sum, &part) in pull.parameters.iter_mut().zip(gradient.iter()) {
+        layout.panels.pack(rows(shape, dy), pullback.x, Padding::Zero);
+        for (sum, &part) in pullback.parameters.iter_mut().zip(gradient.iter()) {
             *sum = *sum + part;
         }
-        *knows_time &= time.is_some();
+        *has_time_derivative &= time.is_some();
         let Some(time) = time else {
-            return Ok(Dots::default());
+            return Ok(InnerProducts::default());
         };
-        if !pull.times {
-            return Ok(Dots { time, slope: 0.0 });
+        if !pullback.times {
+            return Ok(InnerProducts { time, slope: 0.0 });
         }
         // The gradient of the times needs f itself as well.
         uses.evaluations += 1;
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
-        layout.panels.pack(rows(shape, dy), slope, Spare::Repeat);
-        for (probe, product) in pull.probes.chunks_exact(x.len()).zip(pull.products) {
+        layout.panels.pack(rows(shape, dy), slope, Padding::Repeat);
+        for (probe, product) in pullback.probes.chunks_exact(x.len()).zip(pullback.products) {
             *product += dot(probe, slope);
         }
-        Ok(Dots { time, slope: dot(pull.cotangent, slope) })
+        Ok(InnerProducts { time, slope: dot(pullback.cotangent, slope) })
     }
 }
 

@@ -1,24 +1,24 @@
 //! A vector field prepared for one batch: a snapshot of its parameters, packed for the kernels, with all the scratch that evaluating
 //! and transposing it takes.
 
-use super::{Directions, Dots};
+use super::{Directions, InnerProducts};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 
-/// What a field is prepared for.
+/// How a field is prepared for a batch.
 #[derive(Debug, Clone, Copy)]
-pub struct Demand<'a, T> {
+pub struct FieldOptions<'a, T> {
     /// Whether it will be transposed.
     pub reverse: bool,
-    /// Directions, whose shapes have been checked: then the state is [x, ẋ_1, ẋ_2, …], and behind these the clocks of the directions in
-    /// which times move.
+    /// Directions, whose shapes have been checked: then the state is [x, ẋ_1, ẋ_2, …], followed by the time tangents (τ, σ) of
+    /// the directions along which times move.
     pub directions: Option<&'a Directions<'a, T>>,
-    /// On how many threads it may compute; no bit depends on it.
+    /// The number of threads it may use; no bit of a result depends on it.
     pub threads: usize,
 }
 
-impl<T> Demand<'_, T> {
+impl<T> FieldOptions<'_, T> {
     /// Values, and their transpose if `reverse`, on one thread.
     pub fn new(reverse: bool) -> Self {
         Self { reverse, directions: None, threads: 1 }
@@ -30,11 +30,11 @@ pub trait Dynamics<T: Real>: Send {
     /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 
-    /// Numbers in the gradient that [`pull`](Self::pull) adds to: one for each parameter, and behind them those of the arguments,
+    /// Numbers in the gradient that [`pullback`](Self::pullback) adds to: one for each parameter, and behind them those of the arguments,
     /// as the layout has them.
     fn parameters(&self) -> usize;
 
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     fn arguments(&self) -> usize {
         0
     }
@@ -45,23 +45,23 @@ pub trait Dynamics<T: Real>: Send {
     /// How often the field has been used so far.
     fn uses(&self) -> Uses;
 
-    /// Whether (∂f/∂t)ᵀ ℓ is known; a field of the user's may turn out not to tell it.
-    fn knows_time(&self) -> bool {
+    /// Whether (∂f/∂t)ᵀ ℓ is known; a custom field may turn out not to return it.
+    fn has_time_derivative(&self) -> bool {
         true
     }
 
-    /// Tells which trajectory is the first in what follows, where that is not the first of all.
-    fn serve(&mut self, _trajectory: usize) {}
+    /// Sets the index of the trajectory in the first row of the calls that follow; 0 by default.
+    fn set_first_trajectory(&mut self, _trajectory: usize) {}
 
-    /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pull`](Self::pull) needs; k is bitwise the same.
+    /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pullback`](Self::pullback) needs; k is bitwise the same.
     fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 
     /// The transpose of f at (t, x), from a kept tape, or running f forward again, which gives bitwise the same.
-    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots>;
+    fn pullback(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts>;
 }
 
 /// The operands of one vector–Jacobian product.
-pub struct Pull<'a, T> {
+pub struct Pullback<'a, T> {
     /// ℓ, the cotangent of the slope.
     pub cotangent: &'a [T],
     /// Becomes (∂f/∂x)ᵀ ℓ.
@@ -74,11 +74,11 @@ pub struct Pull<'a, T> {
     pub products: &'a mut [f64],
     /// Whether ⟨ℓ, f⟩ and the products are wanted.
     pub times: bool,
-    /// The tape of the transpose that comes next, where that is known: it is brought near.
+    /// The tape of the next pullback, if known, to be prefetched.
     pub next_tape: Option<&'a [T]>,
 }
 
-/// Uses of a field: evaluations forward, and of the transpose.
+/// How often a field was used: evaluated, and transposed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uses {
     /// Evaluations of f.

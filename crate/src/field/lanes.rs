@@ -1,12 +1,12 @@
 //! Vector fields of trajectories that have times of their own, side by side in the lanes of a block.
 
-use super::{Demand, Dynamics, Pull, VectorField};
+use super::{Dynamics, FieldOptions, Pullback, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::execute::SharedPacks;
 
-/// What trajectories have beside their states, a row each.
+/// The arguments and data of trajectories, a row for each.
 pub struct TrajectoryInputs<T> {
     /// How many trajectories there are.
     pub batch: usize,
@@ -36,7 +36,7 @@ impl<T: Real> TrajectoryInputs<T> {
     }
 }
 
-/// What the lanes of a solve have in common, of all widths and on all threads.
+/// What the lanes of a solve share, of all widths and on all threads.
 pub struct LaneSetup<'a, T> {
     pub parameters: &'a [T],
     /// Matrices of these parameters, packed once.
@@ -63,19 +63,26 @@ pub trait Lanes<T: Real>: Send {
     /// Numbers in the tape of one use.
     fn tape_len(&self) -> usize;
 
-    /// What the trajectories have beside their states from now on.
-    fn settle(&mut self, arguments: &[T], data: &[T]);
+    /// Sets the arguments and data of the trajectories.
+    fn set_inputs(&mut self, arguments: &[T], data: &[T]);
 
     /// `k = f(t, x)`, and its tape where one is given.
     fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 
     /// The transpose of f at (t, x), from a kept tape or running f forward again; whether (∂f/∂t)ᵀ ℓ is known. Lanes behind the active
     /// ones have the state of a trajectory and no cotangent.
-    fn pull(&mut self, active: usize, t: &[f64], x: &[T], tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool>;
+    fn pullback(
+        &mut self,
+        active: usize,
+        t: &[f64],
+        x: &[T],
+        tape: Option<&[T]>,
+        pullback: LanePullback<'_, T>,
+    ) -> Result<bool>;
 }
 
 /// The operands of a vector–Jacobian product for each lane.
-pub struct LanePull<'a, T> {
+pub struct LanePullback<'a, T> {
     /// ℓ.
     pub cotangent: &'a [T],
     /// Becomes (∂f/∂x)ᵀ ℓ, and in its last row (∂f/∂t)ᵀ ℓ.
@@ -86,8 +93,8 @@ pub struct LanePull<'a, T> {
     pub arguments: &'a mut [T],
 }
 
-/// A field that is evaluated for one trajectory after the other.
-pub(super) struct OneByOne<T> {
+/// A field that evaluates its lanes one after the other.
+pub(super) struct SequentialLanes<T> {
     dynamics: Box<dyn Dynamics<T>>,
     width: usize,
     state: usize,
@@ -99,14 +106,14 @@ pub(super) struct OneByOne<T> {
     trajectories: Vec<usize>,
 }
 
-impl<T: Real> OneByOne<T> {
+impl<T: Real> SequentialLanes<T> {
     pub fn new<F: VectorField<T> + ?Sized>(
         field: &F,
         &LaneSetup { parameters, ledger, .. }: &LaneSetup<'_, T>,
         width: usize,
         reverse: bool,
     ) -> Result<Self> {
-        let dynamics = field.prepare(parameters, 1, Demand::new(reverse), ledger)?;
+        let dynamics = field.prepare(parameters, 1, FieldOptions::new(reverse), ledger)?;
         let len = dynamics.layout().size();
         let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
         let (x, k, dx) = (state()?, state()?, state()?);
@@ -122,7 +129,7 @@ fn take<T: Copy>(from: &[T], width: usize, lane: usize, to: &mut [T], rows: usiz
     }
 }
 
-impl<T: Real> Lanes<T> for OneByOne<T> {
+impl<T: Real> Lanes<T> for SequentialLanes<T> {
     fn width(&self) -> usize {
         self.width
     }
@@ -135,7 +142,7 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
         0
     }
 
-    fn settle(&mut self, _arguments: &[T], data: &[T]) {
+    fn set_inputs(&mut self, _arguments: &[T], data: &[T]) {
         self.trajectories.clear();
         self.trajectories.extend(data.iter().map(|trajectory| trajectory.wide() as usize));
     }
@@ -144,7 +151,7 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
         let Self { dynamics, width, state, x: own, k: slope, trajectories, .. } = self;
         let lanes = own.len() / *state;
         for (lane, &t) in t[..active].iter().enumerate() {
-            dynamics.serve(trajectories.get(lane).copied().unwrap_or(0));
+            dynamics.set_first_trajectory(trajectories.get(lane).copied().unwrap_or(0));
             take(x, *width, lane, own, *state);
             dynamics.evaluate(t, own, None, slope)?;
             for row in 0..*state {
@@ -154,25 +161,32 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
         Ok(())
     }
 
-    fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+    fn pullback(
+        &mut self,
+        active: usize,
+        t: &[f64],
+        x: &[T],
+        _tape: Option<&[T]>,
+        pullback: LanePullback<'_, T>,
+    ) -> Result<bool> {
         let Self { dynamics, width, state, x: own, k: cotangent, dx, trajectories } = self;
         let (lanes, width, state) = (own.len() / *state, *width, *state);
-        pull.x.fill(T::zero());
+        pullback.x.fill(T::zero());
         for (lane, &t) in t[..active].iter().enumerate() {
-            dynamics.serve(trajectories.get(lane).copied().unwrap_or(0));
+            dynamics.set_first_trajectory(trajectories.get(lane).copied().unwrap_or(0));
             take(x, width, lane, own, state);
             cotangent.fill(T::zero());
             for row in 0..state {
-                cotangent[row * lanes] = pull.cotangent[row * width + lane];
+                cotangent[row * lanes] = pullback.cotangent[row * width + lane];
             }
-            let dots = dynamics.pull(
+            let dots = dynamics.pullback(
                 t,
                 own,
                 None,
-                Pull {
+                Pullback {
                     cotangent,
                     x: dx,
-                    parameters: &mut *pull.parameters,
+                    parameters: &mut *pullback.parameters,
                     probes: &[],
                     products: &mut [],
                     times: false,
@@ -180,10 +194,10 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
                 },
             )?;
             for row in 0..state {
-                pull.x[row * width + lane] = dx[row * lanes];
+                pullback.x[row * width + lane] = dx[row * lanes];
             }
-            pull.x[state * width + lane] = T::of(dots.time);
+            pullback.x[state * width + lane] = T::of(dots.time);
         }
-        Ok(dynamics.knows_time())
+        Ok(dynamics.has_time_derivative())
     }
 }

@@ -1,16 +1,16 @@
 //! Vector fields that are programs: models of your own, differentiated by the crate.
 
-mod along;
 mod dynamics;
+mod tangents;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ndarray::ArrayView2;
 
 use super::lanes::{LaneSetup, Lanes, TrajectoryInputs};
-use super::{Demand, Dynamics, Uses, VectorField};
+use super::{Dynamics, FieldOptions, Uses, VectorField};
 use crate::error::{Error, Result, finite, finite_rows};
-use crate::kernel::panels::Spare;
+use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -19,9 +19,9 @@ use crate::program::execute::{ArrayRows, Executor, SharedPacks};
 use crate::program::graph::Op;
 use crate::program::plan::{Plan, Request, Target};
 use crate::program::{Program, Sizes};
-use along::Moving;
-pub(crate) use along::{Beside, MovingField, map_along};
 use dynamics::ProgramDynamics;
+use tangents::TangentField;
+pub(crate) use tangents::{TangentScope, TangentVectorField, tangent_map};
 
 /// A vector field from a [`Program`] and its parameters, which the crate differentiates.
 ///
@@ -38,9 +38,9 @@ pub struct ProgramField<T: Real> {
     /// The plans made last, the latest first.
     plans: Mutex<Vec<(PlanKind, Arc<Plan<T>>)>>,
     /// The same for trajectories with times of their own.
-    timed: OnceLock<Box<ProgramField<T>>>,
+    with_time_in_state: OnceLock<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
-    tangents: Mutex<Vec<Arc<Moving<T>>>>,
+    tangents: Mutex<Vec<Arc<TangentField<T>>>>,
 }
 
 /// Cache lines a row of the trajectories that are solved side by side, with matrices and without.
@@ -51,7 +51,7 @@ const LEAF: usize = 16;
 type PlanKind = (bool, bool);
 
 /// How many plans it keeps: those of an ensemble, whose trajectories come to their ends one after the other.
-const PLANS: usize = 16;
+const PLAN_CACHE_LEN: usize = 16;
 
 impl<T: Real> ProgramField<T> {
     /// A field with these initial parameters, flat, in the order in which the program takes them.
@@ -66,7 +66,7 @@ impl<T: Real> ProgramField<T> {
 
     fn of(program: Program, parameters: Buffer<T>) -> Self {
         let (plans, tangents) = (Mutex::default(), Mutex::default());
-        Self { program, parameters, derived: OnceLock::new(), plans, timed: OnceLock::new(), tangents }
+        Self { program, parameters, derived: OnceLock::new(), plans, with_time_in_state: OnceLock::new(), tangents }
     }
 
     /// The program that it computes.
@@ -94,12 +94,12 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn plan(&self, batch: usize, reverse: bool, one_block: bool) -> Arc<Plan<T>> {
-        let mut made = kept(&self.plans);
+        let mut made = lock_cache(&self.plans);
         let kind = (reverse, one_block);
         if let Some(place) = made.iter().position(|(other, plan)| *other == kind && plan.panels.samples == batch) {
             made[..=place].rotate_right(1);
         } else {
-            made.truncate(PLANS - 1);
+            made.truncate(PLAN_CACHE_LEN - 1);
             made.insert(0, (kind, Arc::new(self.make_plan(batch, reverse, one_block))));
         }
         Arc::clone(&made[0].1)
@@ -141,23 +141,23 @@ impl<T: Real> ProgramField<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
-        rows: Rows<'_, T>,
+        options: FieldOptions<'_, T>,
+        rows: BatchInputs<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        match demand.directions {
-            Some(directions) => self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger),
-            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, None, ledger)?)),
+        match options.directions {
+            Some(directions) => self.tangent_dynamics(parameters, batch, directions, options, rows, ledger),
+            None => Ok(Box::new(self.program_dynamics(parameters, batch, options, rows, None, ledger)?)),
         }
     }
 
     /// Ready for a batch in blocks, or as lanes in one block, which share what is packed.
-    fn ready(
+    fn program_dynamics(
         &self,
         parameters: &[T],
         batch: usize,
-        Demand { reverse, threads, .. }: Demand<'_, T>,
-        rows: Rows<'_, T>,
+        FieldOptions { reverse, threads, .. }: FieldOptions<'_, T>,
+        rows: BatchInputs<'_, T>,
         lanes: Option<&SharedPacks<T>>,
         ledger: &Ledger,
     ) -> Result<ProgramDynamics<T>> {
@@ -172,15 +172,15 @@ impl<T: Real> ProgramField<T> {
             let Some(rows) = rows else {
                 return Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns);
             };
-            let mut packed = Buffer::used(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
-            plan.panels.pack(rows, &mut packed, Spare::Repeat);
+            let mut packed = Buffer::recycled(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
+            plan.panels.pack(rows, &mut packed, Padding::Repeat);
             Ok(packed)
         };
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
         let tape = if reverse { self.derived().tape_rows } else { 0 };
         let rows = ArrayRows { state, arguments, data, value: self.program.outputs(), tape };
         let mut executor = Executor::new(plan, parameters, lanes.unwrap_or(&SharedPacks::default()), threads, ledger)?;
-        executor.settle(rows, &own_arguments, &own_data);
+        executor.set_inputs(rows, &own_arguments, &own_data);
         Ok(ProgramDynamics {
             rows,
             parameters: parameters.len(),
@@ -201,18 +201,19 @@ impl<T: Real> ProgramField<T> {
     ) -> Result<Box<dyn Lanes<T>>> {
         let &LaneSetup { parameters, ref packs, ledger } = setup;
         check_parameters(&self.program, parameters)?;
-        let timed = self.timed.get_or_init(|| {
+        let timed = self.with_time_in_state.get_or_init(|| {
             let none = Buffer::zeroed(&Ledger::new(), Purpose::Network, 0).expect("no memory is asked for");
-            Box::new(Self::of(self.program.timed(), none))
+            Box::new(Self::of(self.program.with_time_in_state(), none))
         });
         let data = Buffer::<T>::zeroed(ledger, Purpose::Workspace, width * self.program.sizes.data)?;
         let data = ArrayView2::from_shape((width, self.program.sizes.data), &data).expect("a row for each lane");
-        let rows = Rows { data: (self.program.sizes.data > 0).then_some(data), ..Rows::NONE };
-        let ready = timed.ready(parameters, width, Demand::new(reverse), rows, Some(packs), ledger)?;
+        let rows = BatchInputs { data: (self.program.sizes.data > 0).then_some(data), ..BatchInputs::NONE };
+        let dynamics =
+            timed.program_dynamics(parameters, width, FieldOptions::new(reverse), rows, Some(packs), ledger)?;
         // Their arrays are `[rows][width]`, which several blocks would read as something else.
-        let panels = ready.layout.panels;
+        let panels = dynamics.layout.panels;
         assert!(panels.lanes == width && panels.count() == 1, "one block of {width} lanes");
-        Ok(Box::new(ready))
+        Ok(Box::new(dynamics))
     }
 
     /// Trajectories of an ensemble that are solved side by side.
@@ -222,19 +223,19 @@ impl<T: Real> ProgramField<T> {
     }
 }
 
-/// What the trajectories of a batch have beside their states, a row each.
+/// The arguments and data of a batch, a row for each trajectory.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rows<'a, T> {
+pub(crate) struct BatchInputs<'a, T> {
     pub arguments: Option<ArrayView2<'a, T>>,
     pub data: Option<ArrayView2<'a, T>>,
 }
 
-impl<T> Rows<'_, T> {
+impl<T> BatchInputs<'_, T> {
     pub const NONE: Self = Self { arguments: None, data: None };
 }
 
-/// What a field keeps. A panic leaves whole plans, or none.
-fn kept<K>(plans: &Mutex<K>) -> MutexGuard<'_, K> {
+/// Locks a cache. A panic leaves whole entries, or none, so poisoning is ignored.
+fn lock_cache<K>(plans: &Mutex<K>) -> MutexGuard<'_, K> {
     plans.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -266,14 +267,14 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
         if self.program.arguments() > 0 {
             let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
             return Err(Error::shape("arguments", expected, "none"));
         }
-        self.dynamics(parameters, batch, demand, Rows::NONE, ledger)
+        self.dynamics(parameters, batch, options, BatchInputs::NONE, ledger)
     }
 
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
@@ -329,15 +330,15 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
         if self.arguments.nrows() != batch {
             let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
             return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
         }
-        let rows = Rows { arguments: Some(self.arguments), ..Rows::NONE };
-        self.field.dynamics(parameters, batch, demand, rows, ledger)
+        let rows = BatchInputs { arguments: Some(self.arguments), ..BatchInputs::NONE };
+        self.field.dynamics(parameters, batch, options, rows, ledger)
     }
 
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {

@@ -114,20 +114,21 @@ impl Footprint {
     ) -> Result<RetentionPlan, usize> {
         let rest = |recomputed, bytes: usize| self.left(budget, recomputed)?.checked_sub(records.saturating_add(bytes));
         let states = steps.saturating_mul(self.state);
-        let (extras, tapes) = ((self.stages - 1) * self.state, self.step_tapes());
-        let all = states.saturating_add(steps.saturating_mul(extras.saturating_add(tapes)));
+        let (stage_states, tapes) = ((self.stages - 1) * self.state, self.step_tapes());
+        let all = states.saturating_add(steps.saturating_mul(stage_states.saturating_add(tapes)));
         if limit.tapes_from == 0 && rest(Recomputed::Nothing, all).is_some() {
             return Ok(RetentionPlan::TAPES);
         }
         if let Some(rest) = rest(Recomputed::Stages, states) {
             // With bytes enough for one of each, the states of a step cost less for what they save than its tapes.
-            let staged = times(rest, extras).min(steps - limit.stages_from.min(steps));
-            let taped = if staged == steps { times(rest - staged * extras, tapes) } else { 0 };
+            let staged = how_many_fit(rest, stage_states).min(steps - limit.stages_from.min(steps));
+            let taped = if staged == steps { how_many_fit(rest - staged * stage_states, tapes) } else { 0 };
             let taped = taped.min(steps - limit.tapes_from.min(steps));
             let single =
                 RetentionPlan { stages_from: steps - staged, tapes_from: steps - taped, ..RetentionPlan::STATES };
             let together = rest.checked_sub(self.step_tapes()).map(|rest| {
-                let taped = times(rest, extras.saturating_add(tapes)).min(steps - limit.tapes_from.min(steps));
+                let taped =
+                    how_many_fit(rest, stage_states.saturating_add(tapes)).min(steps - limit.tapes_from.min(steps));
                 RetentionPlan { stages_from: steps - taped, tapes_from: steps - taped, ..RetentionPlan::STEP_TAPES }
             });
             let cheaper = together.filter(|plan| self.uses(plan, steps) < self.uses(&single, steps));
@@ -147,7 +148,7 @@ impl Footprint {
 }
 
 /// How often an item fits; one that needs nothing always does.
-fn times(bytes: usize, item: usize) -> usize {
+fn how_many_fit(bytes: usize, item: usize) -> usize {
     bytes.checked_div(item).unwrap_or(NEVER)
 }
 
@@ -155,24 +156,24 @@ fn times(bytes: usize, item: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SIZES: Footprint =
+    const FOOTPRINT: Footprint =
         Footprint { state: 100, tape: 1000, stages: 4, permanent: 777, forward: 1000, backward: [1050, 1450, 1650] };
 
     #[test]
     fn more_memory_never_costs_more() {
         let (steps, records) = (20, 20 * RECORD);
-        let least = SIZES.least(steps, records);
-        assert_eq!(SIZES.plan(least - 1, steps, records, RetentionPlan::TAPES), Err(least));
+        let least = FOOTPRINT.least(steps, records);
+        assert_eq!(FOOTPRINT.plan(least - 1, steps, records, RetentionPlan::TAPES), Err(least));
         let mut before = u64::MAX;
         let mut seen = Vec::new();
         for budget in least..least + 120_000 {
-            let plan = SIZES.plan(budget, steps, records, RetentionPlan::TAPES).unwrap();
+            let plan = FOOTPRINT.plan(budget, steps, records, RetentionPlan::TAPES).unwrap();
             let kind = (plan.states == States::All, plan.step_tapes, plan.tapes_from.min(1), plan.stages_from.min(1));
             if seen.last() != Some(&kind) {
                 seen.push(kind);
             }
             if plan.states == States::All {
-                let uses = SIZES.uses(&RetentionPlan { stages_from: plan.stages_from.min(steps), ..plan }, steps);
+                let uses = FOOTPRINT.uses(&RetentionPlan { stages_from: plan.stages_from.min(steps), ..plan }, steps);
                 assert!(uses <= before, "{budget}: {plan:?}");
                 before = uses;
             }

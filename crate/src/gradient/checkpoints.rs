@@ -46,7 +46,7 @@ impl<T: Real> Checkpoints<T> {
                 reserve_in(Purpose::Checkpoints, &mut self.stack, units)?;
                 reserve_in(Purpose::Checkpoints, &mut self.dispensable, units)?;
                 reserve_in(Purpose::Checkpoints, &mut self.free, units)?;
-                let unit = Buffer::used(&self.ledger, Purpose::Checkpoints, self.len)?;
+                let unit = Buffer::recycled(&self.ledger, Purpose::Checkpoints, self.len)?;
                 self.allocated = units;
                 unit
             }
@@ -67,10 +67,10 @@ impl<T: Real> Checkpoints<T> {
         self.free.extend(checkpoint.carry);
     }
 
-    /// Places a checkpoint at the latest step while nobody knows how many will follow, so that no step is taken again more
+    /// Places a checkpoint at the latest step while the number of steps is not known, so that no step is taken again more
     /// often than need be (Wang, Moin and Iaccarino, SIAM J. Sci. Comput. 31(4), 2009, algorithm 1). `room`: whether memory
     /// for one more may be allocated.
-    pub fn follow(&mut self, step: usize, x: &[T], carry: &[T], room: bool) -> Result<()> {
+    pub fn place_online(&mut self, step: usize, x: &[T], carry: &[T], room: bool) -> Result<()> {
         let mut level = 0;
         if !room && self.free.len() < 2 {
             let given_up = match self.dispensable.pop() {
@@ -116,12 +116,12 @@ impl<T: Real> Checkpoints<T> {
     }
 
     /// States that may still be stored out of `units`.
-    pub fn spare(&self, units: usize) -> usize {
+    pub fn remaining(&self, units: usize) -> usize {
         units.saturating_sub(self.allocated - self.free.len())
     }
 
-    /// Before a sweep: all in order, those from which no step can be taken left out.
-    pub fn settle(&mut self) {
+    /// Prepares for a sweep: sorts the checkpoints, and drops those from which no step can be taken.
+    pub fn prepare_sweep(&mut self) {
         self.stack.append(&mut self.dispensable);
         self.stack.sort_unstable_by_key(|checkpoint| checkpoint.step);
         for index in (0..self.stack.len()).rev() {
@@ -165,18 +165,18 @@ pub(super) struct Placement {
 
 /// The next place for a checkpoint when the steps `from .. end` are to be transposed, x at `from` is known and x at `known`
 /// (`end`, or the step before, whose state is at hand when it is reached) needs no place; with memory for so many states.
-pub(super) fn next_place(from: usize, known: usize, end: usize, spare: usize) -> Option<Placement> {
+pub(super) fn next_placement(from: usize, known: usize, end: usize, remaining: usize) -> Option<Placement> {
     let between = known.saturating_sub(from + 1);
-    if between == 0 || spare == 0 {
+    if between == 0 || remaining == 0 {
         return None;
     }
-    if between <= spare {
+    if between <= remaining {
         return Some(Placement { step: from + 1, carried: false });
     }
-    if spare == 1 {
+    if remaining == 1 {
         return Some(Placement { step: known - 1, carried: false });
     }
-    let step = from + split(end - from, spare / 2 + 1);
+    let step = from + split(end - from, remaining / 2 + 1);
     (step < known).then_some(Placement { step, carried: true })
 }
 
@@ -240,11 +240,11 @@ mod tests {
             let mut checkpoints = Checkpoints::<f64>::new(&ledger, 1);
             for step in 1..steps {
                 let room = checkpoints.bytes() / 8 + 2 <= units;
-                checkpoints.follow(step, &[step as f64], &[-(step as f64)], room).unwrap();
+                checkpoints.place_online(step, &[step as f64], &[-(step as f64)], room).unwrap();
                 assert!(checkpoints.bytes() <= 8 * units);
             }
             for sweep in 0..2 {
-                checkpoints.settle();
+                checkpoints.prepare_sweep();
                 let mut taken = vec![0; steps];
                 for step in (0..steps).rev() {
                     let (mut x, mut carry) = ([0.0], [0.0]);
@@ -252,13 +252,13 @@ mod tests {
                     assert_eq!(x[0], at as f64);
                     while at < step {
                         assert_eq!(carry[0], -(at as f64), "steps are taken from carried states only");
-                        let mut next = next_place(at, step, step + 1, checkpoints.spare(units));
+                        let mut next = next_placement(at, step, step + 1, checkpoints.remaining(units));
                         while at < step {
                             taken[at] += 1;
                             at += 1;
                             (x[0], carry[0]) = (at as f64, -(at as f64));
                             if checkpoints.place(at, next, &x, &carry).unwrap() {
-                                next = next_place(at, step, step + 1, checkpoints.spare(units));
+                                next = next_placement(at, step, step + 1, checkpoints.remaining(units));
                             }
                         }
                         assert!(checkpoints.bytes() <= 8 * units);

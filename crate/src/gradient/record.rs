@@ -40,8 +40,8 @@ impl Record {
     }
 
     /// Bytes to be allocated before one more step can be recorded.
-    pub fn lacks(&self) -> usize {
-        self.steps.lacks(self.steps.count())
+    pub fn missing_bytes(&self) -> usize {
+        self.steps.missing_bytes(self.steps.count())
     }
 
     /// How many steps there are.

@@ -1,7 +1,7 @@
 //! The recording of a solve: as much of its steps as the gradient's plan or a memory budget asks for.
 
 use super::budget::{Footprint, NEVER, RECORD, Recomputed, RetentionPlan, SMALL_CHUNK, States};
-use super::checkpoints::{Checkpoints, Placement, next_place};
+use super::checkpoints::{Checkpoints, Placement, next_placement};
 use super::record::Record;
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -39,18 +39,18 @@ pub(super) struct Recording<T> {
     /// Steps accepted, and how many there will be, if that is known.
     steps: usize,
     expected: Option<usize>,
-    /// Where the next checkpoint belongs, if that is known.
-    next: Option<Placement>,
+    /// The next placement of a checkpoint, if that is known.
+    next_placement: Option<Placement>,
     ledger: Ledger,
 }
 
 /// A bound on the bytes of a solve and its gradients together.
 struct Budget {
     bytes: usize,
-    sizes: Footprint,
-    /// Nothing is retained any more: the steps are counted, to tell what would do.
+    footprint: Footprint,
+    /// Nothing is retained any more: steps are only counted, to report the least budget that would do.
     exceeded: bool,
-    /// There was less memory than the budget: what was planned cannot be.
+    /// There was less memory than the budget, so the plan does not hold.
     short: bool,
 }
 
@@ -62,7 +62,7 @@ impl<T: Real> Sink<T> for Recording<T> {
         }
         loop {
             match self.store.reserve(step, index) {
-                Err(Error::OutOfMemory { .. }) if self.economise() => {}
+                Err(Error::OutOfMemory { .. }) if self.shrink_budget() => {}
                 done => break done?,
             }
         }
@@ -72,15 +72,15 @@ impl<T: Real> Sink<T> for Recording<T> {
 
 impl<T: Real> Recorder<T> for Recording<T> {
     fn expect(&mut self, steps: usize) -> Result<()> {
-        if let Some(Budget { bytes, sizes, .. }) = &self.budget {
-            let plan = sizes.plan(*bytes, steps, steps.saturating_mul(RECORD), RetentionPlan::TAPES);
+        if let Some(Budget { bytes, footprint, .. }) = &self.budget {
+            let plan = footprint.plan(*bytes, steps, steps.saturating_mul(RECORD), RetentionPlan::TAPES);
             self.plan = plan.map_err(|least| Error::Budget { given: *bytes, least })?;
         }
         self.expected = Some(steps);
         self.record.expect(&self.ledger, steps);
         self.store = Store::new(&self.ledger, self.stages, self.len, self.tape_len, self.plan, Some(steps));
         if let States::Some(units) = self.plan.states {
-            self.next = next_place(0, steps, steps, units);
+            self.next_placement = next_placement(0, steps, steps, units);
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl<T: Real> Recorder<T> for Recording<T> {
     fn accept(&mut self, span: Span, x: &[T], carry: &[T]) -> Result<()> {
         let step = self.steps;
         self.steps += 1;
-        let record = self.record.lacks();
+        let record = self.record.missing_bytes();
         while !self.fits(record) {
             if !self.shrink(step) {
                 self.exceed();
@@ -100,7 +100,7 @@ impl<T: Real> Recorder<T> for Recording<T> {
         }
         self.record.push(span)?;
         if self.plan.states == States::All {
-            let state = self.store.states.lacks(step);
+            let state = self.store.states.missing_bytes(step);
             while !self.fits(state) && self.plan.states == States::All {
                 self.shrink(step);
             }
@@ -110,12 +110,12 @@ impl<T: Real> Recorder<T> for Recording<T> {
         }
         let States::Some(units) = self.plan.states else { unreachable!("not all") };
         if let Some(steps) = self.planned() {
-            if self.checkpoints.place(step, self.next, x, carry)? {
-                self.next = next_place(step, steps, steps, self.checkpoints.spare(units));
+            if self.checkpoints.place(step, self.next_placement, x, carry)? {
+                self.next_placement = next_placement(step, steps, steps, self.checkpoints.remaining(units));
             }
         } else if step > 0 {
             let room = self.fits(2 * size_of_val(x));
-            self.checkpoints.follow(step, x, carry, room)?;
+            self.checkpoints.place_online(step, x, carry, room)?;
         }
         Ok(())
     }
@@ -126,10 +126,10 @@ impl<T: Real> Recorder<T> for Recording<T> {
 
     fn end(&mut self, x: &[T]) -> Result<()> {
         self.end.copy_from_slice(x);
-        let Some(Budget { bytes, sizes, exceeded, short }) = self.budget else { return Ok(()) };
+        let Some(Budget { bytes, footprint, exceeded, short }) = self.budget else { return Ok(()) };
         if exceeded {
             let records = self.steps.next_multiple_of(SMALL_CHUNK / RECORD) * RECORD;
-            let least = sizes.least(NEVER, records);
+            let least = footprint.least(NEVER, records);
             // A budget that memory has cut short is nothing that the caller has given.
             return Err(match short {
                 true => Error::OutOfMemory { bytes: least, purpose: Purpose::Checkpoints.name() },
@@ -137,23 +137,23 @@ impl<T: Real> Recorder<T> for Recording<T> {
             });
         }
         if self.planned().is_none() {
-            self.settle(bytes, sizes);
+            self.refine_plan(bytes, footprint);
         }
         Ok(())
     }
 }
 
 impl<T: Real> Recording<T> {
-    /// `sizes` is what a budget has to go by.
-    pub fn new(retention: &Retention, problem: &Problem<T>, sizes: Footprint) -> Result<Self> {
+    /// `footprint` has the sizes that a budget is checked against.
+    pub fn new(retention: &Retention, problem: &Problem<T>, footprint: Footprint) -> Result<Self> {
         let Problem { dynamics, times, start, ledger, .. } = problem;
-        let (stages, len, tape_len) = (sizes.stages, start.len(), dynamics.tape_len());
+        let (stages, len, tape_len) = (footprint.stages, start.len(), dynamics.tape_len());
         let record = Record::new(ledger, times.len())?;
         let end = Buffer::zeroed(ledger, Purpose::Checkpoints, len)?;
         let (plan, budget) = match retention {
             Retention::Fixed(plan) => (*plan, None),
             Retention::Budget(bytes) => {
-                (RetentionPlan::TAPES, Some(Budget { bytes: *bytes, sizes, exceeded: false, short: false }))
+                (RetentionPlan::TAPES, Some(Budget { bytes: *bytes, footprint, exceeded: false, short: false }))
             }
         };
         Ok(Self {
@@ -168,7 +168,7 @@ impl<T: Real> Recording<T> {
             budget,
             steps: 0,
             expected: None,
-            next: None,
+            next_placement: None,
             ledger: ledger.clone(),
         })
     }
@@ -209,15 +209,18 @@ impl<T: Real> Recording<T> {
     fn fits(&self, bytes: usize) -> bool {
         let Some(budget) = &self.budget else { return true };
         self.planned().is_some()
-            || budget.sizes.left(budget.bytes, self.plan.recomputed()).is_some_and(|left| {
+            || budget.footprint.left(budget.bytes, self.plan.recomputed()).is_some_and(|left| {
                 let retained = self.record.bytes() + self.store.bytes() + self.checkpoints.bytes();
                 retained + bytes <= left
             })
     }
 
-    /// Sees to it that a use may be kept, as far as it is to be; false where nothing is retained any more.
+    /// Makes room for a stage, as far as it is to be kept; false where nothing is retained any more.
     fn make_room(&mut self, step: usize, stage: usize) -> bool {
-        while !self.exceeded() && !self.fits(self.store.lacks(step, stage)) && self.store.lacks(step, stage) > 0 {
+        while !self.exceeded()
+            && !self.fits(self.store.missing_bytes(step, stage))
+            && self.store.missing_bytes(step, stage) > 0
+        {
             self.shrink(self.steps);
         }
         !self.exceeded()
@@ -237,8 +240,8 @@ impl<T: Real> Recording<T> {
         self.checkpoints.shrink()
     }
 
-    /// There is less memory than the budget: makes do with a little less than what there was. False where that is no help.
-    fn economise(&mut self) -> bool {
+    /// Lowers the budget where there is less memory than it allows. False where that does not help.
+    fn shrink_budget(&mut self) -> bool {
         let Some(budget) = &mut self.budget else { return false };
         let live = self.ledger.live().total();
         budget.short = true;
@@ -246,24 +249,24 @@ impl<T: Real> Recording<T> {
         self.shrink(self.steps)
     }
 
-    /// Once the number of steps is known: perhaps less should be kept, so that steps can be taped as a whole.
-    fn settle(&mut self, budget: usize, sizes: Footprint) {
+    /// Revises the plan once the number of steps is known: it may retain less, so that steps can be taped as a whole.
+    fn refine_plan(&mut self, budget: usize, footprint: Footprint) {
         if let States::Some(_) = self.plan.states {
-            let left = sizes.left(budget, Recomputed::Steps).unwrap_or(0);
-            self.plan.states = States::Some(left.saturating_sub(self.record.bytes()) / sizes.state);
+            let left = footprint.left(budget, Recomputed::Steps).unwrap_or(0);
+            self.plan.states = States::Some(left.saturating_sub(self.record.bytes()) / footprint.state);
             return;
         }
-        let Ok(plan) = sizes.plan(budget, self.steps, self.record.bytes(), self.plan) else { return };
+        let Ok(plan) = footprint.plan(budget, self.steps, self.record.bytes(), self.plan) else { return };
         if !plan.step_tapes {
             return;
         }
         if self.store.tapes_from < plan.tapes_from {
-            self.store.tape_from(plan.tapes_from);
+            self.store.drop_tapes_before(plan.tapes_from);
         }
         if self.store.stages_from < plan.stages_from {
-            self.store.stage_from(plan.stages_from);
+            self.store.drop_stages_before(plan.stages_from);
         }
         (self.plan.stages_from, self.plan.tapes_from) = (self.store.stages_from, self.store.tapes_from);
-        self.plan.step_tapes = self.fits(sizes.step_tapes());
+        self.plan.step_tapes = self.fits(footprint.step_tapes());
     }
 }

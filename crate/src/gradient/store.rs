@@ -14,11 +14,11 @@ pub(super) struct Store<T> {
     pub tapes_from: usize,
     /// x_n of every step.
     pub states: Chunks<T>,
-    /// X_2 … X_s of each step from `first_extra` on, and the tapes of all stages from `first_tape` on.
-    extras: Chunks<T>,
+    /// X_2 … X_s of each step from `first_staged_step` on, and the tapes of all stages from `first_taped_step` on.
+    stage_states: Chunks<T>,
     tapes: Chunks<T>,
-    first_extra: usize,
-    first_tape: usize,
+    first_staged_step: usize,
+    first_taped_step: usize,
 }
 
 impl<T: Real> Store<T> {
@@ -40,38 +40,38 @@ impl<T: Real> Store<T> {
             stages_from: plan.stages_from,
             tapes_from: plan.tapes_from,
             states: chunks(Purpose::Checkpoints, len, 1, 0),
-            extras: chunks(Purpose::Checkpoints, len, stages - 1, plan.stages_from),
+            stage_states: chunks(Purpose::Checkpoints, len, stages - 1, plan.stages_from),
             tapes: chunks(Purpose::Tape, tape_len, stages, plan.tapes_from),
-            first_extra: plan.stages_from,
-            first_tape: plan.tapes_from,
+            first_staged_step: plan.stages_from,
+            first_taped_step: plan.tapes_from,
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.states.bytes() + self.extras.bytes() + self.tapes.bytes()
+        self.states.bytes() + self.stage_states.bytes() + self.tapes.bytes()
     }
 
-    /// Where in `extras` the state of a stage but the first is, if that is kept.
-    fn extra(&self, step: usize, stage: usize) -> Option<usize> {
-        (step >= self.stages_from && stage > 0).then(|| (step - self.first_extra) * (self.stages - 1) + stage - 1)
+    /// The index in `stage_states` of the state of a stage other than the first, if that is kept.
+    fn stage_state_index(&self, step: usize, stage: usize) -> Option<usize> {
+        (step >= self.stages_from && stage > 0).then(|| (step - self.first_staged_step) * (self.stages - 1) + stage - 1)
     }
 
-    fn tape(&self, step: usize, stage: usize) -> Option<usize> {
-        (step >= self.tapes_from).then(|| (step - self.first_tape) * self.stages + stage)
+    fn tape_index(&self, step: usize, stage: usize) -> Option<usize> {
+        (step >= self.tapes_from).then(|| (step - self.first_taped_step) * self.stages + stage)
     }
 
     /// Bytes to be allocated before a use can be kept.
-    pub fn lacks(&self, step: usize, stage: usize) -> usize {
-        let extra = self.extra(step, stage).map_or(0, |index| self.extras.lacks(index));
-        extra + self.tape(step, stage).map_or(0, |index| self.tapes.lacks(index))
+    pub fn missing_bytes(&self, step: usize, stage: usize) -> usize {
+        let stage_bytes = self.stage_state_index(step, stage).map_or(0, |index| self.stage_states.missing_bytes(index));
+        stage_bytes + self.tape_index(step, stage).map_or(0, |index| self.tapes.missing_bytes(index))
     }
 
     /// Allocates what a stage takes, so that it can be kept.
     pub fn reserve(&mut self, step: usize, stage: usize) -> Result<()> {
-        if let Some(index) = self.extra(step, stage) {
-            self.extras.slot(index)?;
+        if let Some(index) = self.stage_state_index(step, stage) {
+            self.stage_states.slot(index)?;
         }
-        if let Some(index) = self.tape(step, stage) {
+        if let Some(index) = self.tape_index(step, stage) {
             self.tapes.slot(index)?;
         }
         Ok(())
@@ -79,10 +79,10 @@ impl<T: Real> Store<T> {
 
     /// Keeps a stage's state, and gives the place of its tape, as far as those are to be kept.
     pub fn keep(&mut self, step: usize, stage: usize, x: &[T]) -> Result<Option<&mut [T]>> {
-        if let Some(index) = self.extra(step, stage) {
-            self.extras.slot(index)?.copy_from_slice(x);
+        if let Some(index) = self.stage_state_index(step, stage) {
+            self.stage_states.slot(index)?.copy_from_slice(x);
         }
-        self.tape(step, stage).map(|index| self.tapes.slot(index)).transpose()
+        self.tape_index(step, stage).map(|index| self.tapes.slot(index)).transpose()
     }
 
     /// Whether the stage states of a step are kept.
@@ -92,12 +92,15 @@ impl<T: Real> Store<T> {
 
     /// X_i and its tape, where those are kept.
     pub fn stage(&self, step: usize, stage: usize) -> KeptStage<'_, T> {
-        let x = self.extra(step, stage).map_or_else(|| self.states.get(step), |index| self.extras.get(index));
+        let x = self
+            .stage_state_index(step, stage)
+            .map_or_else(|| self.states.get(step), |index| self.stage_states.get(index));
         let before = match stage {
-            0 => step.checked_sub(1).and_then(|before| self.tape(before, self.stages - 1)),
-            _ => self.tape(step, stage - 1),
+            0 => step.checked_sub(1).and_then(|before| self.tape_index(before, self.stages - 1)),
+            _ => self.tape_index(step, stage - 1),
         };
-        let [tape, next_tape] = [self.tape(step, stage), before].map(|index| index.map(|index| self.tapes.get(index)));
+        let [tape, next_tape] =
+            [self.tape_index(step, stage), before].map(|index| index.map(|index| self.tapes.get(index)));
         KeptStage { x, tape, next_tape }
     }
 
@@ -111,30 +114,30 @@ impl<T: Real> Store<T> {
     pub fn shrink(&mut self, step: usize) -> bool {
         let next = |from: usize| if from < step { from + 1 } else { NEVER };
         if self.tapes_from != NEVER {
-            self.tape_from(next(self.tapes_from));
+            self.drop_tapes_before(next(self.tapes_from));
         } else if self.stages_from != NEVER {
-            self.stage_from(next(self.stages_from));
+            self.drop_stages_before(next(self.stages_from));
         } else {
             return false;
         }
         true
     }
 
-    /// Gives up the tapes of the steps before `step`.
-    pub fn tape_from(&mut self, step: usize) {
+    /// Drops the tapes of the steps before `step`.
+    pub fn drop_tapes_before(&mut self, step: usize) {
         self.tapes_from = step;
         match step {
             NEVER => self.tapes.clear(),
-            _ => self.tapes.give_up((step - self.first_tape) * self.stages),
+            _ => self.tapes.drop_before((step - self.first_taped_step) * self.stages),
         }
     }
 
-    /// Gives up the stage states of the steps before `step`.
-    pub fn stage_from(&mut self, step: usize) {
+    /// Drops the stage states of the steps before `step`.
+    pub fn drop_stages_before(&mut self, step: usize) {
         self.stages_from = step;
         match step {
-            NEVER => self.extras.clear(),
-            _ => self.extras.give_up((step - self.first_extra) * (self.stages - 1)),
+            NEVER => self.stage_states.clear(),
+            _ => self.stage_states.drop_before((step - self.first_staged_step) * (self.stages - 1)),
         }
     }
 }

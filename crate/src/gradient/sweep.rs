@@ -6,17 +6,17 @@
 use std::ops::Range;
 
 use super::budget::{Recomputed, RetentionPlan, States};
-use super::checkpoints::{Checkpoints, next_place};
+use super::checkpoints::{Checkpoints, next_placement};
 use super::recording::Recording;
 use super::store::Store;
 use crate::error::Result;
-use crate::field::{Dynamics, Pull};
+use crate::field::{Dynamics, Pullback};
 use crate::kernel::combine::{accumulate, combine_terms, dot};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, PanelGradient, Problem};
 use crate::stepper::{
-    Discard, Goal, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Stepper, Sums, Transpose, Work,
+    Discard, Goal, GradientSums, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Stepper, Transpose, Workspace,
 };
 
 /// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
@@ -24,9 +24,9 @@ pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize,
     let again = match recomputed {
         Recomputed::Nothing => 0,
         Recomputed::Stages => StageStates::<f64>::states(stages),
-        Recomputed::Steps => StageStates::<f64>::states(stages) + Trail::<f64>::STATES,
+        Recomputed::Steps => StageStates::<f64>::states(stages) + CheckpointedStates::<f64>::STATES,
     };
-    let states = Totals::<f64>::STATES + Work::<f64>::states(stages) + again;
+    let states = Totals::<f64>::STATES + Workspace::<f64>::states(stages) + again;
     let gradients = parameters.saturating_mul(Totals::<f64>::GRADIENTS);
     state.saturating_mul(states).saturating_add(gradients)
 }
@@ -50,30 +50,30 @@ pub(super) fn sweep<T: Real>(
     let span = |step: usize| record.span(step, times[last]);
 
     let mut totals = Totals::new(ledger, options.summation.of_gradient(), len, dynamics.parameters())?;
-    let mut work = Work::new(ledger, stages, len)?;
+    let mut work = Workspace::new(ledger, stages, len)?;
     let recomputed = plan.recomputed();
     let mut stage_states =
         StageStates::new(ledger, recomputed, stages, len, if plan.step_tapes { *tape_len } else { 0 })?;
-    let mut trail = Trail::new(ledger, plan, recomputed, checkpoints, start)?;
+    let mut checkpointed = CheckpointedStates::new(ledger, plan, recomputed, checkpoints, start)?;
     let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut products = Vec::new();
-    let mut outputs = Outputs { interpolated: interpolates, places, rest: times.len() };
+    let mut outputs = OutputCursor { interpolated: interpolates, places, rest: times.len() };
     let mut chain = TimeChain::new(options, interpolates, places);
     let landed = outputs.landed(steps);
     chain.land(&landed);
-    let slope = repeated(dynamics, wants_times, times, &landed, end, work.slope_mut(0))?;
+    let slope = slope_at_repeated_time(dynamics, wants_times, times, &landed, end, work.slope_mut(0))?;
     totals.land(landed, w, slope, &mut time_gradient);
     // The outputs within a step, and within the one before it.
-    let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
+    let (mut own, mut previous) = (StepOutputs::default(), StepOutputs::default());
     if steps > 0 {
-        before.set(&stepper.scheme, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
+        previous.set(&stepper.scheme, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
     }
-    if !before.outputs.is_empty() {
+    if !previous.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
-        combine_terms(&mut work.state, before.terms(stages, w, len));
-        let probes = if wants_times { before.outputs.clone() } else { 0..0 };
+        combine_terms(&mut work.state, previous.terms(stages, w, len));
+        let probes = if wants_times { previous.outputs.clone() } else { 0..0 };
         refill(Purpose::Workspace, &mut products, probes.len(), 0.0)?;
-        let pull = Pull {
+        let pullback = Pullback {
             cotangent: &work.state,
             x: &mut work.slopes[..len],
             parameters: &mut totals.step,
@@ -82,22 +82,22 @@ pub(super) fn sweep<T: Real>(
             times: wants_times,
             next_tape: None,
         };
-        let dots = dynamics.pull(times[last], end, None, pull)?;
+        let dots = dynamics.pullback(times[last], end, None, pullback)?;
         if wants_times {
-            before.add_products(stages, &products);
+            previous.add_products(stages, &products);
             time_gradient[last] += dots.time;
         }
         totals.add_state(work.slope(0));
         totals.add_step();
     }
     for step in (0..steps).rev() {
-        std::mem::swap(&mut own, &mut before);
-        before.set(&stepper.scheme, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
+        std::mem::swap(&mut own, &mut previous);
+        previous.set(&stepper.scheme, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
 
         if !store.has_stages(step) {
             let x = match plan.states {
                 States::All => store.state(step),
-                States::Some(_) => trail.state(step, |step, x, carry| {
+                States::Some(_) => checkpointed.state(step, |step, x, carry| {
                     stepper.attempt(dynamics, span(step), x, Goal::Increment, &mut work, &mut Discard)?;
                     accumulate(options.summation.of_state(), x, carry, &work.state);
                     Ok(())
@@ -109,9 +109,9 @@ pub(super) fn sweep<T: Real>(
             true => store.stage(step, index),
             false => stage_states.get(index),
         };
-        let (own, before) = (&mut own, &mut before);
-        let transpose = Transpose { span: span(step), lambda: &totals.lambda, w, own, before, times: wants_times };
-        let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient, products: &mut products };
+        let (own, previous) = (&mut own, &mut previous);
+        let transpose = Transpose { span: span(step), lambda: &totals.lambda, w, own, previous, times: wants_times };
+        let sums = GradientSums { parameters: &mut totals.step, times: &mut time_gradient, products: &mut products };
         let record = stepper.transpose(dynamics, transpose, &stage, &mut work, sums)?;
         if wants_times {
             chain.add(step, record, &mut time_gradient);
@@ -121,7 +121,7 @@ pub(super) fn sweep<T: Real>(
         let landed = outputs.landed(step);
         if !landed.is_empty() {
             chain.land(&landed);
-            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).x, work.slope_mut(0))?;
+            let slope = slope_at_repeated_time(dynamics, wants_times, times, &landed, stage(0).x, work.slope_mut(0))?;
             totals.land(landed, w, slope, &mut time_gradient);
         }
     }
@@ -180,8 +180,8 @@ impl<T: Real> Totals<T> {
     }
 }
 
-/// f where outputs were landed on, if a time is repeated there and its gradient wanted.
-fn repeated<'a, T: Real>(
+/// The slope at the outputs landed on, if a time is repeated there and its gradient is wanted.
+fn slope_at_repeated_time<'a, T: Real>(
     dynamics: &mut dyn Dynamics<T>,
     wants_times: bool,
     times: &[f64],
@@ -196,7 +196,7 @@ fn repeated<'a, T: Real>(
     Ok(Some(slope))
 }
 
-/// Runs the recorded steps again from x_0, keeping everything.
+/// Replays the recorded steps from x_0, and keeps everything.
 fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result<Store<T>> {
     let Problem { dynamics, options, times, ledger, start, .. } = problem;
     let stepper = Stepper::new(options.method, dynamics.layout());
@@ -204,7 +204,7 @@ fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result
     let mut store = Store::new(ledger, stages, len, recording.tape_len, RetentionPlan::TAPES, Some(steps));
     let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;
     let mut carry = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
-    let mut work = Work::new(ledger, stages, len)?;
+    let mut work = Workspace::new(ledger, stages, len)?;
     for step in 0..steps {
         store.states.push(&x)?;
         let span = recording.record.span(step, times[times.len() - 1]);
@@ -214,17 +214,17 @@ fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result
     Ok(store)
 }
 
-/// The x_n of a solve that has kept a few, from the last to the first.
-struct Trail<'a, T> {
+/// The states x_n of a solve that kept a few checkpoints, from the last to the first.
+struct CheckpointedStates<'a, T> {
     checkpoints: &'a mut Checkpoints<T>,
-    /// States that they may take at a time.
+    /// How many states the checkpoints may take at a time.
     units: usize,
     start: &'a [T],
     x: Buffer<T>,
     carry: Buffer<T>,
 }
 
-impl<'a, T: Real> Trail<'a, T> {
+impl<'a, T: Real> CheckpointedStates<'a, T> {
     const STATES: usize = 2;
 
     fn new(
@@ -234,7 +234,7 @@ impl<'a, T: Real> Trail<'a, T> {
         checkpoints: &'a mut Checkpoints<T>,
         start: &'a [T],
     ) -> Result<Self> {
-        checkpoints.settle();
+        checkpoints.prepare_sweep();
         let units = if let States::Some(units) = plan.states { units } else { 0 };
         let state = || {
             let len = if recomputed == Recomputed::Steps { start.len() } else { 0 };
@@ -247,12 +247,12 @@ impl<'a, T: Real> Trail<'a, T> {
     fn state(&mut self, step: usize, mut take: impl FnMut(usize, &mut [T], &mut [T]) -> Result<()>) -> Result<&[T]> {
         let Self { checkpoints, units, start, x, carry } = self;
         let mut at = checkpoints.nearest(step, start, x, carry);
-        let mut next = next_place(at, step, step + 1, checkpoints.spare(*units));
+        let mut next = next_placement(at, step, step + 1, checkpoints.remaining(*units));
         while at < step {
             take(at, x, carry)?;
             at += 1;
             if checkpoints.place(at, next, x, carry)? {
-                next = next_place(at, step, step + 1, checkpoints.spare(*units));
+                next = next_placement(at, step, step + 1, checkpoints.remaining(*units));
             }
         }
         Ok(x)
@@ -276,9 +276,9 @@ impl<T: Real> StageStates<T> {
         let stages = if recomputed == Recomputed::Nothing { 0 } else { Self::states(stages) };
         Ok(Self {
             len,
-            states: Buffer::used(ledger, Purpose::Stages, stages * len)?,
+            states: Buffer::recycled(ledger, Purpose::Stages, stages * len)?,
             tape_len,
-            tapes: Buffer::used(ledger, Purpose::Tape, stages * tape_len)?,
+            tapes: Buffer::recycled(ledger, Purpose::Tape, stages * tape_len)?,
         })
     }
 
@@ -300,14 +300,14 @@ impl<T: Real> Sink<T> for StageStates<T> {
 }
 
 /// The outputs, passed from the last to the first.
-struct Outputs<'a> {
+struct OutputCursor<'a> {
     interpolated: bool,
     places: &'a [usize],
     /// The outputs from here on have been passed.
     rest: usize,
 }
 
-impl Outputs<'_> {
+impl OutputCursor<'_> {
     /// The outputs within a step, none where they are landed on.
     fn within(&mut self, step: Option<usize>) -> Range<usize> {
         if !self.interpolated {

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::real::Real;
 use super::simd::dispatch::{WithSimd, dispatch};
-use super::simd::{MOST, Several, Simd, Vector, len_of};
+use super::simd::{MAX_LEN, RegisterBlock, Simd, Vector, len_of};
 
 /// Terms that one pass adds up in registers: as many as the last stage of a method of fifth order has.
 const PASS: usize = 7;
@@ -216,7 +216,7 @@ impl<T: Real> WithSimd for Advance<'_, T> {
         next[whole..].copy_from_slice(&sum[whole..]);
         next_carry[whole..].copy_from_slice(&carry[whole..]);
         accumulate(compensated, &mut next[whole..], &mut next_carry[whole..], &increment[whole..]);
-        let mut parts = [T::zero(); MOST];
+        let mut parts = [T::zero(); MAX_LEN];
         // SAFETY: as many numbers as the longest register has.
         unsafe { witness.store(parts.as_mut_ptr()) };
         parts[..register].iter().chain(&next[whole..]).all(|x| x.is_finite())
@@ -242,7 +242,7 @@ impl<T: Real> WithSimd for AllFinite<'_, T> {
             // SAFETY: as many numbers as a register has.
             witness = unsafe { S::Vector::<T>::load(register.as_ptr()) }.mul(zero).add(witness);
         }
-        let mut parts = [T::zero(); MOST];
+        let mut parts = [T::zero(); MAX_LEN];
         // SAFETY: as many numbers as the longest register has.
         unsafe { witness.store(parts.as_mut_ptr()) };
         parts.iter().chain(rest).all(|x| x.is_finite())
@@ -263,15 +263,15 @@ impl<T: Real> WithSimd for Dot<'_, T> {
         let len = 4 * len_of::<S, T>();
         let (left, right) = (self.0.chunks_exact(len), self.1.chunks_exact(len));
         let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(l, r)| l.wide() * r.wide()).sum();
-        let mut sums = Several::<S::Vector<T>, 4>::splat(T::zero());
+        let mut sums = RegisterBlock::<S::Vector<T>, 4>::splat(T::zero());
         for (left, right) in left.zip(right) {
             // SAFETY: as many numbers as four registers have.
-            sums = unsafe { Several::load(left.as_ptr()).mul_add(Several::load(right.as_ptr()), sums) };
+            sums = unsafe { RegisterBlock::load(left.as_ptr()).mul_add(RegisterBlock::load(right.as_ptr()), sums) };
         }
         if self.0.len() < len {
             return rest;
         }
-        let mut parts = [T::zero(); 4 * MOST];
+        let mut parts = [T::zero(); 4 * MAX_LEN];
         // SAFETY: as many numbers as four registers have at most.
         unsafe { sums.store(parts.as_mut_ptr()) };
         parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest

@@ -8,13 +8,13 @@ mod kernels;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::ahead::Ahead;
 use super::functions::{Binary, Unary};
+use super::prefetch::Prefetcher;
 use super::product::{Packed, outer_scratch, strip_scratch};
 use super::real::{Real, vector_len};
 use kernels::*;
 
-/// What operands lie in.
+/// The arrays that operands lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum Base {
@@ -31,20 +31,20 @@ pub enum Base {
     Arguments,
     Data,
     Cotangent,
-    /// What a trajectory has for a whole solve.
-    Steady,
+    /// Values of a trajectory that stay the same for a whole solve.
+    Invariant,
     Tape,
     Value,
     StateCotangent,
     ArgumentCotangents,
 }
 
-/// How many there are.
+/// The number of bases.
 const BASES: usize = 13;
 
-/// A place in one of the bases.
+/// An address: a base, and an offset from its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct At {
+pub struct Address {
     pub base: Base,
     /// Numbers from its beginning.
     pub offset: usize,
@@ -53,7 +53,7 @@ pub struct At {
 /// How an operand is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operand {
-    pub at: At,
+    pub at: Address,
     /// Whether a row is one number for all lanes.
     pub uniform: bool,
     /// Whether one row serves all.
@@ -62,7 +62,7 @@ pub struct Operand {
 
 impl Operand {
     /// Of rows of one lane each, read for so many rows: one number for all where it has one row.
-    pub fn of_one_lane(at: At, own: usize, rows: usize) -> Self {
+    pub fn of_one_lane(at: Address, own: usize, rows: usize) -> Self {
         let broadcast = own == 1 && rows > 1;
         Self { at, uniform: broadcast, broadcast }
     }
@@ -72,8 +72,8 @@ impl Operand {
 #[derive(Debug, Clone, Copy)]
 pub struct Instruction<T: Real> {
     kernel: Kernel<T>,
-    to: At,
-    from: [At; 4],
+    to: Address,
+    from: [Address; 4],
     /// Numbers between rows of an operand, and whether it is uniform.
     row: [usize; 4],
     uniform: [bool; 4],
@@ -99,12 +99,12 @@ struct Context<'a, T> {
     scratch: *mut T,
     scratch_len: usize,
     samples: usize,
-    ahead: &'a Ahead,
+    prefetcher: &'a Prefetcher,
 }
 
 impl<T> Context<'_, T> {
     #[inline(always)]
-    fn at(&self, at: At) -> *mut T {
+    fn at(&self, at: Address) -> *mut T {
         // SAFETY: an instruction's places lie in its bases, as `Code::run` has checked.
         unsafe { self.bases[at.base as usize].add(at.offset) }
     }
@@ -117,7 +117,7 @@ pub struct Bases<'a, T> {
     lengths: [usize; BASES],
     writable: [bool; BASES],
     /// What the next blocks read or write.
-    ahead: *const [T],
+    upcoming: *const [T],
     borrowed: PhantomData<&'a mut T>,
 }
 
@@ -129,7 +129,7 @@ impl<'a, T> Bases<'a, T> {
             pointers: [pointer; BASES],
             lengths: [0; BASES],
             writable: [false; BASES],
-            ahead: std::ptr::slice_from_raw_parts(pointer, 0),
+            upcoming: std::ptr::slice_from_raw_parts(pointer, 0),
             borrowed: PhantomData,
         }
     }
@@ -149,10 +149,10 @@ impl<'a, T> Bases<'a, T> {
         self.writable[base as usize] = true;
     }
 
-    /// Tells what the next blocks read or write, so that it is brought near; it is not touched.
+    /// Sets what the next blocks read or write, to be prefetched; it is not accessed.
     #[inline(always)]
-    pub fn ahead(&mut self, numbers: *const [T]) {
-        self.ahead = numbers;
+    pub fn set_upcoming(&mut self, numbers: *const [T]) {
+        self.upcoming = numbers;
     }
 }
 
@@ -218,7 +218,7 @@ impl<T: Real> Code<T> {
             scratch: scratch.as_mut_ptr(),
             scratch_len: scratch.len(),
             samples,
-            ahead: &Ahead::over(arrays.ahead, self.products),
+            prefetcher: &Prefetcher::over(arrays.upcoming, self.products),
         };
         for instruction in &self.instructions {
             // SAFETY: every place lies within its base, and what is written may be.
@@ -228,8 +228,8 @@ impl<T: Real> Code<T> {
 }
 
 impl<T: Real> Instruction<T> {
-    fn new(kernel: Kernel<T>, to: At, operands: &[Operand], rows: usize, len: usize) -> Self {
-        let unused = At { base: Base::File, offset: 0 };
+    fn new(kernel: Kernel<T>, to: Address, operands: &[Operand], rows: usize, len: usize) -> Self {
+        let unused = Address { base: Base::File, offset: 0 };
         let mut new = Self {
             kernel,
             to,
@@ -268,24 +268,24 @@ impl<T: Real> Instruction<T> {
     }
 
     /// a as it is, in all lanes and rows.
-    pub fn copy(to: At, a: Operand, rows: usize, len: usize) -> Self {
+    pub fn copy(to: Address, a: Operand, rows: usize, len: usize) -> Self {
         Self::new(of_copy(a.uniform), to, &[a], rows, len).flat(&[a])
     }
 
     /// f(a), row by row.
-    pub fn unary(function: Unary, to: At, a: Operand, rows: usize, len: usize) -> Self {
+    pub fn unary(function: Unary, to: Address, a: Operand, rows: usize, len: usize) -> Self {
         let kernel = of_unary(function);
         Self::new(kernel, to, &[a], rows, len).flat(&[a])
     }
 
     /// f(a, b), row by row.
-    pub fn binary(function: Binary, to: At, a: Operand, b: Operand, rows: usize, len: usize) -> Self {
+    pub fn binary(function: Binary, to: Address, a: Operand, b: Operand, rows: usize, len: usize) -> Self {
         let kernel = of_binary(function, a.uniform, b.uniform);
         Self::new(kernel, to, &[a, b], rows, len).flat(&[a, b])
     }
 
     /// a·b + c, or c − a·b.
-    pub fn multiply_add(negated: bool, to: At, mut operands: [Operand; 3], rows: usize, len: usize) -> Self {
+    pub fn multiply_add(negated: bool, to: Address, mut operands: [Operand; 3], rows: usize, len: usize) -> Self {
         if operands[1].uniform {
             operands.swap(0, 1);
         }
@@ -295,13 +295,13 @@ impl<T: Real> Instruction<T> {
     }
 
     /// `then` where a < b, or a ≤ b, else `otherwise`.
-    pub fn select(or_equal: bool, to: At, operands: [Operand; 4], rows: usize, len: usize) -> Self {
+    pub fn select(or_equal: bool, to: Address, operands: [Operand; 4], rows: usize, len: usize) -> Self {
         let kernel = if or_equal { kernel::<T, Select<true>>() } else { kernel::<T, Select<false>>() };
         Self::new(kernel, to, &operands, rows, len).flat(&operands)
     }
 
     /// `[n]` to `[outer][n][inner]`; `n` are the rows.
-    pub fn spread(to: At, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
+    pub fn spread(to: Address, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
         let kernel = if a.uniform { kernel::<T, Spread<true>>() } else { kernel::<T, Spread<false>>() };
         let new = Self::new(kernel, to, &[a], rows, len);
         let spans = [outer * rows * inner * len, new.spans[1], 0, 0, 0];
@@ -309,7 +309,7 @@ impl<T: Real> Instruction<T> {
     }
 
     /// `[outer][n][inner]` to `[n]`; `n` are the rows.
-    pub fn sum(to: At, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
+    pub fn sum(to: Address, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
         let spans = [rows * len, outer * rows * inner * len, 0, 0, 0];
         Self { shape: [outer, inner, 0, 0], spans, ..Self::new(kernel::<T, Sum>(), to, &[a], rows, len) }
     }
@@ -318,9 +318,9 @@ impl<T: Real> Instruction<T> {
     pub fn dense(
         (pack, rows, depth): (usize, usize, usize),
         by_columns: bool,
-        to: At,
-        x: At,
-        shift: Option<At>,
+        to: Address,
+        x: Address,
+        shift: Option<Address>,
         len: usize,
     ) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
@@ -338,7 +338,7 @@ impl<T: Real> Instruction<T> {
 
     /// Of `[rows][columns]` for each lane, with vectors at some points: a product, that of the transpose, or the sum of outer products
     /// that gives it.
-    pub fn contract(kind: Contraction, to: At, a: At, b: At, shape: [usize; 3], len: usize) -> Self {
+    pub fn contract(kind: Contraction, to: Address, a: Address, b: Address, shape: [usize; 3], len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let kernel = match kind {
             Contraction::MatVec => kernel::<T, MatVec>(),
@@ -357,7 +357,7 @@ impl<T: Real> Instruction<T> {
     }
 
     /// Adds the sums of a's rows, or of a·b's, over the lanes that are samples to registers.
-    pub fn sum_lanes(to: At, a: At, b: Option<At>, rows: usize, len: usize) -> Self {
+    pub fn sum_lanes(to: Address, a: Address, b: Option<Address>, rows: usize, len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let kernel = if b.is_some() { kernel::<T, SumLanes<true>>() } else { kernel::<T, SumLanes<false>>() };
         let new = Self::new(kernel, to, &[operand(a), operand(b.unwrap_or(a))], rows, len);
@@ -365,7 +365,7 @@ impl<T: Real> Instruction<T> {
     }
 
     /// Adds Σ a bᵀ over lanes to a matrix `[rows, columns]` of that stride.
-    pub fn outer_lanes(to: At, a: At, b: At, [rows, columns, stride]: [usize; 3], len: usize) -> Self {
+    pub fn outer_lanes(to: Address, a: Address, b: Address, [rows, columns, stride]: [usize; 3], len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let spans = [(rows - 1) * stride + columns, rows * len, columns * len, 0, 0];
         Self {
@@ -378,7 +378,7 @@ impl<T: Real> Instruction<T> {
     }
 
     /// Adds a, or a·b, row by row.
-    pub fn accumulate(to: At, a: At, b: Option<At>, rows: usize, len: usize) -> Self {
+    pub fn accumulate(to: Address, a: Address, b: Option<Address>, rows: usize, len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let kernel = if b.is_some() { kernel::<T, Accumulate<true>>() } else { kernel::<T, Accumulate<false>>() };
         Self::new(kernel, to, &[operand(a), operand(b.unwrap_or(a))], 1, rows * len)

@@ -1,14 +1,14 @@
 //! Elementary functions without branches, written once for a register or several.
 //!
 //! They take any argument, but for those whose names or comments say otherwise (networks need exponentials of what is not
-//! positive, and get them for less). Outside of its domain a function is NaN, and NaN goes through. Error bounds stand in the
+//! positive, and get them for less). Outside of its domain a function is NaN, and NaN goes through. Error bounds are in the
 //! tests below. None of them relies on [`Vector::mul_add`] rounding once, or twice.
 
 #![allow(dead_code, reason = "some are for programs alone, which are to come")]
 
 use super::elementary::{Elementary, Rational};
 use super::real::Real;
-use super::simd::{MOST, Vector};
+use super::simd::{MAX_LEN, Vector};
 
 /// 1/1!, 1/2!, …: coefficients of the series of e^r − 1.
 const INVERSE_FACTORIALS: [f64; 14] = {
@@ -108,7 +108,7 @@ fn unless_tiny<T: Real, V: Vector<T>>(x: V, otherwise: V) -> V {
 /// e^x − 1.
 #[inline(always)]
 pub fn expm1<T: Real, V: Vector<T>>(x: V) -> V {
-    // Below −50, e^x is nothing beside 1.
+    // Below −50, e^x is negligible compared to 1.
     let half = half_expm1(x.at_least(constant(-50.0)));
     unless_tiny(x, half.add(half))
 }
@@ -149,7 +149,7 @@ fn log_parts<T: Real, V: Vector<T>>(x: V) -> (V, V) {
     )
 }
 
-/// ln(2^k (1 + f)) + rest, with the parts of [`log_parts`] and a rest that is small beside it.
+/// ln(2^k (1 + f)) + rest, with the parts of [`log_parts`] and a rest that is small compared to it.
 #[inline(always)]
 fn log_sum<T: Real, V: Vector<T>>((k, f): (V, V), rest: V) -> V {
     let s = f.div(f.add(constant(2.0)));
@@ -392,8 +392,8 @@ pub fn tan_anywhere<T: Real, V: Vector<T>>(x: V) -> V {
 #[cold]
 #[inline(never)]
 fn sin_cos_far<T: Real, V: Vector<T>>(x: V, (sin, cos): (V, V)) -> (V, V) {
-    const { assert!(V::LEN <= 4 * MOST) };
-    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 4 * MOST]; 3];
+    const { assert!(V::LEN <= 4 * MAX_LEN) };
+    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 4 * MAX_LEN]; 3];
     // SAFETY: at least as many numbers as V has.
     unsafe {
         x.store(numbers.as_mut_ptr());
@@ -490,10 +490,10 @@ pub fn acos<T: Real, V: Vector<T>>(x: V) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::simd::{Registers, Several};
+    use crate::kernel::simd::{RegisterBlock, Registers};
     use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-    type Strip<T> = Several<<T as Registers>::Register128, 4>;
+    type Strip<T> = RegisterBlock<<T as Registers>::Register128, 4>;
 
     fn at<T: Real>(f: impl Fn(Strip<T>) -> Strip<T>, x: T) -> T {
         at_both(|x, _| f(x), x, x)

@@ -2,7 +2,7 @@
 //!
 //! The width is what a program chooses for its blocks, so that a state is read and written where it lies. Row-major arrays
 //! `[batch, features]` exist only at the public boundary. The last panel is narrower where the batch does not fill it, and its
-//! spare lanes repeat the last sample; they carry no cotangent and no weight in norms.
+//! padding lanes repeat the last sample; they carry no cotangent and no weight in norms.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use super::real::{Real, vector_len};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panels {
     pub samples: usize,
-    /// Samples and spare lanes together.
+    /// Samples and padding lanes together.
     pub lanes: usize,
     /// Lanes of a full panel.
     full: usize,
@@ -80,8 +80,8 @@ impl Panels {
         Panel { first, width: (self.lanes - first).min(self.full), samples: (self.samples - first).min(self.full) }
     }
 
-    /// Copies rows `[samples, features]` into panels; spare lanes repeat the last sample, or are zero.
-    pub fn pack<T: Real>(&self, rows: ArrayView2<'_, T>, panels: &mut [T], spare: Spare) {
+    /// Copies rows `[samples, features]` into panels; padding lanes repeat the last sample, or are zero.
+    pub fn pack<T: Real>(&self, rows: ArrayView2<'_, T>, panels: &mut [T], padding: Padding) {
         let features = rows.ncols();
         let rows = rows.as_standard_layout();
         let given = rows.as_slice().expect("rows one behind the other");
@@ -91,9 +91,9 @@ impl Panels {
                 let (own, others) = row.split_at_mut(panel.samples);
                 let column = given[panel.first * features + feature..].iter().step_by(features);
                 own.iter_mut().zip(column).for_each(|(number, &given)| *number = given);
-                others.fill(match spare {
-                    Spare::Zero => T::zero(),
-                    Spare::Repeat => own[panel.samples - 1],
+                others.fill(match padding {
+                    Padding::Zero => T::zero(),
+                    Padding::Repeat => own[panel.samples - 1],
                 });
             }
         }
@@ -114,8 +114,8 @@ impl Panels {
 
 /// What fills the lanes that hold no sample.
 #[derive(Clone, Copy)]
-pub enum Spare {
-    /// States: so that spare lanes compute what a sample computes, and nothing that could overflow.
+pub enum Padding {
+    /// States: so that padding lanes compute what a sample computes, and nothing that could overflow.
     Repeat,
     /// Cotangents.
     Zero,
@@ -132,7 +132,7 @@ mod tests {
             let rows = Array2::from_shape_fn((samples, 3), |(sample, feature)| (sample * 10 + feature) as f32);
             let panels = Panels::new::<f32>(samples);
             let mut packed = vec![f32::NAN; panels.lanes * 3];
-            panels.pack(rows.view(), &mut packed, Spare::Repeat);
+            panels.pack(rows.view(), &mut packed, Padding::Repeat);
             assert!(packed.iter().all(|number| number.is_finite()));
             let mut back = vec![f32::NAN; samples * 3];
             panels.unpack(&packed, &mut back);

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use super::ahead::Ahead;
-use super::product::{Entries, Order, Packed, times};
+use super::prefetch::Prefetcher;
+use super::product::{MatrixView, PackOrder, Packed, multiply};
 use super::real::{Real, vector_len};
 use super::simd::Simd;
 use super::simd::dispatch::{WithSimd, dispatch};
@@ -19,8 +19,8 @@ pub fn kernel_peak<T: Real>(repeats: usize) -> Result<f64> {
     // As many rows as tiles of any width divide.
     let (rows, depth) = (12, 64);
     let ledger = Ledger::new();
-    let mut packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth)?;
-    packed.fill(Entries { numbers: &vec![T::one(); rows * depth], first: 0, row_step: depth, step: 1 });
+    let mut packed = Packed::new(&ledger, PackOrder::of::<T>(false), rows, depth)?;
+    packed.fill(MatrixView { numbers: &vec![T::one(); rows * depth], first: 0, row_step: depth, step: 1 });
     let width = 4 * vector_len::<T>();
     let h = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, depth * width)?;
     let mut z = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, rows * width)?;
@@ -41,11 +41,11 @@ impl<T: Real> WithSimd for Probe<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { packed, width, h, z, repeats } = self;
-        let none = Ahead::none();
+        let none = Prefetcher::none();
         for _ in 0..repeats {
             let (h, z) = (black_box(h).as_ptr(), black_box(&mut *z).as_mut_ptr());
             // SAFETY: the arrays are depth and rows of that width; whole registers of no great depth take no scratch.
-            unsafe { times::<S, T>(packed, std::ptr::null(), width, h, z, z, &none) };
+            unsafe { multiply::<S, T>(packed, std::ptr::null(), width, h, z, z, &none) };
         }
     }
 }

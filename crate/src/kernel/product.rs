@@ -5,40 +5,40 @@
 //! whose block is one lane wide, the registers go over the rows of W instead. Either way an output adds its products in the same
 //! order, so that its bits are the same.
 
+mod multiply;
 mod outer;
-mod times;
 
-use super::ahead::Ahead;
+use super::prefetch::Prefetcher;
 use super::real::Real;
-use super::simd::{MOST, Simd, Vector, dispatch, len_of, prefetch};
+use super::simd::{MAX_LEN, Simd, Vector, dispatch, len_of, prefetch};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
+pub use multiply::{multiply, strip_scratch};
 pub use outer::{add_outer, outer_scratch};
-pub use times::{strip_scratch, times};
 
 /// In which order a packed matrix lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum PackOrder {
     /// Groups of about as many rows, that many at most, each `[depth][rows of the group]`; the last one has the rows that are left.
     Groups(usize),
     /// `[depth][rows]`, the rows filled up with zeros to a multiple of that number.
     Columns(usize),
 }
 
-impl Order {
+impl PackOrder {
     /// For blocks of one lane, or of more.
     pub fn of<T: Real>(one_lane: bool) -> Self {
         let bits = dispatch::bits();
         match one_lane {
-            true => Order::Columns(bits / 8 / size_of::<T>()),
-            false => Order::Groups(most_rows(bits, 1)),
+            true => PackOrder::Columns(bits / 8 / size_of::<T>()),
+            false => PackOrder::Groups(max_tile_rows(bits, 1)),
         }
     }
 }
 
 /// The most rows that a tile takes of a group, with so many registers for each: as many sums as leave registers for the operands. With
 /// one or two registers it is the most rows of a group.
-const fn most_rows(bits: usize, registers: usize) -> usize {
+const fn max_tile_rows(bits: usize, registers: usize) -> usize {
     match (bits, registers) {
         (512, 1 | 2) => 14,
         (512, 4) => 6,
@@ -56,14 +56,14 @@ const fn most_rows(bits: usize, registers: usize) -> usize {
 pub struct Packed<T> {
     rows: usize,
     depth: usize,
-    order: Order,
+    order: PackOrder,
     /// Rows of a group, so that all are about as large: a tile of a few rows takes half the time of one of many.
     group: usize,
     numbers: Buffer<T>,
 }
 
 /// Where a matrix lies in an array: entry (row, k) is `numbers[first + row · row_step + k · step]`.
-pub struct Entries<'a, T> {
+pub struct MatrixView<'a, T> {
     pub numbers: &'a [T],
     pub first: usize,
     pub row_step: usize,
@@ -72,10 +72,10 @@ pub struct Entries<'a, T> {
 
 impl<T: Real> Packed<T> {
     /// All zeros.
-    pub fn new(ledger: &Ledger, order: Order, rows: usize, depth: usize) -> Result<Self> {
+    pub fn new(ledger: &Ledger, order: PackOrder, rows: usize, depth: usize) -> Result<Self> {
         let (group, len) = match order {
-            Order::Groups(most) => (rows.div_ceil(rows.div_ceil(most).max(1)).max(1), rows * depth),
-            Order::Columns(register) => (rows.max(1), rows.next_multiple_of(register) * depth),
+            PackOrder::Groups(most) => (rows.div_ceil(rows.div_ceil(most).max(1)).max(1), rows * depth),
+            PackOrder::Columns(register) => (rows.max(1), rows.next_multiple_of(register) * depth),
         };
         Ok(Self { rows, depth, order, group, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? })
     }
@@ -86,13 +86,13 @@ impl<T: Real> Packed<T> {
     }
 
     /// Sets all entries, in an order in which what is read is in one piece.
-    pub fn fill(&mut self, entries: Entries<'_, T>) {
-        let Entries { numbers, first, row_step, step } = entries;
+    pub fn fill(&mut self, view: MatrixView<'_, T>) {
+        let MatrixView { numbers, first, row_step, step } = view;
         let Self { rows, depth, order, group, .. } = *self;
         for begin in (0..rows).step_by(group) {
             let size = group.min(rows - begin);
             // Numbers from one k to the next.
-            let pitch = if let Order::Columns(register) = order { rows.next_multiple_of(register) } else { size };
+            let pitch = if let PackOrder::Columns(register) = order { rows.next_multiple_of(register) } else { size };
             let packed = &mut self.numbers[begin * depth..][..pitch * depth];
             let first = first + begin * row_step;
             if row_step == 1 {
@@ -109,9 +109,9 @@ impl<T: Real> Packed<T> {
     }
 }
 
-/// Sums of a tile: N groups of G rows, V registers each. Loops over groups and over rows are short enough to be unrolled, where one over
+/// Accumulators of a tile: N groups of G rows, V registers each. Loops over groups and over rows are short enough to be unrolled, where one over
 /// all rows may not be, and would keep the sums in memory.
-type Sums<S, T, const N: usize, const G: usize, const V: usize> = [[[<S as Simd>::Vector<T>; V]; G]; N];
+type Accumulators<S, T, const N: usize, const G: usize, const V: usize> = [[[<S as Simd>::Vector<T>; V]; G]; N];
 
 /// `sums[n][g][v] += Σ_k rows[g][n·group + k·step] · columns[k·pitch][v]`.
 ///
@@ -119,14 +119,14 @@ type Sums<S, T, const N: usize, const G: usize, const V: usize> = [[[<S as Simd>
 /// `rows` have readable numbers there for all n, g and k, `columns` V registers at each of depth multiples of the pitch.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Real, const N: usize, const G: usize, const V: usize>(
-    sums: &mut Sums<S, T, N, G, V>,
+    sums: &mut Accumulators<S, T, N, G, V>,
     depth: usize,
     (rows, group, step): ([*const T; G], usize, usize),
     (columns, pitch): (*const T, usize),
-    ahead: &Ahead,
+    prefetcher: &Prefetcher,
 ) {
     let len = len_of::<S, T>();
-    let (mut next, stride) = ahead.take(depth, N * G * V, columns);
+    let (mut next, stride) = prefetcher.take(depth, N * G * V, columns);
     // What stays in registers while the loop goes on: sums behind a reference would be stored each time.
     let mut all = *sums;
     for k in 0..depth {
@@ -156,7 +156,7 @@ unsafe fn tile<S: Simd, T: Real, const N: usize, const G: usize, const V: usize>
 /// `to` has so many writable numbers.
 #[inline(always)]
 unsafe fn store_part<T: Real, V: Vector<T>>(registers: &[V], count: usize, to: *mut T) {
-    let mut line = [T::zero(); 4 * MOST];
+    let mut line = [T::zero(); 4 * MAX_LEN];
     unsafe {
         for (v, register) in registers.iter().enumerate() {
             register.store(line.as_mut_ptr().add(v * V::LEN));
@@ -171,7 +171,7 @@ unsafe fn store_part<T: Real, V: Vector<T>>(registers: &[V], count: usize, to: *
 /// `from` has so many readable numbers.
 #[inline(always)]
 unsafe fn load_part<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
-    let mut line = [T::zero(); MOST];
+    let mut line = [T::zero(); MAX_LEN];
     unsafe {
         std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
         V::load(line.as_ptr())
@@ -212,14 +212,14 @@ mod tests {
     }
 
     fn check<S: Simd, T: Real>(rows: usize, depth: usize, width: usize, seed: u64) {
-        let (ledger, none) = (Ledger::new(), Ahead::none());
+        let (ledger, none) = (Ledger::new(), Prefetcher::none());
         let w: Vec<T> = numbers(rows * depth, seed);
         let start: Vec<T> = numbers(rows, seed + 1);
         let h: Vec<T> = numbers(depth * width, seed + 2);
         let dz: Vec<T> = numbers(rows * width, seed + 3);
-        let order = Order::of::<T>(width == 1);
+        let order = PackOrder::of::<T>(width == 1);
         let mut packed = Packed::new(&ledger, order, rows, depth).unwrap();
-        packed.fill(Entries { numbers: &w, first: 0, row_step: depth, step: 1 });
+        packed.fill(MatrixView { numbers: &w, first: 0, row_step: depth, step: 1 });
         let tolerance = (depth.max(width) as f64) * T::epsilon().wide();
         let close = |left: T, right: f64| (left.wide() - right).abs() <= tolerance;
 
@@ -227,7 +227,7 @@ mod tests {
         let mut scratch = vec![T::nan(); strip_scratch::<T>(depth, width)];
         // SAFETY: the arrays are as long as it says.
         unsafe {
-            times::<S, T>(&packed, start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr(), &none)
+            multiply::<S, T>(&packed, start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr(), &none)
         };
         for (row, lane) in (0..rows).flat_map(|row| (0..width).map(move |lane| (row, lane))) {
             let naive: f64 = (0..depth).map(|k| w[row * depth + k].wide() * h[k * width + lane].wide()).sum();

@@ -80,7 +80,7 @@ pub const fn len_of<S: Simd, T: Registers>() -> usize {
     <S::Vector<T> as Vector<T>>::LEN
 }
 
-/// Has a cache line brought into the cache of the core, to be read or written soon; any address will do.
+/// Prefetches a cache line into the cache of the core; any address will do.
 #[inline(always)]
 pub fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -130,16 +130,16 @@ pub trait Registers: Sized {
     type Register512: Register<Self>;
 }
 
-/// The most numbers that a register holds on any target.
-pub const MOST: usize = 16;
+/// The greatest number of lanes of a register on any target.
+pub const MAX_LEN: usize = 16;
 
 /// Registers side by side, worked on together so that their chains of operations hide each other's latency.
 ///
 /// Its loops go by index: a closure is a function of its own, which may not use the registers that its caller may.
 #[derive(Clone, Copy)]
-pub struct Several<V, const N: usize>([V; N]);
+pub struct RegisterBlock<V, const N: usize>([V; N]);
 
-impl<V: Copy, const N: usize> Several<V, N> {
+impl<V: Copy, const N: usize> RegisterBlock<V, N> {
     /// One by one.
     #[inline(always)]
     pub fn registers(self) -> [V; N] {
@@ -147,7 +147,7 @@ impl<V: Copy, const N: usize> Several<V, N> {
     }
 }
 
-impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
+impl<T, V: Vector<T>, const N: usize> Vector<T> for RegisterBlock<V, N> {
     const LEN: usize = N * V::LEN;
     const FUSED: bool = V::FUSED;
     #[inline(always)]

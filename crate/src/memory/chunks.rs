@@ -14,7 +14,7 @@ pub struct Chunks<T> {
     /// The number of items that there will be, if that is known.
     expected: usize,
     len: usize,
-    /// Chunks given up at the beginning.
+    /// Chunks dropped at the beginning.
     dropped: usize,
     chunks: VecDeque<Buffer<T>>,
     /// The first item that there is no room for yet.
@@ -64,7 +64,7 @@ impl<T: Plain> Chunks<T> {
     }
 
     /// Bytes still to be allocated before there is room for item `index`.
-    pub fn lacks(&self, index: usize) -> usize {
+    pub fn missing_bytes(&self, index: usize) -> usize {
         if index < self.room {
             return 0;
         }
@@ -101,7 +101,7 @@ impl<T: Plain> Chunks<T> {
     #[cold]
     fn grow(&mut self) -> Result<()> {
         let items = self.items_of(self.dropped + self.chunks.len());
-        let chunk = Buffer::used(&self.ledger, self.purpose, self.item * items)?;
+        let chunk = Buffer::recycled(&self.ledger, self.purpose, self.item * items)?;
         fallible(|| self.chunks.try_reserve(1))
             .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
         self.bytes += size_of_val(&*chunk);
@@ -116,8 +116,8 @@ impl<T: Plain> Chunks<T> {
         &self.chunks[index / self.per_chunk - self.dropped][start..start + self.item]
     }
 
-    /// Gives up the items before `index`; their memory as soon as a whole chunk is given up.
-    pub fn give_up(&mut self, index: usize) {
+    /// Drops the items before `index`, and frees each chunk whose items are all dropped.
+    pub fn drop_before(&mut self, index: usize) {
         while self.dropped < index / self.per_chunk {
             let Some(chunk) = self.chunks.pop_front() else { return };
             self.bytes -= size_of_val(&*chunk);
@@ -125,7 +125,7 @@ impl<T: Plain> Chunks<T> {
         }
     }
 
-    /// Gives up all items and their memory.
+    /// Drops all items, and frees their memory.
     pub fn clear(&mut self) {
         self.chunks.clear();
         (self.len, self.dropped, self.bytes, self.room, self.written) = (0, 0, 0, 0, (0, 0));
@@ -141,14 +141,14 @@ mod tests {
         let ledger = Ledger::new();
         let mut chunks = Chunks::<f64>::new(&ledger, Purpose::Records, 2, None, CHUNK_BYTES);
         for n in 0..3000 {
-            assert_eq!(chunks.lacks(n), if n % 1024 == 0 { CHUNK_BYTES } else { 0 });
+            assert_eq!(chunks.missing_bytes(n), if n % 1024 == 0 { CHUNK_BYTES } else { 0 });
             chunks.push(&[n as f64, -(n as f64)]).unwrap();
         }
         assert_eq!(chunks.get(2999), [2999.0, -2999.0]);
         assert_eq!(ledger.live().total(), 3 * CHUNK_BYTES);
-        chunks.give_up(2047);
+        chunks.drop_before(2047);
         assert_eq!((chunks.bytes(), chunks.get(1024)), (2 * CHUNK_BYTES, &[1024.0, -1024.0][..]));
-        chunks.give_up(2048);
+        chunks.drop_before(2048);
         chunks.push(&[1.0, 2.0]).unwrap();
         assert_eq!((ledger.live().total(), chunks.get(3000)), (CHUNK_BYTES, &[1.0, 2.0][..]));
     }

@@ -101,7 +101,7 @@ impl Ledger {
     }
 
     /// Counts bytes that live elsewhere and as long as the solve, such as the field's own parameters.
-    pub(crate) fn note(&self, purpose: Purpose, bytes: usize) {
+    pub(crate) fn add(&self, purpose: Purpose, bytes: usize) {
         self.0.live[purpose as usize].fetch_add(bytes, Relaxed);
         let total = self.0.live_total.fetch_add(bytes, Relaxed) + bytes;
         if total > self.0.peak_total.fetch_max(total, Relaxed) {
@@ -111,7 +111,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn forget(&self, purpose: Purpose, bytes: usize) {
+    pub(super) fn remove(&self, purpose: Purpose, bytes: usize) {
         self.0.live[purpose as usize].fetch_sub(bytes, Relaxed);
         self.0.live_total.fetch_sub(bytes, Relaxed);
     }

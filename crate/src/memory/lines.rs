@@ -31,8 +31,8 @@ impl Lines {
         Self::new(bytes, true)
     }
 
-    /// Zeros, or what was there before; none where memory has run out.
-    pub fn used(bytes: usize) -> Option<Self> {
+    /// Zeros, or what recycled memory holds; none where memory has run out.
+    pub fn recycled(bytes: usize) -> Option<Self> {
         Self::new(bytes, false)
     }
 
@@ -41,7 +41,7 @@ impl Lines {
         let mut lines = spare(count).unwrap_or_default();
         let ready = if clear { 0 } else { lines.len().min(count) };
         lines.truncate(ready);
-        // What reads it would show.
+        // In debug builds NaN, so that reading it shows.
         let filling = if clear || cfg!(not(debug_assertions)) { 0 } else { u8::MAX };
         fallible(|| lines.try_reserve_exact(count - ready)).ok()?;
         // SAFETY: there is room for them, and any bytes are lines. (`resize` would write them one by one.)
@@ -85,42 +85,42 @@ fn spare(_lines: usize) -> Option<Vec<Line>> {
     None
 }
 
-/// Lines that were given back.
+/// Lines that were freed, to be recycled.
 #[cfg(not(target_arch = "wasm32"))]
 static SPARE: Mutex<SpareLines> = Mutex::new(SpareLines::NONE);
 
 #[cfg(not(target_arch = "wasm32"))]
 struct SpareLines {
     bytes: usize,
-    /// By the number of lines, where these are few: an allocator gives aligned memory slowly, and small buffers are many.
-    few: [Vec<Vec<Line>>; FEW],
-    /// The latest last.
-    many: Vec<Vec<Line>>,
+    /// Small ones, by the number of their lines: allocators are slow to give aligned memory, and small buffers are many.
+    small: [Vec<Vec<Line>>; SMALL_SIZES],
+    /// Large ones, the latest last.
+    large: Vec<Vec<Line>>,
 }
 
 /// Fewer lines than these, up to 2 KiB, have a list for each number of them.
 #[cfg(not(target_arch = "wasm32"))]
-const FEW: usize = 33;
+const SMALL_SIZES: usize = 33;
 
 #[cfg(not(target_arch = "wasm32"))]
 impl SpareLines {
-    const NONE: Self = Self { bytes: 0, few: [const { Vec::new() }; FEW], many: Vec::new() };
+    const NONE: Self = Self { bytes: 0, small: [const { Vec::new() }; SMALL_SIZES], large: Vec::new() };
 }
 
-/// How much is kept.
+/// How many bytes are kept.
 #[cfg(not(target_arch = "wasm32"))]
-const MOST: usize = 256 << 20;
+const MAX_SPARE_BYTES: usize = 256 << 20;
 
-/// Memory for so many lines, not much more, if there is some.
+/// Spare memory for so many lines and not much more, if there is any.
 #[cfg(not(target_arch = "wasm32"))]
 fn spare(lines: usize) -> Option<Vec<Line>> {
     let mut spare = SPARE.lock().ok()?;
-    let found = match spare.few.get_mut(lines) {
-        Some(few) => few.pop()?,
+    let found = match spare.small.get_mut(lines) {
+        Some(small) => small.pop()?,
         None => {
             let fits = |vector: &Vec<Line>| vector.capacity() >= lines && vector.capacity() <= lines + lines / 4;
-            let index = spare.many.iter().rposition(fits)?;
-            spare.many.swap_remove(index)
+            let index = spare.large.iter().rposition(fits)?;
+            spare.large.swap_remove(index)
         }
     };
     spare.bytes -= found.capacity() * size_of::<Line>();
@@ -136,12 +136,12 @@ impl Drop for Lines {
             return;
         }
         let Ok(mut spare) = SPARE.lock() else { return };
-        if spare.bytes + bytes <= MOST {
+        if spare.bytes + bytes <= MAX_SPARE_BYTES {
             spare.bytes += bytes;
             let kept = std::mem::take(&mut self.0);
-            match spare.few.get_mut(lines) {
-                Some(few) => few.push(kept),
-                None => spare.many.push(kept),
+            match spare.small.get_mut(lines) {
+                Some(small) => small.push(kept),
+                None => spare.large.push(kept),
             }
         }
     }

@@ -9,9 +9,9 @@
 pub(crate) fn fallible<R>(allocate: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "wasm32")]
     {
-        let before = allocator::CAREFUL.swap(true, std::sync::atomic::Ordering::Relaxed);
+        let before = allocator::FALLIBLE.swap(true, std::sync::atomic::Ordering::Relaxed);
         let result = allocate();
-        allocator::CAREFUL.store(before, std::sync::atomic::Ordering::Relaxed);
+        allocator::FALLIBLE.store(before, std::sync::atomic::Ordering::Relaxed);
         result
     }
     #[cfg(not(target_arch = "wasm32"))]
@@ -38,7 +38,7 @@ mod allocator {
     static RESERVE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
     /// Whether the allocation under way handles its failure.
-    pub(super) static CAREFUL: AtomicBool = AtomicBool::new(false);
+    pub(super) static FALLIBLE: AtomicBool = AtomicBool::new(false);
 
     const PAGE: usize = 1 << 16;
 
@@ -46,7 +46,7 @@ mod allocator {
     static PAGES: AtomicUsize = AtomicUsize::new(0);
 
     #[global_allocator]
-    static ALLOCATOR: Reserving = Reserving;
+    static ALLOCATOR: ReservingAllocator = ReservingAllocator;
 
     /// Sees to it that the reserve is whole; false where memory has run out.
     pub(crate) fn ensure() -> bool {
@@ -58,16 +58,16 @@ mod allocator {
     }
 
     /// The system's allocator, which gives the reserve up before it fails an allocation that nobody checks.
-    struct Reserving;
+    struct ReservingAllocator;
 
-    impl Reserving {
+    impl ReservingAllocator {
         fn allocate(&self, allocate: impl Fn() -> *mut u8) -> *mut u8 {
             let allocated = allocate();
             if !allocated.is_null() {
                 grow_ahead();
                 return allocated;
             }
-            if CAREFUL.load(Relaxed) {
+            if FALLIBLE.load(Relaxed) {
                 return allocated;
             }
             let reserve = RESERVE.swap(null_mut(), Relaxed);
@@ -101,7 +101,7 @@ mod allocator {
 
     // SAFETY: all is the system's allocator's, asked for a second time where it has failed. None is inlined: the allocator's own code
     // at every place that allocates is a twentieth of the module.
-    unsafe impl GlobalAlloc for Reserving {
+    unsafe impl GlobalAlloc for ReservingAllocator {
         #[inline(never)]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             // SAFETY: as the caller promises.

@@ -12,8 +12,8 @@ use rand_pcg::Pcg64Mcg;
 use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
-use crate::field::program::{ProgramField, Rows};
-use crate::field::{Demand, Dynamics, LaneSetup, Lanes, TrajectoryInputs, VectorField};
+use crate::field::program::{BatchInputs, ProgramField};
+use crate::field::{Dynamics, FieldOptions, LaneSetup, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -53,7 +53,7 @@ pub struct Cnf<T: Real> {
 }
 
 /// The most features of an exact trace: its directions have as many numbers as there are of features, squared.
-const MOST_EXACT: usize = 1024;
+const MAX_EXACT: usize = 1024;
 
 impl<T: Real> Cnf<T> {
     /// A flow dx/dt = f(x, t) with a network as f. If `kinetic` is set, the state carries the integral of ‖f‖² too, and with `jacobian`
@@ -68,9 +68,9 @@ impl<T: Real> Cnf<T> {
             let expected = format!("a network with as many outputs as inputs, {features}");
             return Err(Error::option("network", expected, outputs));
         }
-        if trace == Trace::Exact && features > MOST_EXACT {
+        if trace == Trace::Exact && features > MAX_EXACT {
             let expected = format!(
-                "{MOST_EXACT} features at most for an exact trace, which takes a direction each; take hutchinson"
+                "{MAX_EXACT} features at most for an exact trace, which takes a direction each; take hutchinson"
             );
             return Err(Error::option("network", expected, features));
         }
@@ -201,15 +201,15 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
         let Trace::Hutchinson(kind) = self.trace else {
-            return self.field.prepare(parameters, batch, demand, ledger);
+            return self.field.prepare(parameters, batch, options, ledger);
         };
         let noise = self.noise(batch, kind, ledger)?;
         let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
-        self.field.dynamics(parameters, batch, demand, Rows { data: Some(rows), ..Rows::NONE }, ledger)
+        self.field.dynamics(parameters, batch, options, BatchInputs { data: Some(rows), ..BatchInputs::NONE }, ledger)
     }
 
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {

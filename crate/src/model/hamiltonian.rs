@@ -7,10 +7,10 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Demand, Dynamics, LaneSetup, Lanes, VectorField};
+use crate::field::{self, Dynamics, FieldOptions, LaneSetup, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
-use crate::program::differentiate::{of_input, reverse};
+use crate::program::differentiate::{input_cotangent, reverse};
 use crate::program::graph::{Graph, Id, Input, Op};
 use crate::program::{Program, Sizes};
 
@@ -67,7 +67,7 @@ impl<T: Real> Hamiltonian<T> {
         let state = match energy {
             Energy::Whole => inputs,
             Energy::Density { points } => {
-                if inputs % 2 == 0 || inputs > points || points > MOST_POINTS {
+                if inputs % 2 == 0 || inputs > points || points > MAX_POINTS {
                     let expected = "an odd number of inputs, a point and its neighbours, no more than there are points";
                     return Err(Error::option("energy", expected, format!("{inputs} inputs, {points} points")));
                 }
@@ -91,8 +91,8 @@ impl<T: Real> Hamiltonian<T> {
             _ => {}
         }
         let (architecture, parameters) = (network.architecture(), network.parameters());
-        let make = |wanted| ProgramField::new(program(architecture, energy, &structure, spacing, wanted), parameters);
-        Ok(Self { field: make(Wanted::Slope)?, energy: make(Wanted::Energy)? })
+        let make = |output| ProgramField::new(program(architecture, energy, &structure, spacing, output), parameters);
+        Ok(Self { field: make(Output::Slope)?, energy: make(Output::Energy)? })
     }
 
     /// The energy H of each trajectory of a batch `[batch, state]`, at these parameters and this time.
@@ -110,11 +110,11 @@ impl<T: Real> Hamiltonian<T> {
 }
 
 /// More points than any batch has memory for.
-const MOST_POINTS: usize = 1 << 24;
+const MAX_POINTS: usize = 1 << 24;
 
 /// What a program of the energy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Output {
     Energy,
     /// G ∇H.
     Slope,
@@ -125,7 +125,7 @@ fn program(
     energy: Energy,
     structure: &Structure,
     spacing: f64,
-    wanted: Wanted,
+    output: Output,
 ) -> Program {
     let inputs = architecture.widths[0];
     let (state, points) = match energy {
@@ -143,8 +143,8 @@ fn program(
         }
     };
     let density = architecture.network(&mut graph, into, points);
-    let value = match wanted {
-        Wanted::Energy => {
+    let value = match output {
+        Output::Energy => {
             let sum = graph.sum_rows(density);
             match energy {
                 Energy::Whole => sum,
@@ -154,12 +154,12 @@ fn program(
                 }
             }
         }
-        Wanted::Slope => {
+        Output::Slope => {
             let one = graph.constant(1.0);
             let ones = graph.spread(one, 1, points);
             let of_state = |op: &Op| matches!(op, Op::Load(Input::State, _));
             let leaves = reverse(&mut graph, &[(density, ones)], &of_state);
-            let gradient = of_input(&mut graph, &leaves, Input::State, state);
+            let gradient = input_cotangent(&mut graph, &leaves, Input::State, state);
             structured(&mut graph, structure, spacing, gradient)
         }
     };
@@ -218,10 +218,10 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        self.field.prepare(parameters, batch, demand, ledger)
+        self.field.prepare(parameters, batch, options, ledger)
     }
 
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {

@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Demand, Dynamics, LaneSetup, Lanes, VectorField};
+use crate::field::{Dynamics, FieldOptions, LaneSetup, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -77,10 +77,10 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        demand: Demand<'_, T>,
+        options: FieldOptions<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        self.field.prepare(parameters, batch, demand, ledger)
+        self.field.prepare(parameters, batch, options, ledger)
     }
 
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {

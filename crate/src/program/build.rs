@@ -41,7 +41,7 @@ struct Shared {
 }
 
 /// The most rows of a value, and the most parameters.
-const MOST_ROWS: usize = 1 << 27;
+const MAX_ROWS: usize = 1 << 27;
 
 /// A value of a program: rows of numbers for each trajectory. Operators work row by row, on values with as many rows or with one.
 ///
@@ -69,8 +69,8 @@ impl Builder {
 
     /// The end of the next so many numbers of a kind, which begin there.
     fn end_of(&self, kind: &str, begin: usize, rows: usize) -> std::result::Result<usize, Value> {
-        let end = begin.checked_add(rows).filter(|&end| rows > 0 && end <= MOST_ROWS);
-        end.ok_or_else(|| self.fail(format!("one {kind} or more, and {MOST_ROWS} in all at most"), rows))
+        let end = begin.checked_add(rows).filter(|&end| rows > 0 && end <= MAX_ROWS);
+        end.ok_or_else(|| self.fail(format!("one {kind} or more, and {MAX_ROWS} in all at most"), rows))
     }
 
     fn fail(&self, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Value {
@@ -79,8 +79,8 @@ impl Builder {
 
     /// Features of the state.
     pub fn state(&self, rows: std::ops::Range<usize>) -> Value {
-        if rows.is_empty() || rows.end > self.state || rows.len() > MOST_ROWS {
-            let expected = format!("rows of a state of {} features, {MOST_ROWS} at most", self.state);
+        if rows.is_empty() || rows.end > self.state || rows.len() > MAX_ROWS {
+            let expected = format!("rows of a state of {} features, {MAX_ROWS} at most", self.state);
             return self.fail(expected, format!("{rows:?}"));
         }
         self.push(|graph| graph.load(Input::State, rows.start, rows.len()))
@@ -109,7 +109,7 @@ impl Builder {
         self.push(|graph| graph.parameter(Place::vector(offset, rows)))
     }
 
-    /// The next so many arguments: numbers that each trajectory has beside its state.
+    /// The next so many arguments: numbers of each trajectory besides its state.
     pub fn argument(&mut self, rows: usize) -> Value {
         let row = self.arguments;
         self.arguments = match self.end_of("argument", row, rows) {
@@ -162,21 +162,21 @@ impl Value {
     fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
         let id = make(&mut self.shared.borrow_mut().graph);
         let rows = self.shared.borrow().graph.rows(id);
-        if rows > MOST_ROWS {
-            return fail(&self.shared, format!("a value of {MOST_ROWS} rows at most"), rows);
+        if rows > MAX_ROWS {
+            return fail(&self.shared, format!("a value of {MAX_ROWS} rows at most"), rows);
         }
         Value { shared: Rc::clone(&self.shared), id }
     }
 
-    /// What is said of values of another builder.
-    fn foreign(&self, others: &[&Value]) -> Option<Value> {
+    /// The error for values of another builder, if there are any.
+    fn of_other_builder(&self, others: &[&Value]) -> Option<Value> {
         let foreign = others.iter().any(|other| !Rc::ptr_eq(&self.shared, &other.shared));
         foreign.then(|| fail(&self.shared, "values of one builder", "one of another"))
     }
 
-    /// Whether values go together, row by row; else says what does not.
-    fn alike(&self, others: &[&Value]) -> Option<Value> {
-        if let Some(failed) = self.foreign(others) {
+    /// The error for values whose rows do not match, if they do not.
+    fn check_rows(&self, others: &[&Value]) -> Option<Value> {
+        if let Some(failed) = self.of_other_builder(others) {
             return Some(failed);
         }
         let rows: Vec<usize> = std::iter::once(self.rows()).chain(others.iter().map(|other| other.rows())).collect();
@@ -190,10 +190,10 @@ impl Value {
     }
 
     fn binary(&self, function: Binary, other: &Value) -> Value {
-        self.alike(&[other]).unwrap_or_else(|| self.push(|graph| graph.binary(function, self.id, other.id)))
+        self.check_rows(&[other]).unwrap_or_else(|| self.push(|graph| graph.binary(function, self.id, other.id)))
     }
 
-    /// A number beside this value.
+    /// A constant in the builder of this value.
     fn number(&self, number: f64) -> Value {
         if !number.is_finite() {
             return fail(&self.shared, "finite constants", number);
@@ -311,7 +311,7 @@ impl Value {
     }
 
     fn choose(&self, compare: Compare, other: &Value, then: &Value, otherwise: &Value) -> Value {
-        self.alike(&[other, then, otherwise]).unwrap_or_else(|| {
+        self.check_rows(&[other, then, otherwise]).unwrap_or_else(|| {
             let condition = Condition { compare, a: self.id, b: other.id };
             self.push(|graph| graph.select(condition, then.id, otherwise.id))
         })
@@ -343,7 +343,7 @@ impl Value {
     /// # }
     /// ```
     pub fn gradient(&self, variable: &Value) -> Value {
-        if let Some(failed) = self.foreign(&[variable]) {
+        if let Some(failed) = self.of_other_builder(&[variable]) {
             return failed;
         }
         if self.rows() != 1 {
@@ -373,8 +373,8 @@ impl Value {
     /// `[n]` to `[outer][n][inner]`: copies of rows.
     pub fn spread(&self, outer: usize, inner: usize) -> Value {
         let rows = outer.checked_mul(inner).and_then(|copies| copies.checked_mul(self.rows()));
-        if rows.is_none_or(|rows| rows == 0 || rows > MOST_ROWS) {
-            let expected = format!("one copy or more, and {MOST_ROWS} rows at most");
+        if rows.is_none_or(|rows| rows == 0 || rows > MAX_ROWS) {
+            let expected = format!("one copy or more, and {MAX_ROWS} rows at most");
             return fail(&self.shared, expected, format!("{outer} × {inner}"));
         }
         self.push(|graph| graph.spread(self.id, outer, inner))
@@ -407,7 +407,7 @@ impl Value {
     pub fn mat_vec_transposed(&self, vector: &Value) -> Value {
         self.product(vector, 1, |graph, m, v, points| graph.mat_vec_transposed(m, v, points))
     }
-    /// This value, of parameters, as a matrix, row-major, times what stands at each of some points: `[columns][points]` to
+    /// This value, of parameters, as a matrix, row-major, times the values at each of some points: `[columns][points]` to
     /// `[rows][points]`.
     pub fn dense(&self, x: &Value, points: usize) -> Value {
         if !self.shared.borrow().graph.uniform(self.id) {
@@ -422,7 +422,7 @@ impl Value {
             && points > 0
             && rows.is_multiple_of(points)
             && numbers.is_multiple_of(rows / points);
-        match fits && (numbers / (rows / points)).saturating_mul(points) <= MOST_ROWS {
+        match fits && (numbers / (rows / points)).saturating_mul(points) <= MAX_ROWS {
             true => self.push(|graph| make(graph, self.id, v.id, points)),
             false => {
                 let expected = format!("a matrix with a multiple of the vector's {rows} rows, at {points} points");
@@ -435,13 +435,13 @@ impl Value {
         if !Rc::ptr_eq(&self.shared, &other.shared) {
             return fail(&self.shared, "values of one builder", "one of another");
         }
-        if self.rows().saturating_mul(other.rows()) > MOST_ROWS {
+        if self.rows().saturating_mul(other.rows()) > MAX_ROWS {
             let given = format!("{} × {}", self.rows(), other.rows());
-            return fail(&self.shared, format!("an outer product of {MOST_ROWS} rows at most"), given);
+            return fail(&self.shared, format!("an outer product of {MAX_ROWS} rows at most"), given);
         }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }
-    /// The inner product: the sum of their products, in which a value of one row stands for as many as the other has.
+    /// The inner product: the sum of their products; a value of one row is broadcast.
     pub fn dot(&self, other: &Value) -> Value {
         (self * other).sum()
     }

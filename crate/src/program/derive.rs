@@ -1,6 +1,6 @@
 //! What a solve and its gradient need of a field's program: its value, its transpose, and what a tape holds between them.
 
-use super::differentiate::{of_input, reverse};
+use super::differentiate::{input_cotangent, reverse};
 use super::fuse::fuse;
 use super::graph::{Graph, Id, Input, Op, Place};
 
@@ -36,8 +36,8 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
     let cotangent = graph.load(Input::Cotangent, 0, rows);
     let wanted = |op: &Op| matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _));
     let leaves = reverse(&mut graph, &[(value, cotangent)], &wanted);
-    let state = of_input(&mut graph, &leaves, Input::State, state);
-    let arguments = (arguments > 0).then(|| of_input(&mut graph, &leaves, Input::Argument, arguments));
+    let state = input_cotangent(&mut graph, &leaves, Input::State, state);
+    let arguments = (arguments > 0).then(|| input_cotangent(&mut graph, &leaves, Input::Argument, arguments));
     let mut parameters = Vec::new();
     let mut time: Option<Id> = None;
     for (leaf, parts) in leaves {
@@ -58,38 +58,39 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
     let (state, arguments, time) = (moved(state), arguments.map(moved), time.map(moved));
     let parameters: Vec<_> = parameters.into_iter().map(|(place, part)| (place, moved(part))).collect();
     let roots: Vec<Id> = std::iter::once(state).chain(arguments).chain(parameters.iter().map(|part| part.1)).collect();
-    let (tape, tape_rows) = cut(&graph, &roots);
+    let (tape, tape_rows) = select_tape(&graph, &roots);
     Derived { value: moved(value), graph, state, arguments, parameters, time, tape, tape_rows }
 }
 
 /// What to keep between value and transpose: the values that the transpose needs, but for those that are as cheap to have again
 /// as to read, and need no more rows to have them from.
-fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
+fn select_tape(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
     let live = graph.live(roots.iter().copied());
-    let mut late = vec![false; graph.nodes.len()];
+    let mut backward_only = vec![false; graph.nodes.len()];
     let mut needed = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate().filter(|&(id, _)| live[id]) {
-        late[id] = matches!(node.op, Op::Load(Input::Cotangent, _));
-        node.op.each_operand(|operand| late[id] |= late[operand]);
-        if late[id] {
-            node.op.each_operand(|operand| needed[operand] |= !late[operand]);
+        backward_only[id] = matches!(node.op, Op::Load(Input::Cotangent, _));
+        node.op.each_operand(|operand| backward_only[id] |= backward_only[operand]);
+        if backward_only[id] {
+            node.op.each_operand(|operand| needed[operand] |= !backward_only[operand]);
         }
     }
-    let steady = graph.steady();
-    let free = |id: Id| graph.uniform(id) || steady[id] || matches!(graph.nodes[id].op, Op::Load(..));
+    let invariant = graph.invariant();
+    let free = |id: Id| graph.uniform(id) || invariant[id] || matches!(graph.nodes[id].op, Op::Load(..));
     let mut tape = Vec::new();
     let mut rows = 0;
     for id in (0..graph.nodes.len()).rev().filter(|&id| !free(id)) {
-        if !needed[id] || late[id] {
+        if !needed[id] || backward_only[id] {
             continue;
         }
         let op = &graph.nodes[id].op;
         let operands = op.operands();
-        let known = |id: Id| free(id) || needed[id];
-        let extra: usize = operands.iter().filter(|&&operand| !known(operand)).map(|&o| graph.rows(o)).sum();
+        let available = |id: Id| free(id) || needed[id];
+        let extra: usize = operands.iter().filter(|&&operand| !available(operand)).map(|&o| graph.rows(o)).sum();
         // A function of what is on the tape anyway takes no room; one of inputs alone is worth its room.
-        let of_tape =
-            matches!(op, Op::Unary(..)) && follows(graph, operands[0], &known) && !follows(graph, operands[0], &free);
+        let of_tape = matches!(op, Op::Unary(..))
+            && is_cheap_from(graph, operands[0], &available)
+            && !is_cheap_from(graph, operands[0], &free);
         if (op.cheap() && extra <= graph.rows(id)) || of_tape {
             operands.into_iter().for_each(|operand| needed[operand] = true);
         } else {
@@ -100,14 +101,14 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
     (tape, rows)
 }
 
-/// Whether a value is known, or follows by cheap operations from what is.
-fn follows(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool) -> bool {
-    fn within(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool, depth: usize) -> bool {
+/// Whether a value is available, or takes only cheap operations on values that are.
+fn is_cheap_from(graph: &Graph, id: Id, available: &dyn Fn(Id) -> bool) -> bool {
+    fn within(graph: &Graph, id: Id, available: &dyn Fn(Id) -> bool, depth: usize) -> bool {
         let op = &graph.nodes[id].op;
-        known(id)
+        available(id)
             || (depth > 0
                 && op.cheap()
-                && op.operands().into_iter().all(|operand| within(graph, operand, known, depth - 1)))
+                && op.operands().into_iter().all(|operand| within(graph, operand, available, depth - 1)))
     }
-    within(graph, id, known, 4)
+    within(graph, id, available, 4)
 }

@@ -6,17 +6,17 @@
 //! depends on that, has to be guarded.
 
 mod forward;
-mod gather;
 mod guard;
 mod inner;
 mod reverse;
 mod rules;
+mod scatter;
 
 use super::graph::{Graph, Id, Op};
 pub use forward::forward;
-use gather::gather;
 pub use inner::{gradient, without_variables};
-pub use reverse::{of_input, reverse};
+pub use reverse::{input_cotangent, reverse};
+use scatter::scatter_add;
 
 /// Whether a node's rows are computed one by one.
 pub fn elementwise(op: &Op) -> bool {

@@ -12,17 +12,17 @@ use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Base, Bases, Code};
 use crate::kernel::panels::Panel;
-use crate::kernel::product::{Order, Packed};
+use crate::kernel::product::{PackOrder, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::threads;
 pub use arrays::{ArrayRows, Arrays};
 use arrays::{part, part_mut};
-use leaves::{Partial, Run, Sum, run_leaves, total};
+use leaves::{LeafRun, Partial, Sum, run_leaves, total};
 
 /// Inner products that come with a transpose.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Dots {
+pub struct InnerProducts {
     /// (∂f/∂t)ᵀ ℓ.
     pub time: f64,
     /// ⟨ℓ, f⟩.
@@ -35,7 +35,7 @@ pub struct SharedPacks<T>(RefCell<Vec<SharedPack<T>>>);
 
 struct SharedPack<T> {
     plan: PackPlan,
-    order: Order,
+    order: PackOrder,
     packed: Arc<Packed<T>>,
 }
 
@@ -47,17 +47,17 @@ impl<T> Default for SharedPacks<T> {
 
 impl<T: Real> SharedPacks<T> {
     /// A matrix in an order; one that changes with the time or the state is not shared, and filled later.
-    fn get(&self, pack: &PackPlan, order: Order, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
+    fn get(&self, pack: &PackPlan, order: PackOrder, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
         let mut made = self.0.borrow_mut();
         if let Some(shared) = made.iter().find(|shared| shared.plan == *pack && shared.order == order) {
             return Ok(Arc::clone(&shared.packed));
         }
         let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
         match pack.source {
-            PackSource::Parameters(place) => packed.fill(pack.entries(parameters, place)),
+            PackSource::Parameters(place) => packed.fill(pack.view(parameters, place)),
             PackSource::Constants(ref numbers) => {
                 let numbers: Vec<T> = numbers.iter().map(|&bits| T::of(f64::from_bits(bits))).collect();
-                packed.fill(pack.entries(&numbers, Place::vector(0, numbers.len())));
+                packed.fill(pack.view(&numbers, Place::vector(0, numbers.len())));
             }
             PackSource::Uniform(_) => return Ok(Arc::new(packed)),
         }
@@ -70,11 +70,11 @@ impl<T: Real> SharedPacks<T> {
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
     plan: Arc<Plan<T>>,
-    memory: Memory<T>,
+    workspace: Workspace<T>,
 }
 
-/// What a plan works on.
-struct Memory<T: Real> {
+/// The numbers that a plan works on.
+struct Workspace<T: Real> {
     uniform: Buffer<T>,
     packs: Vec<Arc<Packed<T>>>,
     /// What each thread works in.
@@ -85,8 +85,8 @@ struct Memory<T: Real> {
     sums: Buffer<T>,
     /// Those of the other runs.
     partial: Vec<Partial<T>>,
-    /// What a trajectory has for a whole solve.
-    steady: Buffer<T>,
+    /// Values of a trajectory that stay the same for a whole solve.
+    invariant: Buffer<T>,
     /// The time of the uniform values.
     t: f64,
 }
@@ -111,7 +111,7 @@ struct Blocks<'a, T: Real> {
     rows: ArrayRows,
     uniform: &'a [T],
     packs: &'a [Arc<Packed<T>>],
-    steady: &'a [T],
+    invariant: &'a [T],
 }
 
 impl<T: Real> Blocks<'_, T> {
@@ -131,7 +131,7 @@ impl<T: Real> Blocks<'_, T> {
         let lanes = panel.first..panel.first + panel.width;
         let mut bases = arrays.bases(rows, panel.first - begin, panel.width);
         bases.read(Base::Uniform, self.uniform);
-        bases.read(Base::Steady, part(self.steady, plan.steady_rows, &lanes));
+        bases.read(Base::Invariant, part(self.invariant, plan.invariant_rows, &lanes));
         bases.write(Base::File, file);
         bases.write(Base::Sums, sums);
         code.run(&bases, self.packs, scratch, panel.samples);
@@ -155,7 +155,7 @@ impl<T: Real> Blocks<'_, T> {
         run_leaves: usize,
         (sums, partial): (&mut [T], &mut [Partial<T>]),
         arrays: &mut Arrays<'_, T>,
-        dots: &mut Dots,
+        dots: &mut InnerProducts,
     ) {
         let Self { plan, rows, .. } = self;
         let panels = plan.panels;
@@ -165,13 +165,13 @@ impl<T: Real> Blocks<'_, T> {
         let others = partial.iter_mut().map(|partial| partial.sum(inner.len()));
         let mut sums = std::iter::once(own).chain(others);
         let per_run = run_leaves * plan.leaf_panels();
-        let mut runs: Vec<Run<'_, T>> = (0..panels.count())
+        let mut runs: Vec<LeafRun<'_, T>> = (0..panels.count())
             .step_by(per_run)
             .map(|first| {
                 let range = first..(first + per_run).min(panels.count());
                 let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
                 let sum = sums.next().unwrap_or_else(|| Sum::none(inner.len()));
-                Run { panels: range, arrays: rest.split(*rows, lanes), sum }
+                LeafRun { panels: range, arrays: rest.split(*rows, lanes), sum }
             })
             .collect();
         threads::each(workers, &mut runs, |worker, run| run.add_leaves(self, worker));
@@ -202,11 +202,11 @@ impl<T: Real> Executor<T> {
                 uniform[first + row] = parameters[index];
             }
         }
-        let order = Order::of::<T>(plan.by_columns);
+        let order = PackOrder::of::<T>(plan.by_columns);
         let packs = plan.packs.iter().map(|pack| shared.get(pack, order, parameters, ledger)).collect::<Result<_>>()?;
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
-        let scratch = |len: usize| Buffer::used(ledger, Purpose::Workspace, len);
+        let scratch = |len: usize| Buffer::recycled(ledger, Purpose::Workspace, len);
         let (leaves, threads) = (plan.leaves(), threads.clamp(1, plan.leaves()));
         let run_leaves = run_leaves(leaves, threads);
         let partial = |_: usize| Partial::new(&plan, ledger);
@@ -216,25 +216,25 @@ impl<T: Real> Executor<T> {
             let waiting = if sums { run_leaves.ilog2() as usize } else { 0 };
             Ok(Worker { scratch, waiting: (0..waiting).map(partial).collect::<Result<_>>()? })
         };
-        let mut memory = Memory {
+        let mut workspace = Workspace {
             uniform,
             packs,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
             run_leaves,
             sums: work(plan.sums)?,
             partial: (1..if sums { leaves.div_ceil(run_leaves) } else { 1 }).map(partial).collect::<Result<_>>()?,
-            steady: work(plan.steady_rows * plan.panels.lanes)?,
+            invariant: work(plan.invariant_rows * plan.panels.lanes)?,
             t: f64::NAN,
         };
-        memory.run_uniform(&plan.uniform.fixed);
-        memory.pack(&plan, When::Once);
-        Ok(Self { plan, memory })
+        workspace.run_uniform(&plan.uniform.fixed);
+        workspace.pack(&plan, When::Once);
+        Ok(Self { plan, workspace })
     }
 
-    /// Computes what trajectories with these arguments and data have for a whole solve.
-    pub fn settle(&mut self, rows: ArrayRows, arguments: &[T], data: &[T]) {
-        let Self { plan, memory } = self;
-        if plan.steady_rows == 0 {
+    /// Sets the arguments and data of the trajectories, and computes what stays the same for a whole solve.
+    pub fn set_inputs(&mut self, rows: ArrayRows, arguments: &[T], data: &[T]) {
+        let Self { plan, workspace } = self;
+        if plan.invariant_rows == 0 {
             return;
         }
         let task = plan.tasks.last().expect("the task of what is kept");
@@ -243,12 +243,12 @@ impl<T: Real> Executor<T> {
             let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
             let mut arrays = Arrays { arguments, data, ..Arrays::default() };
             let lanes = panel.first..panel.first + panel.width;
-            let Scratch { file, scratch } = &mut memory.workers[0].scratch;
+            let Scratch { file, scratch } = &mut workspace.workers[0].scratch;
             let mut bases = arrays.bases(rows, panel.first, panel.width);
-            bases.read(Base::Uniform, &memory.uniform);
+            bases.read(Base::Uniform, &workspace.uniform);
             bases.write(Base::File, file);
-            bases.write(Base::Steady, part_mut(&mut memory.steady, plan.steady_rows, &lanes));
-            code.run(&bases, &memory.packs, scratch, panel.samples);
+            bases.write(Base::Invariant, part_mut(&mut workspace.invariant, plan.invariant_rows, &lanes));
+            code.run(&bases, &workspace.packs, scratch, panel.samples);
         }
     }
 
@@ -256,34 +256,34 @@ impl<T: Real> Executor<T> {
     ///
     /// # Panics
     /// If an array that the task needs is shorter than its rows ask for.
-    pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
-        let Self { plan, memory } = self;
-        memory.set_time(plan, t);
+    pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> InnerProducts {
+        let Self { plan, workspace } = self;
+        workspace.set_time(plan, t);
         let task = &plan.tasks[task];
         if task.phases.len() > 1 {
-            memory.sums.fill(T::zero());
+            workspace.sums.fill(T::zero());
         }
-        let mut dots = Dots::default();
+        let mut dots = InnerProducts::default();
         for (index, phase) in task.phases.iter().enumerate() {
             if index > 0 {
-                memory.reduce(phase, arrays.gradient, &mut dots);
-                memory.run_uniform(&phase.uniform);
-                memory.pack(plan, When::After(index));
+                workspace.reduce(phase, arrays.gradient, &mut dots);
+                workspace.run_uniform(&phase.uniform);
+                workspace.pack(plan, When::After(index));
             }
             for output in &phase.outputs {
-                let row = |row: usize| memory.uniform[output.row + row];
+                let row = |row: usize| workspace.uniform[output.row + row];
                 add_result(output.target, row, arrays.gradient, &mut dots);
             }
             if !phase.full.is_empty() || !phase.rest.is_empty() {
                 let products = if index == 0 { task.products } else { None };
-                memory.run_blocks(plan, phase, products, rows, &mut arrays, &mut dots);
+                workspace.run_blocks(plan, phase, products, rows, &mut arrays, &mut dots);
             }
         }
         dots
     }
 }
 
-impl<T: Real> Memory<T> {
+impl<T: Real> Workspace<T> {
     /// Computes the uniform values at a time.
     fn set_time(&mut self, plan: &Plan<T>, t: f64) {
         if self.t.to_bits() == t.to_bits() || (plan.uniform.time.is_none() && !self.t.is_nan()) {
@@ -305,7 +305,7 @@ impl<T: Real> Memory<T> {
                 && plan.when == now
             {
                 let pack = Arc::get_mut(pack).expect("what changes belongs to one executor");
-                pack.fill(plan.entries(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
+                pack.fill(plan.view(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
             }
         }
     }
@@ -327,10 +327,10 @@ impl<T: Real> Memory<T> {
         products: Option<usize>,
         rows: ArrayRows,
         arrays: &mut Arrays<'_, T>,
-        dots: &mut Dots,
+        dots: &mut InnerProducts,
     ) {
-        let Self { uniform, packs, workers, run_leaves, sums, partial, steady, .. } = self;
-        let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
+        let Self { uniform, packs, workers, run_leaves, sums, partial, invariant, .. } = self;
+        let blocks = Blocks { plan, phase, products, rows, uniform, packs, invariant };
         if cfg!(target_arch = "wasm32") || plan.is_leaf() {
             for panel in plan.panels.all() {
                 blocks.run(panel, 0, &mut workers[0].scratch, arrays, sums, &mut dots.slope);
@@ -342,7 +342,7 @@ impl<T: Real> Memory<T> {
 
     /// Adds up the lanes of sums, and puts them where they are wanted.
     #[inline(never)]
-    fn reduce(&mut self, phase: &Phase<T>, gradient: &mut [T], dots: &mut Dots) {
+    fn reduce(&mut self, phase: &Phase<T>, gradient: &mut [T], dots: &mut InnerProducts) {
         let register = vector_len::<T>();
         let Self { sums, uniform, .. } = self;
         for reduction in &phase.reductions {
@@ -365,7 +365,7 @@ impl<T: Real> Memory<T> {
 }
 
 /// Adds rows to a result.
-fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut [T], dots: &mut Dots) {
+fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut [T], dots: &mut InnerProducts) {
     match target {
         Target::Parameters(place) => {
             for (at, index) in place.indices().enumerate() {

@@ -13,7 +13,7 @@ pub fn fuse(graph: &Graph, roots: &[Id], frozen: usize) -> (Graph, Vec<Option<Id
     for (node, _) in graph.nodes.iter().zip(&live).filter(|(_, live)| **live) {
         node.op.each_operand(|operand| uses[operand] += 1);
     }
-    let timed = graph.timed();
+    let timed = graph.time_dependent();
     let mut fused = graph.clone();
     for (id, node) in fused.nodes.iter_mut().enumerate().skip(frozen) {
         if live[id]

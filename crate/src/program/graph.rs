@@ -260,8 +260,8 @@ impl Graph {
         self.nodes[id].rows
     }
 
-    /// The same graph for arguments that have `room` more numbers before this row.
-    pub fn with_room(&self, before: usize, room: usize) -> Self {
+    /// The same graph with `room` more arguments inserted before this row.
+    pub fn insert_arguments(&self, before: usize, room: usize) -> Self {
         let mut moved = Self::default();
         for Node { op, rows, .. } in &self.nodes {
             let op = match *op {
@@ -274,26 +274,26 @@ impl Graph {
         moved
     }
 
-    /// The same graph for a value, whose loads of arguments lie wholly before a row or from there on.
-    pub fn parted(&self, value: Id, at: usize) -> (Self, Id) {
-        let mut parted = Self::default();
+    /// The same graph for a value, with loads of arguments split so that none reaches across row `at`.
+    pub fn split_argument_loads(&self, value: Id, at: usize) -> (Self, Id) {
+        let mut split_argument_loads = Self::default();
         let mut places: Vec<Id> = Vec::with_capacity(self.nodes.len());
         for Node { op, rows, .. } in &self.nodes {
             let place = match *op {
                 Op::Load(Input::Argument, row) if row < at && at < row + rows => {
-                    let before = parted.load(Input::Argument, row, at - row);
-                    let behind = parted.load(Input::Argument, at, row + rows - at);
-                    // As it stands: `concat` would join them again.
-                    parted.push(Op::Concat(vec![before, behind]), *rows)
+                    let before = split_argument_loads.load(Input::Argument, row, at - row);
+                    let behind = split_argument_loads.load(Input::Argument, at, row + rows - at);
+                    // Not by `concat`, which would join them again.
+                    split_argument_loads.push(Op::Concat(vec![before, behind]), *rows)
                 }
                 ref op => {
                     let moved = op.with_operands(|operand| places[operand]);
-                    parted.push(moved, *rows)
+                    split_argument_loads.push(moved, *rows)
                 }
             };
             places.push(place);
         }
-        (parted, places[value])
+        (split_argument_loads, places[value])
     }
 
     pub fn uniform(&self, id: Id) -> bool {
@@ -304,7 +304,7 @@ impl Graph {
         &self.nodes[id].op
     }
 
-    /// The node of an operation as it stands.
+    /// The node of an operation, without simplification.
     pub fn push(&mut self, op: Op, rows: usize) -> Id {
         let key = (op, rows);
         if let Some(&id) = self.seen.get(&key) {
@@ -383,17 +383,17 @@ impl Graph {
         rows
     }
 
-    /// One row in place of copies of it, where an operand with all rows stands beside it.
-    fn narrow(&self, id: Id, beside: Id) -> Id {
+    /// The source of a spread row, where the other operand has all rows and so broadcasts it.
+    fn unspread(&self, id: Id, other: Id) -> Id {
         match *self.op(id) {
-            Op::Spread { a, .. } if self.rows(a) == 1 && self.rows(beside) == self.rows(id) => a,
+            Op::Spread { a, .. } if self.rows(a) == 1 && self.rows(other) == self.rows(id) => a,
             _ => id,
         }
     }
 
     pub fn binary(&mut self, function: Binary, a: Id, b: Id) -> Id {
-        let a = self.narrow(a, b);
-        let b = self.narrow(b, a);
+        let a = self.unspread(a, b);
+        let b = self.unspread(b, a);
         let rows = self.broadcast(&[a, b]);
         if let (Some(x), Some(y)) = (self.constant_of(a), self.constant_of(b)) {
             let folded = match function {
@@ -598,7 +598,7 @@ impl Graph {
         let mut joined: Vec<Id> = Vec::with_capacity(flat.len());
         for part in flat {
             if let Some(&before) = joined.last()
-                && let Some((source, start)) = self.follows(before, part)
+                && let Some((source, start)) = self.adjacent_slices(before, part)
             {
                 let rows = self.rows(before) + self.rows(part);
                 joined.pop();
@@ -616,7 +616,7 @@ impl Graph {
     }
 
     /// What two values are neighbouring slices of, and where the first begins.
-    fn follows(&self, first: Id, second: Id) -> Option<(Op, usize)> {
+    fn adjacent_slices(&self, first: Id, second: Id) -> Option<(Op, usize)> {
         match (self.op(first), self.op(second)) {
             (Op::Load(input, row), Op::Load(other, next)) if input == other && row + self.rows(first) == *next => {
                 Some((Op::Load(*input, 0), *row))
@@ -700,7 +700,7 @@ impl Graph {
     }
 
     /// Which nodes depend on the time.
-    pub fn timed(&self) -> Vec<bool> {
+    pub fn time_dependent(&self) -> Vec<bool> {
         let mut timed = vec![false; self.nodes.len()];
         for (id, node) in self.nodes.iter().enumerate() {
             timed[id] = node.op == Op::Time;
@@ -709,22 +709,22 @@ impl Graph {
         timed
     }
 
-    /// Which nodes are computed of arguments, data and parameters alone, so that a trajectory has them for a whole solve. Slices are
+    /// Which nodes depend on arguments, data and parameters alone, so that they stay the same for a whole solve. Slices are
     /// left out, since they are views, and products with matrices, which may take far more room than what they are made of.
-    pub fn steady(&self) -> Vec<bool> {
-        let (mut steady, timed) = (vec![false; self.nodes.len()], self.timed());
+    pub fn invariant(&self) -> Vec<bool> {
+        let (mut invariant, timed) = (vec![false; self.nodes.len()], self.time_dependent());
         let own = |id: Id| matches!(self.nodes[id].op, Op::Load(Input::Argument | Input::Data, _));
         for (id, node) in self.nodes.iter().enumerate() {
             let (mut whole, mut any) = (true, false);
             node.op.each_operand(|operand| {
-                let (own, uniform) = (steady[operand] || own(operand), self.nodes[operand].uniform);
+                let (own, uniform) = (invariant[operand] || own(operand), self.nodes[operand].uniform);
                 whole &= own || (uniform && !timed[operand]);
                 any |= own;
             });
             let left_out = matches!(node.op, Op::Slice(..) | Op::Dense { .. } | Op::DenseTransposed { .. });
-            steady[id] = whole && any && !left_out && !node.op.reduces();
+            invariant[id] = whole && any && !left_out && !node.op.reduces();
         }
-        steady
+        invariant
     }
 
     /// Which nodes the given ones depend on, themselves included.

@@ -35,22 +35,23 @@ impl Program {
     /// `Option` that names the node and what it should be.
     pub fn from_json(text: &str) -> Result<Self> {
         if text.len() > MAX_BYTES {
-            return Err(refused("program", format!("{MAX_BYTES} bytes at most"), text.len()));
+            return Err(option_error("program", format!("{MAX_BYTES} bytes at most"), text.len()));
         }
-        let value: Value = serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| option_error("program", "JSON", error.to_string()))?;
         let version = field(&value, "version")?;
         if version as u64 != VERSION {
-            return Err(refused("program.version", format!("{VERSION}; a newer package may read it"), version));
+            return Err(option_error("program.version", format!("{VERSION}; a newer package may read it"), version));
         }
         let [state, parameters, arguments] =
             [field(&value, "state")?, field(&value, "parameters")?, field(&value, "arguments")?];
         if state == 0 {
-            return Err(refused("program.state", "a positive integer", 0));
+            return Err(option_error("program.state", "a positive integer", 0));
         }
         let nodes = value.get("nodes").and_then(Value::as_array);
-        let nodes = nodes.ok_or_else(|| refused("program.nodes", "a list of nodes", shown(value.get("nodes"))))?;
+        let nodes = nodes.ok_or_else(|| option_error("program.nodes", "a list of nodes", shown(value.get("nodes"))))?;
         if nodes.is_empty() || nodes.len() > MAX_NODES {
-            return Err(refused("program.nodes", format!("1 to {MAX_NODES} nodes"), nodes.len()));
+            return Err(option_error("program.nodes", format!("1 to {MAX_NODES} nodes"), nodes.len()));
         }
         let data = value.get("data").map_or(Ok(0), |_| field(&value, "data"))?;
         let sizes = Sizes { state, parameters, arguments, data };
@@ -59,14 +60,14 @@ impl Program {
         let mut reader =
             Reader { graph, ids: Vec::new(), variables, gradients: 0, rows: 0, parts: 0, parameter_rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
-            let id = reader.node(index, node).map_err(|Refused { expected, given }| {
-                refused("program.nodes", format!("node {index} to be {expected}"), given)
+            let id = reader.node(index, node).map_err(|InvalidNode { expected, given }| {
+                option_error("program.nodes", format!("node {index} to be {expected}"), given)
             })?;
             reader.ids.push(id);
         }
         let result = field(&value, "result")?;
         let Some(&value) = reader.ids.get(result) else {
-            return Err(refused("program.result", format!("the index of one of {} nodes", nodes.len()), result));
+            return Err(option_error("program.result", format!("the index of one of {} nodes", nodes.len()), result));
         };
         let (graph, value) = without_variables(&reader.graph, value);
         Ok(Self::of(graph, value, sizes))
@@ -97,7 +98,7 @@ impl Program {
     }
 }
 
-fn refused(argument: &'static str, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Error {
+fn option_error(argument: &'static str, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Error {
     Error::option(argument, expected, given)
 }
 
@@ -120,7 +121,7 @@ fn field(value: &Value, name: &'static str) -> Result<usize> {
         "data" => "program.data",
         _ => "program.result",
     };
-    whole(value.get(name)).ok_or_else(|| refused(argument, "an integer, zero or more", shown(value.get(name))))
+    whole(value.get(name)).ok_or_else(|| option_error(argument, "an integer, zero or more", shown(value.get(name))))
 }
 
 fn whole(value: Option<&Value>) -> Option<usize> {
@@ -161,7 +162,7 @@ impl Variables {
     }
 }
 
-struct Refused {
+struct InvalidNode {
     expected: String,
     given: String,
 }
@@ -179,18 +180,18 @@ struct Reader {
     sizes: Sizes,
 }
 
-type NodeResult = std::result::Result<Id, Refused>;
+type NodeResult = std::result::Result<Id, InvalidNode>;
 
-fn wrong<R>(expected: impl Into<String>, given: impl ToString) -> std::result::Result<R, Refused> {
-    Err(Refused { expected: expected.into(), given: given.to_string() })
+fn invalid<R>(expected: impl Into<String>, given: impl ToString) -> std::result::Result<R, InvalidNode> {
+    Err(InvalidNode { expected: expected.into(), given: given.to_string() })
 }
 
 impl Reader {
     fn node(&mut self, index: usize, node: &Value) -> NodeResult {
         let Some([name, rest @ ..]) = node.as_array().map(Vec::as_slice) else {
-            return wrong("[operation, …]", shown(Some(node)));
+            return invalid("[operation, …]", shown(Some(node)));
         };
-        let Some(name) = name.as_str() else { return wrong("[operation, …]", shown(Some(node))) };
+        let Some(name) = name.as_str() else { return invalid("[operation, …]", shown(Some(node))) };
         let before = self.graph.nodes.len();
         let id = self.operation(name, rest, node)?;
         for node in &self.graph.nodes[before..] {
@@ -201,20 +202,20 @@ impl Reader {
             }
         }
         if self.parts > MAX_PARTS {
-            return wrong(format!("a value that leaves all with {MAX_PARTS} joined parts at most"), self.parts);
+            return invalid(format!("a value that leaves all with {MAX_PARTS} joined parts at most"), self.parts);
         }
         let most = self.sizes.parameters.saturating_mul(4).saturating_add(MAX_ROWS);
         if self.parameter_rows > most {
-            return wrong(format!("a value that leaves {most} rows of parameters at most"), self.parameter_rows);
+            return invalid(format!("a value that leaves {most} rows of parameters at most"), self.parameter_rows);
         }
         if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
             self.rows += self.graph.rows(id);
         }
         if self.rows > MAX_ROWS {
-            return wrong(format!("a value that leaves all with {MAX_ROWS} rows at most"), self.rows);
+            return invalid(format!("a value that leaves all with {MAX_ROWS} rows at most"), self.rows);
         }
         match self.variables.nodes.contains(&index) {
-            true if self.graph.uniform(id) => wrong(
+            true if self.graph.uniform(id) => invalid(
                 "a value of the state or of arguments, as a gradient is taken with respect to it",
                 shown(Some(node)),
             ),
@@ -230,28 +231,28 @@ impl Reader {
         }
         if let Some(function) = Binary::ALL.into_iter().find(|function| function.name() == name) {
             let [a, b] = self.operands(rest, node)?;
-            self.alike(&[a, b])?;
+            self.check_rows(&[a, b])?;
             return Ok(self.graph.binary(function, a, b));
         }
         match name {
             "constant" => match rest {
                 [number] => match number.as_f64().filter(|number| number.is_finite()) {
                     Some(number) => Ok(self.graph.constant(number)),
-                    None => wrong("[\"constant\", a finite number]", shown(Some(node))),
+                    None => invalid("[\"constant\", a finite number]", shown(Some(node))),
                 },
-                _ => wrong("[\"constant\", number]", shown(Some(node))),
+                _ => invalid("[\"constant\", number]", shown(Some(node))),
             },
             "constants" => {
                 let numbers: Option<Vec<f64>> =
                     rest.iter().map(|number| number.as_f64().filter(|number| number.is_finite())).collect();
                 match numbers.filter(|numbers| !numbers.is_empty()) {
                     Some(numbers) => Ok(self.graph.constants(&numbers)),
-                    None => wrong("[\"constants\", finite numbers]", shown(Some(node))),
+                    None => invalid("[\"constants\", finite numbers]", shown(Some(node))),
                 }
             }
             "time" => match rest {
                 [] => Ok(self.graph.time()),
-                _ => wrong("[\"time\"]", shown(Some(node))),
+                _ => invalid("[\"time\"]", shown(Some(node))),
             },
             "parameter" => {
                 let [offset, rows] = self.numbers(rest, node, "[\"parameter\", offset, rows]")?;
@@ -274,15 +275,15 @@ impl Reader {
             }
             "select" => {
                 let [compare, operands @ ..] = rest else {
-                    return wrong("[\"select\", comparison, a, b, then, else]", shown(Some(node)));
+                    return invalid("[\"select\", comparison, a, b, then, else]", shown(Some(node)));
                 };
                 let compare = match compare.as_str() {
                     Some("less") => Compare::Less,
                     Some("lessEqual") => Compare::LessEqual,
-                    _ => return wrong("a choice by \"less\" or \"lessEqual\"", shown(Some(compare))),
+                    _ => return invalid("a choice by \"less\" or \"lessEqual\"", shown(Some(compare))),
                 };
                 let [a, b, then, otherwise] = self.operands(operands, node)?;
-                self.alike(&[a, b, then, otherwise])?;
+                self.check_rows(&[a, b, then, otherwise])?;
                 Ok(self.graph.select(Condition { compare, a, b }, then, otherwise))
             }
             "slice" => {
@@ -293,15 +294,15 @@ impl Reader {
             }
             "concat" => {
                 if rest.is_empty() {
-                    return wrong("[\"concat\", a, …]", shown(Some(node)));
+                    return invalid("[\"concat\", a, …]", shown(Some(node)));
                 }
                 let mut parts = Vec::with_capacity(rest.len());
                 for part in rest {
-                    let Some(index) = whole(Some(part)) else { return wrong("a list of nodes", shown(Some(part))) };
+                    let Some(index) = whole(Some(part)) else { return invalid("a list of nodes", shown(Some(part))) };
                     parts.push(self.operand(index)?);
                 }
                 let rows = parts.iter().fold(0_usize, |rows, &part| rows.saturating_add(self.graph.rows(part)));
-                self.few(rows)?;
+                self.check_row_limit(rows)?;
                 Ok(self.graph.concat(parts))
             }
             "spread" | "sum" => {
@@ -310,25 +311,25 @@ impl Reader {
                 let copies = outer.saturating_mul(inner);
                 if copies == 0 || (name == "sum" && !self.graph.rows(a).is_multiple_of(copies)) {
                     let expected = format!("a {name} over factors of its operand's {} rows", self.graph.rows(a));
-                    return wrong(expected, format!("{outer} and {inner}"));
+                    return invalid(expected, format!("{outer} and {inner}"));
                 }
                 if name == "sum" {
                     return Ok(self.graph.sum(a, outer, inner));
                 }
-                self.few(copies.saturating_mul(self.graph.rows(a)))?;
+                self.check_row_limit(copies.saturating_mul(self.graph.rows(a)))?;
                 Ok(self.graph.spread(a, outer, inner))
             }
             "dense" => {
                 let [w, x, points] = self.numbers(rest, node, "[\"dense\", matrix, x, points]")?;
                 let (w, x) = (self.operand(w)?, self.operand(x)?);
                 if !self.graph.uniform(w) {
-                    return wrong(
+                    return invalid(
                         "dense with a matrix of parameters; use matvec for one of the state",
                         "another matrix",
                     );
                 }
                 self.product(w, x, points)?;
-                self.few(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;
+                self.check_row_limit(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;
                 Ok(self.graph.dense(w, x, points))
             }
             // Tangents of dense layers have points too.
@@ -339,7 +340,7 @@ impl Reader {
                 };
                 let [m, v] = self.operands(operands, node)?;
                 self.product(m, v, points)?;
-                self.few(self.graph.rows(m) / (self.graph.rows(v) / points) * points)?;
+                self.check_row_limit(self.graph.rows(m) / (self.graph.rows(v) / points) * points)?;
                 Ok(match name {
                     "matvec" => self.graph.mat_vec(m, v, points),
                     _ => self.graph.mat_vec_transposed(m, v, points),
@@ -347,17 +348,17 @@ impl Reader {
             }
             "outer" => {
                 let [a, b] = self.operands(rest, node)?;
-                self.few(self.graph.rows(a).saturating_mul(self.graph.rows(b)))?;
+                self.check_row_limit(self.graph.rows(a).saturating_mul(self.graph.rows(b)))?;
                 Ok(self.graph.outer(a, b, 1))
             }
             "gradient" => {
                 let [value, variable] = self.operands(rest, node)?;
                 if self.graph.rows(value) != 1 {
-                    return wrong("the gradient of a value of one row", format!("{} rows", self.graph.rows(value)));
+                    return invalid("the gradient of a value of one row", format!("{} rows", self.graph.rows(value)));
                 }
                 self.gradients += 1;
                 if self.gradients > MAX_GRADIENTS {
-                    return wrong(format!("one of {MAX_GRADIENTS} gradients at most"), self.gradients);
+                    return invalid(format!("one of {MAX_GRADIENTS} gradients at most"), self.gradients);
                 }
                 let before = self.graph.nodes.len();
                 let id = match self.graph.nodes[variable].op {
@@ -370,12 +371,12 @@ impl Reader {
                 };
                 if self.graph.nodes.len() > MAX_NODES {
                     let expected = format!("a gradient that leaves all with {MAX_NODES} nodes at most");
-                    return wrong(expected, self.graph.nodes.len());
+                    return invalid(expected, self.graph.nodes.len());
                 }
                 self.rows += self.graph.nodes[before..].iter().map(|node| node.rows).sum::<usize>();
                 Ok(id)
             }
-            _ => wrong("an operation", shown(Some(node))),
+            _ => invalid("an operation", shown(Some(node))),
         }
     }
 
@@ -389,14 +390,14 @@ impl Reader {
     fn operand(&self, index: usize) -> NodeResult {
         match self.ids.get(index) {
             Some(&id) => Ok(id),
-            None => wrong(format!("of nodes before it, 0 to {}", self.ids.len().saturating_sub(1)), index),
+            None => invalid(format!("of nodes before it, 0 to {}", self.ids.len().saturating_sub(1)), index),
         }
     }
 
-    fn operands<const N: usize>(&self, rest: &[Value], node: &Value) -> std::result::Result<[Id; N], Refused> {
+    fn operands<const N: usize>(&self, rest: &[Value], node: &Value) -> std::result::Result<[Id; N], InvalidNode> {
         let indices: Option<Vec<usize>> = rest.iter().map(|index| whole(Some(index))).collect();
         let Some(indices) = indices.filter(|indices| indices.len() == N) else {
-            return wrong(format!("an operation on {N} nodes"), shown(Some(node)));
+            return invalid(format!("an operation on {N} nodes"), shown(Some(node)));
         };
         let mut ids = [0; N];
         for (id, index) in ids.iter_mut().zip(indices) {
@@ -410,46 +411,46 @@ impl Reader {
         rest: &[Value],
         node: &Value,
         expected: &str,
-    ) -> std::result::Result<[usize; N], Refused> {
+    ) -> std::result::Result<[usize; N], InvalidNode> {
         let numbers: Option<Vec<usize>> = rest.iter().map(|number| whole(Some(number))).collect();
         match numbers.and_then(|numbers| <[usize; N]>::try_from(numbers).ok()) {
             Some(numbers) => Ok(numbers),
-            None => wrong(expected, shown(Some(node))),
+            None => invalid(expected, shown(Some(node))),
         }
     }
 
-    fn within(&self, start: usize, rows: usize, most: usize, of: &str) -> std::result::Result<(), Refused> {
+    fn within(&self, start: usize, rows: usize, most: usize, of: &str) -> std::result::Result<(), InvalidNode> {
         match rows > 0 && start.saturating_add(rows) <= most {
             true => Ok(()),
-            false => wrong(format!("within {most} {of}"), format!("{rows} from {start} on")),
+            false => invalid(format!("within {most} {of}"), format!("{rows} from {start} on")),
         }
     }
 
-    fn alike(&self, ids: &[Id]) -> std::result::Result<(), Refused> {
+    fn check_rows(&self, ids: &[Id]) -> std::result::Result<(), InvalidNode> {
         let rows: Vec<usize> = ids.iter().map(|&id| self.graph.rows(id)).collect();
         let most = rows.iter().copied().max().unwrap_or(1);
         match rows.iter().all(|&rows| rows == most || rows == 1) {
             true => Ok(()),
-            false => wrong("of operands with as many rows, or one", format!("{rows:?}")),
+            false => invalid("of operands with as many rows, or one", format!("{rows:?}")),
         }
     }
 
-    fn product(&self, matrix: Id, vector: Id, points: usize) -> std::result::Result<(), Refused> {
+    fn product(&self, matrix: Id, vector: Id, points: usize) -> std::result::Result<(), InvalidNode> {
         let (numbers, rows) = (self.graph.rows(matrix), self.graph.rows(vector));
         let fits = points > 0 && rows.is_multiple_of(points) && numbers.is_multiple_of(rows / points.max(1));
         match fits {
             true => Ok(()),
-            false => wrong(
+            false => invalid(
                 format!("a product whose matrix has a multiple of the vector's {rows} rows, at {points} points"),
                 format!("{numbers} numbers"),
             ),
         }
     }
 
-    fn few(&self, rows: usize) -> std::result::Result<(), Refused> {
+    fn check_row_limit(&self, rows: usize) -> std::result::Result<(), InvalidNode> {
         match self.rows.saturating_add(rows) <= MAX_ROWS {
             true => Ok(()),
-            false => wrong(format!("a value that leaves all with {MAX_ROWS} rows at most"), rows),
+            false => invalid(format!("a value that leaves all with {MAX_ROWS} rows at most"), rows),
         }
     }
 }

@@ -9,7 +9,7 @@
 
 mod emit;
 mod lower;
-mod rows;
+mod row_allocator;
 mod uniform;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::graph::{Graph, Id, Op, Place};
 use crate::kernel::instructions::{Base, Code};
 use crate::kernel::panels::Panels;
-use crate::kernel::product::Entries;
+use crate::kernel::product::MatrixView;
 use crate::kernel::real::{Real, vector_len};
 use emit::{Emitted, EmittedPhase, Emitter};
 use uniform::UniformPlan;
@@ -27,7 +27,7 @@ use uniform::UniformPlan;
 pub enum Target {
     /// f.
     Value,
-    /// f as well, for inner products with it; it is not handed out.
+    /// f as well, for inner products with it; it is not returned.
     Products,
     StateCotangent,
     /// Added, not set.
@@ -35,8 +35,8 @@ pub enum Target {
     /// Added to the gradient.
     Parameters(Place),
     Time,
-    /// From this row on of what is kept for a whole solve.
-    Steady(usize),
+    /// The values that stay the same for a whole solve, from this row on.
+    Invariant(usize),
 }
 
 /// Something to run.
@@ -49,66 +49,66 @@ pub struct Request {
     pub keeps: bool,
 }
 
-/// Values that need not be computed: those on a tape, and those that are kept for a whole solve, with their first rows.
-struct Known<'a> {
+/// Values that are loaded, not computed: those on a tape, and those that stay the same for a whole solve, with their first rows.
+struct StoredValues<'a> {
     tape: &'a [(Id, usize)],
-    steady: Vec<(Id, usize)>,
+    invariant: Vec<(Id, usize)>,
 }
 
-impl Known<'_> {
+impl StoredValues<'_> {
     /// With those that other values or results need.
-    fn new<'a>(graph: &Graph, tape: &'a [(Id, usize)], requests: &[Request]) -> Known<'a> {
-        let steady = graph.steady();
+    fn new<'a>(graph: &Graph, tape: &'a [(Id, usize)], requests: &[Request]) -> StoredValues<'a> {
+        let invariant = graph.invariant();
         let roots = requests.iter().flat_map(|request| request.outputs.iter().map(|output| output.1));
         let roots: Vec<Id> = roots.chain(tape.iter().map(|entry| entry.0)).collect();
         let live = graph.live(roots.iter().copied());
         let mut wanted = vec![false; graph.nodes.len()];
         roots.into_iter().for_each(|root| wanted[root] = true);
-        for (id, node) in graph.nodes.iter().enumerate().filter(|&(id, _)| live[id] && !steady[id]) {
+        for (id, node) in graph.nodes.iter().enumerate().filter(|&(id, _)| live[id] && !invariant[id]) {
             node.op.each_operand(|operand| wanted[operand] |= operand < id);
         }
         let mut rows = 0;
-        let steady = (0..graph.nodes.len()).filter(|&id| steady[id] && wanted[id] && live[id]).map(|id| {
+        let invariant = (0..graph.nodes.len()).filter(|&id| invariant[id] && wanted[id] && live[id]).map(|id| {
             rows += graph.rows(id);
             (id, rows - graph.rows(id))
         });
-        Known { tape, steady: steady.collect() }
+        StoredValues { tape, invariant: invariant.collect() }
     }
 
-    /// The request that computes what is kept for a whole solve.
+    /// The request that computes what stays the same for a whole solve.
     fn request(&self) -> Request {
-        let outputs = self.steady.iter().map(|&(id, row)| (Target::Steady(row), id)).collect();
+        let outputs = self.invariant.iter().map(|&(id, row)| (Target::Invariant(row), id)).collect();
         Request { outputs, ..Request::default() }
     }
 
     fn rows(&self, graph: &Graph) -> usize {
-        self.steady.iter().map(|&(id, _)| graph.rows(id)).sum()
+        self.invariant.iter().map(|&(id, _)| graph.rows(id)).sum()
     }
 
-    /// What a request reads, with where it lies.
-    fn read<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (Id, Home)> + 'a {
-        let makes = request.outputs.iter().any(|output| matches!(output.0, Target::Steady(_)));
+    /// The stored values that a request loads, with their locations.
+    fn loads<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (Id, Location)> + 'a {
+        let makes = request.outputs.iter().any(|output| matches!(output.0, Target::Invariant(_)));
         let tape = self.tape.iter().filter(|_| request.taped).map(|&(id, row)| (id, (Base::Tape, row)));
-        let steady = self.steady.iter().filter(move |_| !makes).map(|&(id, row)| (id, (Base::Steady, row)));
-        tape.chain(steady)
+        let invariant = self.invariant.iter().filter(move |_| !makes).map(|&(id, row)| (id, (Base::Invariant, row)));
+        tape.chain(invariant)
     }
 
-    /// What a request writes, with where it goes.
-    fn written<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (Id, Home)> + 'a {
+    /// The values that a request stores, with their locations.
+    fn stores<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (Id, Location)> + 'a {
         let outputs = request.outputs.iter().filter_map(|&(target, id)| match target {
             Target::Value => Some((id, (Base::Value, 0))),
             Target::StateCotangent => Some((id, (Base::StateCotangent, 0))),
-            Target::Steady(row) => Some((id, (Base::Steady, row))),
+            Target::Invariant(row) => Some((id, (Base::Invariant, row))),
             _ => None,
         });
         outputs.chain(self.tape.iter().filter(|_| request.keeps).map(|&(id, row)| (id, (Base::Tape, row))))
     }
 
-    /// Whether each value is read.
-    fn given(&self, graph: &Graph, request: &Request) -> Vec<bool> {
-        let mut given = vec![false; graph.nodes.len()];
-        self.read(request).for_each(|(id, _)| given[id] = true);
-        given
+    /// Whether each node is loaded.
+    fn loaded_nodes(&self, graph: &Graph, request: &Request) -> Vec<bool> {
+        let mut loaded = vec![false; graph.nodes.len()];
+        self.loads(request).for_each(|(id, _)| loaded[id] = true);
+        loaded
     }
 }
 
@@ -117,7 +117,7 @@ impl Known<'_> {
 pub struct Plan<T: Real> {
     pub panels: Panels,
     /// Lanes of a *leaf*: its sums are formed by themselves and added to those of other leaves in a tree, so that the bits of a
-    /// gradient do not depend on who works on which leaf.
+    /// gradient do not depend on which thread works on which leaf.
     leaf: usize,
     /// Numbers in the gradient of the parameters, none where it is not asked for.
     pub gradient: usize,
@@ -130,8 +130,8 @@ pub struct Plan<T: Real> {
     pub sums: usize,
     /// Numbers of scratch for the kernels.
     pub scratch: usize,
-    /// Rows of what is kept for a whole solve; the last task computes them.
-    pub steady_rows: usize,
+    /// Rows of what stays the same for a whole solve; the last task computes them.
+    pub invariant_rows: usize,
     /// Whether matrices are packed by columns, for blocks of one lane.
     pub by_columns: bool,
 }
@@ -179,12 +179,12 @@ pub struct PackPlan {
 
 impl PackPlan {
     /// Where its entries lie in an array that has the matrix in that place.
-    pub fn entries<'a, T>(&self, numbers: &'a [T], place: Place) -> Entries<'a, T> {
+    pub fn view<'a, T>(&self, numbers: &'a [T], place: Place) -> MatrixView<'a, T> {
         // `rows` and `depth` are those of the packed matrix.
         let columns = if self.transposed { self.rows } else { self.depth };
         let stride = if place.rows == 1 { columns } else { place.stride };
         let (row_step, step) = if self.transposed { (1, stride) } else { (stride, 1) };
-        Entries { numbers, first: place.offset, row_step, step }
+        MatrixView { numbers, first: place.offset, row_step, step }
     }
 }
 
@@ -261,26 +261,27 @@ const DENSE_PANELS: usize = 4;
 const DENSE_LEAF: usize = 8;
 /// Rows of a register file that stays in the cache in wider blocks too.
 const FEW_ROWS: usize = 256;
-/// Numbers that are more than the cache of a core holds beside a gradient of as many.
+/// More numbers than the cache of a core holds along with a gradient of as many.
 const LARGE: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples: in blocks as wide as they are fast, or all in one block.
     pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize, one_block: bool) -> Self {
-        let kept = Known::new(graph, tape, requests);
-        let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
-        let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
+        let stored = StoredValues::new(graph, tape, requests);
+        let requests: Vec<Request> = requests.iter().cloned().chain([stored.request()]).collect();
+        let request_liveness: Vec<Liveness> =
+            requests.iter().map(|request| Liveness::new(graph, &stored, request)).collect();
         let alone = samples == 1;
         // A matrix that is taken at several points meets as many columns.
         let by_columns = alone && graph.nodes.iter().all(|node| node.op.points() == 1);
-        let mut uniform = UniformPlan::new(graph, &lives, by_columns);
+        let mut uniform = UniformPlan::new(graph, &request_liveness, by_columns);
         let register = if alone { 1 } else { vector_len::<T>() };
         // A first round for the rows that the file needs, which do not depend on the width of a block.
         let mut round = |width: usize| -> (Vec<Emitted<T>>, usize, usize) {
-            let emitted: Vec<Emitted<T>> = lives
+            let emitted: Vec<Emitted<T>> = request_liveness
                 .iter()
                 .zip(&requests)
-                .map(|(live, request)| Emitter::emit(graph, &kept, live, request, &mut uniform, width))
+                .map(|(liveness, request)| Emitter::emit(graph, &stored, liveness, request, &mut uniform, width))
                 .collect();
             let most = |number: fn(&Emitted<T>) -> usize| emitted.iter().map(number).max().unwrap_or(0);
             let (rows, sums) = (most(|e| e.file_rows), most(|e| e.sums));
@@ -346,8 +347,8 @@ impl<T: Real> Plan<T> {
             tasks.iter().flat_map(|task| &task.phases).flat_map(|phase| [&phase.full, &phase.rest, &phase.uniform]);
         let scratch = codes.chain([&fixed, &timed]).map(Code::scratch).max().unwrap_or(0);
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
-        let steady_rows = kept.rows(graph);
-        Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, steady_rows, by_columns }
+        let invariant_rows = stored.rows(graph);
+        Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, invariant_rows, by_columns }
     }
 }
 
@@ -362,21 +363,21 @@ fn dense_panels(matrix: usize, file_rows: usize) -> usize {
     }
 }
 
-/// What a request computes.
-struct Live {
+/// Which nodes a request needs, and when their values are known.
+struct Liveness {
     live: Vec<bool>,
     /// The phase in which a value is known.
     phase: Vec<usize>,
 }
 
-impl Live {
-    fn new(graph: &Graph, kept: &Known<'_>, request: &Request) -> Self {
+impl Liveness {
+    fn new(graph: &Graph, stored: &StoredValues<'_>, request: &Request) -> Self {
         let mut live = vec![false; graph.nodes.len()];
         request.outputs.iter().for_each(|output| live[output.1] = true);
-        kept.tape.iter().for_each(|&(id, _)| live[id] |= request.keeps);
-        let given = kept.given(graph, request);
+        stored.tape.iter().for_each(|&(id, _)| live[id] |= request.keeps);
+        let loaded = stored.loaded_nodes(graph, request);
         for id in (0..graph.nodes.len()).rev() {
-            if live[id] && !given[id] {
+            if live[id] && !loaded[id] {
                 graph.nodes[id].op.each_operand(|operand| live[operand] = true);
             }
         }
@@ -391,4 +392,4 @@ impl Live {
 }
 
 /// Where a value of a block lies: a base, and a row of it.
-type Home = (Base, usize);
+type Location = (Base, usize);

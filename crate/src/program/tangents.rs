@@ -4,45 +4,45 @@ use super::differentiate::{forward, zeros};
 use super::graph::{Graph, Id, Input, Op, Place};
 use super::{Program, Sizes};
 
-/// How a parameter or an argument moves along a direction. What stands still costs nothing.
+/// The seed of a parameter or an argument: its tangent along a direction. A zero seed costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Motion {
-    Still,
-    /// At rate 1, which is no multiplication.
-    Unit,
-    /// At a rate that is given when the program runs.
+pub enum Seed {
+    Zero,
+    /// The tangent is 1, which needs no multiplication.
+    One,
+    /// The tangent is an input of the program.
     Given,
 }
 
-/// What moves along one direction, beside the state.
+/// The seeds of one direction; those of the state are always given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectionKind {
+pub struct DirectionSeeds {
     /// As [`Program::places`].
-    pub parameters: Vec<Motion>,
+    pub parameters: Vec<Seed>,
     /// As [`Program::argument_rows`].
-    pub arguments: Vec<Motion>,
-    /// Whether the times do.
+    pub arguments: Vec<Seed>,
+    /// Whether times have tangents.
     pub times: bool,
-    /// Whether θ̇ and ȧ have their places, read or not, so that several programs agree on them.
-    pub places: [bool; 2],
+    /// Whether θ̇ and ȧ have places among the inputs even if they are not read, so that several programs agree on them.
+    pub reserved: [bool; 2],
 }
 
 /// The field of a state with its tangents, and where its numbers lie.
 #[derive(Debug)]
 pub struct TangentProgram {
     /// Its state is [x, ẋ of each direction, and (τ, σ) of each along which times move]: dẋ/dt = (∂f/∂x) ẋ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ +
-    /// (∂f/∂t) τ + σ f, dτ/dt = σ. So τ is how fast the time itself moves, and σ by which part a step grows.
+    /// (∂f/∂t) τ + σ f, dτ/dt = σ. So τ is the tangent of the time itself, and σ that of a step's size, relative to it.
     pub program: Program,
     /// Where θ̇ of a direction begins in its parameters, which begin with θ.
     pub parameters: Vec<Option<usize>>,
     /// Where ȧ of a direction begins in its arguments, which begin with a.
     pub arguments: Vec<Option<usize>>,
-    /// Where (τ, σ) of a direction lie in its state.
-    pub clocks: Vec<Option<usize>>,
+    /// The first of the two rows of (τ, σ) of each direction in its state.
+    pub time_rows: Vec<Option<usize>>,
 }
 
-/// Numbers of a clock: τ and σ.
-pub const CLOCK: usize = 2;
+/// The rows of a time tangent in the state: τ and σ.
+pub const TIME_TANGENT_ROWS: usize = 2;
 
 impl Program {
     /// The program that computes f and its directional derivative ḟ = (∂f/∂x) ẋ + (∂f/∂a) ȧ + (∂f/∂θ) θ̇ + (∂f/∂t) ṫ, one behind the
@@ -76,7 +76,7 @@ impl Program {
         ops.filter_map(|op| if let Op::Parameter(place) = *op { Some(place) } else { None }).collect()
     }
 
-    /// The arguments that it reads likewise, as their first rows and how many.
+    /// The arguments that it reads, likewise, each with its first row and its number of rows.
     pub(crate) fn argument_rows(&self) -> Vec<(usize, usize)> {
         let nodes = self.source.0.nodes.iter();
         nodes
@@ -84,16 +84,16 @@ impl Program {
             .collect()
     }
 
-    /// The same, no load of whose arguments has rows on both sides of one: the arguments of a trajectory and the amounts of a jump.
-    pub(crate) fn parted(&self, at: usize) -> Self {
+    /// The same program, with loads of arguments split at a row: between the arguments of a trajectory and the amounts of a jump.
+    pub(crate) fn split_arguments(&self, at: usize) -> Self {
         let (source, value) = &self.source;
-        let (source, value) = source.parted(*value, at);
+        let (source, value) = source.split_argument_loads(*value, at);
         Self::of(source, value, self.sizes)
     }
 
     /// The field of the state with its tangents along these directions. The last arguments, so many `amounts` of a jump, do not move, and
     /// remain the last.
-    pub(crate) fn tangents(&self, directions: &[DirectionKind], amounts: usize) -> TangentProgram {
+    pub(crate) fn tangents(&self, directions: &[DirectionSeeds], amounts: usize) -> TangentProgram {
         let (source, value) = &self.source;
         let Sizes { state, parameters, arguments: all, data } = self.sizes;
         let arguments = all - amounts;
@@ -101,23 +101,24 @@ impl Program {
         let mut next = Sizes { state: state * (1 + directions.len()), parameters, arguments, data };
         let take =
             |end: &mut usize, wanted: bool, numbers: usize| wanted.then(|| std::mem::replace(end, *end + numbers));
-        let given = |motions: &[Motion]| motions.contains(&Motion::Given);
-        let clocks: Vec<_> = directions.iter().map(|along| take(&mut next.state, along.times, CLOCK)).collect();
+        let given = |seeds: &[Seed]| seeds.contains(&Seed::Given);
+        let time_rows: Vec<_> =
+            directions.iter().map(|along| take(&mut next.state, along.times, TIME_TANGENT_ROWS)).collect();
         let own_parameters: Vec<_> = directions
             .iter()
-            .map(|along| take(&mut next.parameters, along.places[0] || given(&along.parameters), parameters))
+            .map(|along| take(&mut next.parameters, along.reserved[0] || given(&along.parameters), parameters))
             .collect();
         let own_arguments: Vec<_> = directions
             .iter()
-            .map(|along| take(&mut next.arguments, along.places[1] || given(&along.arguments), arguments))
+            .map(|along| take(&mut next.arguments, along.reserved[1] || given(&along.arguments), arguments))
             .collect();
         let room = next.arguments - arguments;
         next.arguments += amounts;
-        let mut graph = if amounts > 0 { source.with_room(arguments, room) } else { source.clone() };
+        let mut graph = if amounts > 0 { source.insert_arguments(arguments, room) } else { source.clone() };
         let columns = self.columns(&mut graph, directions.len());
         let mut slopes = vec![*value];
         for (index, along) in directions.iter().enumerate() {
-            let clock = clocks[index];
+            let time_row = time_rows[index];
             let seeds = |graph: &mut Graph, id: Id| {
                 let rows = graph.rows(id);
                 let unit = |graph: &mut Graph| graph.constant(1.0);
@@ -131,9 +132,9 @@ impl Program {
                         let load =
                             argument_rows.iter().position(|&known| known == (row, rows)).expect("one of its own");
                         match along.arguments[load] {
-                            Motion::Still => None,
-                            Motion::Unit => Some(unit(graph)),
-                            Motion::Given => {
+                            Seed::Zero => None,
+                            Seed::One => Some(unit(graph)),
+                            Seed::Given => {
                                 Some(graph.load(Input::Argument, own_arguments[index].expect("given") + row, rows))
                             }
                         }
@@ -142,12 +143,12 @@ impl Program {
                         let known = places.iter().position(|&known| known == place).expect("one of its own");
                         let offset = place.offset + own_parameters[index].unwrap_or(0);
                         match along.parameters[known] {
-                            Motion::Still => None,
-                            Motion::Unit => Some(unit(graph)),
-                            Motion::Given => Some(graph.parameter(Place { offset, ..place })),
+                            Seed::Zero => None,
+                            Seed::One => Some(unit(graph)),
+                            Seed::Given => Some(graph.parameter(Place { offset, ..place })),
                         }
                     }
-                    Op::Time => clock.map(|row| graph.load(Input::State, row, 1)),
+                    Op::Time => time_row.map(|row| graph.load(Input::State, row, 1)),
                     _ => None,
                 }
             };
@@ -158,20 +159,20 @@ impl Program {
                     parts.push(graph.mul(column, rate));
                 }
             }
-            if let Some(row) = clock {
+            if let Some(row) = time_row {
                 let growth = graph.load(Input::State, row + 1, 1);
                 parts.push(graph.mul(*value, growth));
             }
             let dot = parts.into_iter().reduce(|sum, part| graph.add(sum, part));
             slopes.push(dot.unwrap_or_else(|| zeros(&mut graph, state)));
         }
-        for row in clocks.iter().flatten() {
+        for row in time_rows.iter().flatten() {
             slopes.push(graph.load(Input::State, row + 1, 1));
             slopes.push(graph.constant(0.0));
         }
         let both = graph.concat(slopes);
         let program = Program::of(graph, both, next);
-        TangentProgram { program, parameters: own_parameters, arguments: own_arguments, clocks }
+        TangentProgram { program, parameters: own_parameters, arguments: own_arguments, time_rows }
     }
 
     /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use super::pace::{FirstStep, Pace, Verdict};
-use crate::control::{AllReduce, Control, Norms, Tolerances};
+use super::step_size::{ErrorTest, FirstStepTrial, StepSize};
+use crate::control::{AllReduce, Norms, StepControl, Tolerances};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{advance, all_finite, combine};
@@ -12,7 +12,7 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::progress;
-use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Work};
+use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Workspace};
 
 /// How a solve went: its steps, and what they took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -33,7 +33,7 @@ pub struct Stats {
     pub rtol_clamped: bool,
 }
 
-/// What a solve tells whoever keeps something of it, beside the stages of its steps.
+/// Records a solve: its accepted steps and its outputs, besides the stages of its steps.
 pub(crate) trait Recorder<T: Real>: Sink<T> {
     /// How many steps there will be, where that is known.
     fn expect(&mut self, _steps: usize) -> Result<()> {
@@ -72,22 +72,22 @@ struct Run<'a, T: Real> {
     next: Buffer<T>,
     next_carry: Buffer<T>,
     /// With room for f(x_{n+1}).
-    work: Work<T>,
+    work: Workspace<T>,
     /// Whether f(x_{n+1}) is known.
-    next_known: bool,
+    next_slope_known: bool,
     /// Uses of the field before this solve.
     uses: usize,
     /// The outputs of the step just taken.
-    within: StepOutputs,
+    step_outputs: StepOutputs,
     /// The next output to be written.
     output: usize,
 }
 
 /// In float32, the least relative tolerance, in units of ε: below it, rounding alone fills the estimate of the error.
-const LEAST_RTOL: f64 = 2.0;
+const MIN_RTOL_EPSILONS: f64 = 2.0;
 
 /// How a solve ended.
-pub(crate) struct Ended {
+pub(crate) struct SolveOutcome {
     pub stats: Stats,
     /// Outputs written.
     pub reached: usize,
@@ -106,8 +106,8 @@ pub(crate) fn integrate<T: Real>(
     ledger: &Ledger,
     recorder: &mut dyn Recorder<T>,
     write: &mut dyn FnMut(usize, &[T]),
-) -> Result<Ended> {
-    let (control, stats) = control_of::<T>(options);
+) -> Result<SolveOutcome> {
+    let (control, stats) = step_control::<T>(options);
     let len = start.len();
     let layout: Layout = dynamics.layout().clone();
     let stepper = Stepper::new(options.method, &layout);
@@ -128,9 +128,9 @@ pub(crate) fn integrate<T: Real>(
         carry: state()?,
         next: state()?,
         next_carry: state()?,
-        work: Work::new(ledger, stages + 1, len)?,
-        next_known: false,
-        within: StepOutputs::default(),
+        work: Workspace::new(ledger, stages + 1, len)?,
+        next_slope_known: false,
+        step_outputs: StepOutputs::default(),
         output: 0,
     };
     // The number of steps is known where they are fixed, and where there is no time to step over.
@@ -143,12 +143,12 @@ pub(crate) fn integrate<T: Real>(
         (run.write)(run.output, &run.x);
     }
     run.stats.evaluations = run.evaluations();
-    Ok(Ended { stats: run.stats, reached: run.output, failure })
+    Ok(SolveOutcome { stats: run.stats, reached: run.output, failure })
 }
 
 /// States that a solve works in: the running one and the next with their carries, and the stepper's.
 pub(crate) fn working_states(stages: usize) -> usize {
-    4 + Work::<f64>::states(stages + 1)
+    4 + Workspace::<f64>::states(stages + 1)
 }
 
 /// Equal steps from one time to another.
@@ -174,9 +174,9 @@ impl Interval {
     }
 }
 
-/// How steps are controlled, and statistics that say with which tolerance.
-pub(crate) fn control_of<T: Real>(options: &Options) -> (Control, Stats) {
-    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
+/// The step control of the options, and statistics that name its tolerance.
+pub(crate) fn step_control<T: Real>(options: &Options) -> (StepControl, Stats) {
+    let floor = if T::DTYPE == "float32" { MIN_RTOL_EPSILONS * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
     // Of tolerances of each feature, the least that is in use.
     let given = &options.tolerances.relative;
@@ -185,12 +185,12 @@ pub(crate) fn control_of<T: Real>(options: &Options) -> (Control, Stats) {
     let raised = if given.is_empty() { rtol != options.rtol } else { *given != used };
     let stats = Stats { rtol: least, rtol_clamped: options.adaptive() && raised, ..Stats::default() };
     let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
-    (Control { controller, rtol, atol, safety, min_factor, max_factor }, stats)
+    (StepControl { controller, rtol, atol, safety, min_factor, max_factor }, stats)
 }
 
 /// The tolerances of each feature, raised to the least that means anything.
 pub(crate) fn tolerances_of<T: Real>(options: &Options) -> Tolerances {
-    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
+    let floor = if T::DTYPE == "float32" { MIN_RTOL_EPSILONS * T::epsilon().wide() } else { 0.0 };
     let Tolerances { relative, absolute } = &options.tolerances;
     let raised = relative.iter().map(|&rtol| if rtol == 0.0 { 0.0 } else { rtol.max(floor) });
     Tolerances { relative: raised.collect(), absolute: absolute.clone() }
@@ -269,16 +269,16 @@ impl<T: Real> Run<'_, T> {
             Some(first) => first,
             None => self.choose_first_step(t, direction, (last - t).abs())?,
         };
-        let mut pace = Pace::from(first);
+        let mut step_size = StepSize::from(first);
         while t != last {
             let target = if self.interpolates { last } else { self.times[self.output] };
-            let proposed = pace.propose(self.options, t, direction, target);
+            let proposed = step_size.propose(self.options, t, direction, target);
             let span = Span { step: self.stats.accepted, t, h: proposed.h, end: proposed.end };
             if self.stats.accepted + self.stats.rejected == self.options.max_steps {
                 return Err(Error::MaxSteps(self.progress(span)));
             }
             if span.h == 0.0 {
-                let progress = self.progress(Span { h: direction * pace.proposal, ..span });
+                let progress = self.progress(Span { h: direction * step_size.proposal, ..span });
                 return Err(Error::StepUnderflow { progress, minimum: 0.0 });
             }
             self.first_slope(span)?;
@@ -291,15 +291,15 @@ impl<T: Real> Run<'_, T> {
             let error = self.norms.error(finite, &self.work.state, &self.x, &self.next)?;
             let control = &self.norms.control;
             let factor = |within, before| control.factor(error, within, order, before);
-            match pace.judge(self.options, proposed, error, factor) {
-                Verdict::Accepted => {
+            match step_size.test_error(self.options, proposed, error, factor) {
+                ErrorTest::Accepted => {
                     self.accept(span, proposed.lands)?;
                     t = span.end;
                 }
-                Verdict::Rejected => self.stats.rejected += 1,
-                Verdict::Ended => {
+                ErrorTest::Rejected => self.stats.rejected += 1,
+                ErrorTest::Underflow => {
                     self.stats.rejected += 1;
-                    let progress = self.progress(Span { h: direction * pace.proposal, ..span });
+                    let progress = self.progress(Span { h: direction * step_size.proposal, ..span });
                     let underflow = Error::StepUnderflow { progress, minimum: self.options.min_step };
                     return Err(if error.is_nan() { Error::NonFinite(progress) } else { underflow });
                 }
@@ -316,22 +316,22 @@ impl<T: Real> Run<'_, T> {
         Progress { t: span.t, h: span.h, steps: self.stats.accepted, evaluations: self.evaluations() }
     }
 
-    /// Sees to it that f(t_n, x_n) is known.
+    /// Evaluates f(t_n, x_n), unless it is known.
     fn first_slope(&mut self, span: Span) -> Result<()> {
-        if self.work.first_known {
+        if self.work.first_slope_known {
             return Ok(());
         }
         let tape = self.recorder.stage(Stage { step: span.step, index: 0 }, &self.x)?;
         self.dynamics.evaluate(span.t, &self.x, tape, self.work.slope_mut(0))?;
-        self.work.first_known = true;
+        self.work.first_slope_known = true;
         self.check_slope(0, span)
     }
 
-    /// Sees to it that f(t_{n+1}, x_{n+1}) is known, which becomes the next step's first slope.
+    /// Evaluates f(t_{n+1}, x_{n+1}), which becomes the next step's first slope.
     fn next_slope(&mut self, span: Span) -> Result<()> {
         let tape = self.recorder.stage(Stage { step: span.step + 1, index: 0 }, &self.next)?;
         self.dynamics.evaluate(span.end, &self.next, tape, self.work.slope_mut(self.stepper.stages()))?;
-        self.next_known = true;
+        self.next_slope_known = true;
         Ok(())
     }
 
@@ -346,8 +346,8 @@ impl<T: Real> Run<'_, T> {
     fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
         let len = self.x.len();
         let guess = self.norms.first_guess(&self.x, self.work.slope(0))?;
-        let tried = FirstStep::new(self.options, guess, t, direction, interval);
-        let Work { slopes, state, .. } = &mut self.work;
+        let tried = FirstStepTrial::new(self.options, guess, t, direction, interval);
+        let Workspace { slopes, state, .. } = &mut self.work;
         let (first, rest) = slopes.split_at_mut(len);
         combine(state, &self.x, std::iter::once((tried.h, &*first)));
         self.dynamics.evaluate(tried.end, state, None, &mut rest[..len])?;
@@ -358,7 +358,7 @@ impl<T: Real> Run<'_, T> {
     /// Tries a step: x_{n+1} with its carry in `next`; whether it is finite.
     #[inline(never)]
     fn attempt(&mut self, span: Span) -> Result<bool> {
-        self.next_known = false;
+        self.next_slope_known = false;
         self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
         let Self { x, carry, next, next_carry, work, .. } = self;
         Ok(advance(self.options.summation.of_state(), (x, carry), &work.state, (next, next_carry)))
@@ -373,8 +373,8 @@ impl<T: Real> Run<'_, T> {
         self.stats.accepted += 1;
         self.recorder.accept(span, &self.x, &self.carry)?;
         let interpolated = if self.interpolates { self.interpolate(span) } else { Ok(()) };
-        self.work.first_known = self.next_known;
-        if self.next_known {
+        self.work.first_slope_known = self.next_slope_known;
+        if self.next_slope_known {
             let next = self.stepper.stages() * self.x.len();
             self.work.slopes.copy_within(next.., 0);
         }
@@ -395,17 +395,17 @@ impl<T: Real> Run<'_, T> {
         if outputs.is_empty() {
             return Ok(());
         }
-        if !self.next_known {
+        if !self.next_slope_known {
             self.next_slope(span)?;
             self.check_slope(self.stepper.stages(), Span { t: span.end, ..span })?;
         }
-        self.within.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
+        self.step_outputs.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
                 // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
                 (self.write)(output, &self.next);
             } else {
-                self.within.state(index, &self.x, &self.work.slopes, &mut self.work.state);
+                self.step_outputs.state(index, &self.x, &self.work.slopes, &mut self.work.state);
                 (self.write)(output, &self.work.state);
             }
             self.recorder.output(output, true);

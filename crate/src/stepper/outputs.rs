@@ -79,24 +79,24 @@ impl StepOutputs {
         }
     }
 
-    /// ⟨ℓ, f(x_{n+1})⟩ for the ℓ that they hand over to the next step's first slope.
-    pub fn handed_product(&self) -> f64 {
-        self.h * self.next_slope_product()
+    /// ⟨ℓ, f(x_{n+1})⟩ for the part ℓ of their cotangents that goes to the next step's first slope.
+    pub fn next_step_product(&self) -> f64 {
+        self.h * self.extension_product()
     }
 
     /// Σ b_{s+1}(θ) ⟨w, f(x_{n+1})⟩.
-    fn next_slope_product(&self) -> f64 {
+    fn extension_product(&self) -> f64 {
         let products = self.next_products.iter().enumerate();
         products.map(|(index, product)| self.weights[index * self.row + self.row - 1] * product).sum()
     }
 
     /// Adds the gradients of the output times, and of the record through θ; complete once the next step is transposed.
-    pub fn pull_times(&self, record: &mut RecordGradient, times: &mut [f64]) {
+    pub fn pullback_times(&self, record: &mut RecordGradient, times: &mut [f64]) {
         for ((output, rate), theta) in self.outputs.clone().zip(&self.rates).zip(&self.thetas) {
             times[output] += rate;
             record.t -= rate;
             record.h -= theta * rate;
         }
-        record.h += self.next_slope_product();
+        record.h += self.extension_product();
     }
 }

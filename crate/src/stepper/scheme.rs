@@ -75,7 +75,7 @@ impl Scheme {
 
     /// Where the parts lie in the panels of a batch, a state of so many numbers. Several take turns, a panel after the other.
     #[inline(always)]
-    pub fn each_place<'s>(&'s self, panels: Panels, len: usize, mut each: impl FnMut(Range<usize>, &'s Weights)) {
+    pub fn for_each_range<'s>(&'s self, panels: Panels, len: usize, mut each: impl FnMut(Range<usize>, &'s Weights)) {
         let whole = self.parts.len() == 1;
         let features = self.parts.last().map_or(0, |part| part.rows.end);
         for index in 0..if whole { 1 } else { panels.count() } {

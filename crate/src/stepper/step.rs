@@ -13,7 +13,7 @@ use crate::kernel::real::Real;
 
 /// What takes a step: a vector field, with the times of the step and its length.
 pub(crate) trait Stepping<T: Real> {
-    /// The index of the step, for a sink that asks.
+    /// The index of the step, for the sink.
     fn step(&self) -> usize;
 
     /// `out = x + h Σ w_j k_j`, without an x the sum alone, with the weights of each part of the features.
@@ -25,7 +25,7 @@ pub(crate) trait Stepping<T: Real> {
         slopes: &[T],
     );
 
-    /// Sets the times t_n + c h, where they stand behind a state.
+    /// Sets the times t_n + c h, where they follow the state.
     fn set_times(&mut self, c: f64, times: &mut [T]);
 
     /// `k = f(x, t_n + c h)`, and its tape where one is given.
@@ -43,13 +43,13 @@ pub(crate) enum Goal {
     Increment,
 }
 
-/// Where a step is taken.
+/// The arrays that a step is computed in.
 pub(crate) struct Scratch<'a, T> {
     /// k_1 … k_s, each of `len` numbers. Whatever is behind them stays.
     pub slopes: &'a mut [T],
     pub len: usize,
     /// Whether k_1 is known.
-    pub first_known: bool,
+    pub first_slope_known: bool,
     /// A stage's state, with its times behind it where those of x are; in the end the increment.
     pub state: &'a mut [T],
 }
@@ -63,9 +63,9 @@ pub(crate) fn attempt<T: Real>(
     scratch: Scratch<'_, T>,
     sink: &mut dyn Sink<T>,
 ) -> Result<()> {
-    let Scratch { slopes, len, first_known, state } = scratch;
+    let Scratch { slopes, len, first_slope_known, state } = scratch;
     let stages = scheme.stages;
-    for index in usize::from(first_known)..stages {
+    for index in usize::from(first_slope_known)..stages {
         let (before, slope) = slopes.split_at_mut(index * len);
         // The first stage's state is x_n.
         let x = match index {

@@ -13,9 +13,9 @@
 //! Outputs between steps, y(t_n + θh) = x_n + h Σ b_i(θ) k_i with cotangent w, enter the same recurrence: λ_n += w and
 //! ℓ_i += h b_i(θ) w. The extension's last slope is f(x_{n+1}), the next step's k_1, so its part goes to ℓ_1 there.
 
-use super::{KeptStage, Span, StepOutputs, Stepper, Work};
+use super::{KeptStage, Span, StepOutputs, Stepper, Workspace};
 use crate::error::Result;
-use crate::field::{Dynamics, Pull};
+use crate::field::{Dynamics, Pullback};
 use crate::kernel::combine::combine_terms;
 use crate::kernel::real::Real;
 use crate::memory::{Purpose, refill};
@@ -29,14 +29,14 @@ pub(crate) struct Transpose<'a, T> {
     pub w: &'a [T],
     /// Outputs within this step; the next step has been transposed.
     pub own: &'a mut StepOutputs,
-    /// Outputs within the step before, whose extension ends in this step's first slope.
-    pub before: &'a mut StepOutputs,
+    /// Outputs within the previous step, whose extension ends in this step's first slope.
+    pub previous: &'a mut StepOutputs,
     /// Whether the record's gradient and those of the times are wanted.
     pub times: bool,
 }
 
 /// Where the transpose adds its results.
-pub(crate) struct Sums<'a, T> {
+pub(crate) struct GradientSums<'a, T> {
     pub parameters: &'a mut [T],
     pub times: &'a mut [f64],
     /// Products ⟨w, k_i⟩ of one use.
@@ -57,10 +57,10 @@ impl Stepper {
         dynamics: &mut dyn Dynamics<T>,
         step: Transpose<'_, T>,
         stage: &dyn Fn(usize) -> KeptStage<'k, T>,
-        work: &mut Work<T>,
-        sums: Sums<'_, T>,
+        work: &mut Workspace<T>,
+        sums: GradientSums<'_, T>,
     ) -> Result<RecordGradient> {
-        let Transpose { span, lambda, w, own, before, times } = step;
+        let Transpose { span, lambda, w, own, previous, times } = step;
         let (len, stages, h, c) = (lambda.len(), self.scheme.stages, span.h, self.scheme.c);
         let (g, cotangent) = (&mut work.slopes[..stages * len], &mut *work.state);
         let mut record = RecordGradient::default();
@@ -68,24 +68,24 @@ impl Stepper {
         for i in (0..stages).rev() {
             let first = i == 0;
             let (earlier, later) = g.split_at_mut((i + 1) * len);
-            self.scheme.each_place(self.panels, len, |place, part| {
+            self.scheme.for_each_range(self.panels, len, |place, part| {
                 let later = (i + 1..stages).map(|j| h * part.a[j][i]).zip(later.chunks_exact(len));
-                let handed = first.then(|| before.terms(stages, w, len)).into_iter().flatten();
+                let from_previous = first.then(|| previous.terms(stages, w, len)).into_iter().flatten();
                 let terms = std::iter::once((h * part.b[i], lambda)).chain(later);
-                let terms = terms.chain(own.terms(i, w, len)).chain(handed);
+                let terms = terms.chain(own.terms(i, w, len)).chain(from_previous);
                 let own = terms.map(|(weight, term)| (weight, &term[place.clone()]));
                 combine_terms(&mut cotangent[place.clone()], own);
             });
 
-            // The outputs of the step before stand right in front of this one's.
+            // The outputs of the previous step come right before this one's.
             let probes = match (times, first) {
                 (false, _) => 0..0,
                 (true, false) => own.outputs.clone(),
-                (true, true) => before.outputs.start..own.outputs.end,
+                (true, true) => previous.outputs.start..own.outputs.end,
             };
             refill(Purpose::Workspace, sums.products, probes.len(), 0.0)?;
             let KeptStage { x, tape, next_tape } = stage(i);
-            let pull = Pull {
+            let pullback = Pullback {
                 cotangent,
                 x: &mut earlier[i * len..],
                 parameters: &mut *sums.parameters,
@@ -94,24 +94,24 @@ impl Stepper {
                 times,
                 next_tape,
             };
-            let dots = dynamics.pull(span.at(c[i]), x, tape, pull)?;
+            let dots = dynamics.pullback(span.at(c[i]), x, tape, pullback)?;
             if !times {
                 continue;
             }
             record.t += dots.time;
             record.h += c[i] * dots.time;
             slope_products += dots.slope;
-            let (handed, inside) = sums.products.split_at(probes.len() - own.outputs.len());
+            let (from_previous, inside) = sums.products.split_at(probes.len() - own.outputs.len());
             own.add_products(i, inside);
             if first {
-                before.add_products(stages, handed);
-                // ℓ_1 without what the step before handed over: that does not depend on this step's h.
-                slope_products -= before.handed_product();
+                previous.add_products(stages, from_previous);
+                // ℓ_1 without the part from the previous step's outputs: that does not depend on this step's h.
+                slope_products -= previous.next_step_product();
             }
         }
         if times {
             record.h += slope_products / h;
-            own.pull_times(&mut record, sums.times);
+            own.pullback_times(&mut record, sums.times);
         }
         let gradients =
             g.chunks_exact(len).chain(own.outputs.clone().map(|output| &w[output * len..(output + 1) * len]));

@@ -32,7 +32,7 @@ fn an_integrator_takes_the_steps_of_a_solve() {
             let mut events = vec![];
             let mut saved = None;
             for (k, &t) in times.iter().enumerate() {
-                integrator.advance(t, Advance::Whole).unwrap();
+                integrator.advance(t, Advance::ToTime).unwrap();
                 assert_eq!(bits(integrator.y()), bits(solved.y[3 * batch * k..3 * batch * (k + 1)].iter().copied()));
                 events.extend(integrator.events().iter().copied());
                 if k == 1 {
@@ -47,7 +47,7 @@ fn an_integrator_takes_the_steps_of_a_solve() {
             let mut restored = Integrator::new(&field, y0.view(), 5.0, &options, changes).unwrap();
             restored.restore(&numbers).unwrap();
             for other in [&mut copy, &mut restored] {
-                times[2..].iter().for_each(|&t| other.advance(t, Advance::Whole).unwrap());
+                times[2..].iter().for_each(|&t| other.advance(t, Advance::ToTime).unwrap());
                 assert_eq!(place(other), place(&integrator));
             }
             assert!(restored.restore(&numbers[1..]).is_err());
@@ -95,16 +95,16 @@ fn an_integrator_takes_single_steps_and_loses_nothing_by_a_failure() {
     let starts = Array2::from_shape_vec((2, 1), vec![0.1, 1.0]).unwrap();
     let options = Options { max_steps: 200, ..options };
     let mut integrator = Integrator::new(&field, starts.view(), 0.0, &options, &none).unwrap();
-    integrator.advance(0.5, Advance::Whole).unwrap();
+    integrator.advance(0.5, Advance::ToTime).unwrap();
     let before = place(&integrator);
-    assert!(integrator.advance(2.0, Advance::Whole).is_err());
+    assert!(integrator.advance(2.0, Advance::ToTime).is_err());
     assert_eq!(place(&integrator), before);
     integrator.set_y(&[0.1, 0.2]).unwrap();
-    integrator.advance(2.0, Advance::Whole).unwrap();
+    integrator.advance(2.0, Advance::ToTime).unwrap();
     for (y, y0) in integrator.y().into_iter().zip([0.1, 0.2]) {
         assert!((y - y0 / (1.0 - 1.5 * y0)).abs() < 1e-6);
     }
-    integrator.advance(0.5, Advance::Whole).unwrap();
+    integrator.advance(0.5, Advance::ToTime).unwrap();
     for (y, y0) in integrator.y().into_iter().zip([0.1, 0.2]) {
         assert!((y - y0).abs() < 1e-6);
     }
@@ -120,7 +120,7 @@ fn an_integrator_that_stands_on_an_event_goes_on_from_it() {
         let own = heights.slice(s![i..=i, ..]);
         let changes = |event: &Event| Changes { events: vec![event.clone()], ..Changes::default() };
         let mut itself = Integrator::new(&field, own, 0.0, &options, &changes(&bounce)).unwrap();
-        itself.advance(2.0, Advance::Whole).unwrap();
+        itself.advance(2.0, Advance::ToTime).unwrap();
         // The state assigned anew after each event, as it is or after a bounce of the caller's own.
         for (event, factor) in [(&bounce, 1.0), (&by_hand, -0.8)] {
             let mut integrator = Integrator::new(&field, own, 0.0, &options, &changes(event)).unwrap();
@@ -140,7 +140,7 @@ fn an_integrator_that_stands_on_an_event_goes_on_from_it() {
         while back.events().is_empty() {
             back.advance(2.0, Advance::Step).unwrap();
         }
-        back.advance(0.0, Advance::Whole).unwrap();
+        back.advance(0.0, Advance::ToTime).unwrap();
         assert!(back.events().is_empty() && (back.y()[0] - own[[0, 0]]).abs() < 1e-6);
     }
 }

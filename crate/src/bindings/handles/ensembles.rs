@@ -1,4 +1,4 @@
-//! Trajectories of their own, of either number type, as a binding hands them out.
+//! Ensembles and integrators of either number type, for a binding.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::memory::Bytes;
 use crate::program::Program;
 use crate::solve::Stats;
 
-/// What a solve is asked for beside its field, states, times and options.
+/// What is asked of a solve, besides its field, states, times and options.
 pub struct EnsemblePlan {
     /// The times of each trajectory, or of all.
     pub times: Lists,
@@ -154,33 +154,33 @@ pub trait AnyEnsemble {
 
 /// What a binding keeps of an ensemble.
 pub struct Ensemble<T> {
-    solved: Solved<T>,
+    solved: SolvedEnsemble<T>,
     trajectories: Vec<f64>,
     events: Vec<f64>,
     /// The number of the first trajectory, of a part.
     first: usize,
 }
 
-enum Solved<T> {
-    Alone(Box<Solution<T>>),
-    Kept(Box<Vjp<T>>),
-    Along(Box<JvpVjp<T>>),
+enum SolvedEnsemble<T> {
+    Solution(Box<Solution<T>>),
+    Vjp(Box<Vjp<T>>),
+    JvpVjp(Box<JvpVjp<T>>),
 }
 
 impl<T: Erased> Ensemble<T> {
-    pub fn alone(solution: Solution<T>, part: Option<usize>) -> Self {
-        Self::of(Solved::Alone(Box::new(solution)), part)
+    pub fn from_solution(solution: Solution<T>, part: Option<usize>) -> Self {
+        Self::of(SolvedEnsemble::Solution(Box::new(solution)), part)
     }
 
-    pub fn kept(trajectories: Vjp<T>, part: Option<usize>) -> Self {
-        Self::of(Solved::Kept(Box::new(trajectories)), part)
+    pub fn from_vjp(trajectories: Vjp<T>, part: Option<usize>) -> Self {
+        Self::of(SolvedEnsemble::Vjp(Box::new(trajectories)), part)
     }
 
-    pub fn along(trajectories: JvpVjp<T>) -> Self {
-        Self::of(Solved::Along(Box::new(trajectories)), None)
+    pub fn from_jvp_vjp(trajectories: JvpVjp<T>) -> Self {
+        Self::of(SolvedEnsemble::JvpVjp(Box::new(trajectories)), None)
     }
 
-    fn of(solved: Solved<T>, part: Option<usize>) -> Self {
+    fn of(solved: SolvedEnsemble<T>, part: Option<usize>) -> Self {
         let mut own = Self { solved, trajectories: vec![], events: vec![], first: part.unwrap_or(0) };
         let solution = own.solution();
         let reached = solution.reached.iter().map(|&reached| reached as f64);
@@ -193,9 +193,9 @@ impl<T: Erased> Ensemble<T> {
 
     fn solution(&self) -> &Solution<T> {
         match &self.solved {
-            Solved::Alone(solution) => solution,
-            Solved::Kept(trajectories) => &trajectories.solution,
-            Solved::Along(trajectories) => &trajectories.solution,
+            SolvedEnsemble::Solution(solution) => solution,
+            SolvedEnsemble::Vjp(trajectories) => &trajectories.solution,
+            SolvedEnsemble::JvpVjp(trajectories) => &trajectories.solution,
         }
     }
 }
@@ -245,11 +245,13 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         let (y, states) = (copied::<T>(cotangent)?, copied::<T>(event_states)?);
         let times = copied::<f64>(event_times)?;
         let gradient = match &mut self.solved {
-            Solved::Kept(trajectories) => {
+            SolvedEnsemble::Vjp(trajectories) => {
                 trajectories.pullback(Cotangents { y: &y, event_times: &times, event_states: &states })?
             }
-            Solved::Along(trajectories) => trajectories.pullback(&y)?,
-            Solved::Alone(_) => return Err(Error::option("solve", "one that was kept for its gradient", "another")),
+            SolvedEnsemble::JvpVjp(trajectories) => trajectories.pullback(&y)?,
+            SolvedEnsemble::Solution(_) => {
+                return Err(Error::option("solve", "one that was kept for its gradient", "another"));
+            }
         };
         let changes =
             gradient.jump_times.iter().zip(&gradient.amounts).flat_map(|(times, amounts)| times.iter().chain(amounts));
@@ -269,11 +271,11 @@ fn event(event: &Occurrence) -> [f64; 3] {
     [event.trajectory as f64, event.event as f64, event.t]
 }
 
-/// Trajectories that are taken on from call to call.
+/// Trajectories that are advanced call by call.
 pub trait AnyIntegrator {
     /// To a time, or by one step of each trajectory towards it.
     fn advance(&mut self, to: f64, step: bool) -> Result<()>;
-    /// When each trajectory stands where it does.
+    /// The present time of each trajectory.
     fn t(&self) -> &[f64];
     fn y(&self) -> Numbers<'_>;
     /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
@@ -304,7 +306,7 @@ impl<T: Erased> Integration<T> {
         own
     }
 
-    /// Reads where it stands.
+    /// Copies the present state of the integrator.
     fn read(&mut self) {
         let Self { integrator, t, y, trajectories, events } = self;
         (*t, *y) = (integrator.t(), integrator.y());
@@ -316,7 +318,7 @@ impl<T: Erased> Integration<T> {
 
 impl<T: Erased> AnyIntegrator for Integration<T> {
     fn advance(&mut self, to: f64, step: bool) -> Result<()> {
-        self.integrator.advance(to, if step { Advance::Step } else { Advance::Whole })?;
+        self.integrator.advance(to, if step { Advance::Step } else { Advance::ToTime })?;
         self.read();
         Ok(())
     }

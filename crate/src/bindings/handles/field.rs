@@ -3,7 +3,7 @@
 use super::ensembles::{AnyEnsemble, AnyIntegrator};
 use super::numbers::{AnyBuffer, Numbers, NumbersMut, Source};
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
-use super::tangents::{Along, AnyJvp, AnyJvpVjp};
+use super::tangents::{AnyJvp, AnyJvpVjp, TangentSources};
 use crate::bindings::options::Entries;
 use crate::control::AllReduce;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub trait AnyField {
 
     /// Features of f(t, y).
     fn output_size(&self) -> usize;
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     fn argument_size(&self) -> usize;
     /// Trajectories of a leaf of an ensemble.
     fn leaf(&self) -> usize;
@@ -61,7 +61,7 @@ pub trait AnyField {
     /// A solve that keeps what its gradient method needs.
     fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>>;
 
-    /// Trajectories of their own, as a plan with its numbers says; kept for their gradients where `keep` is set.
+    /// An ensemble, as a plan with its numbers says; kept for their gradients where `keep` is set.
     fn ensemble(
         &self,
         start: Start<'_>,
@@ -70,13 +70,13 @@ pub trait AnyField {
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>>;
 
-    /// Trajectories of their own with their derivatives along directions, in place of a state [x, ẋ_1, …]; a plan has no
+    /// An ensemble with its tangents along directions, in place of a state [x, ẋ_1, …]; a plan has no
     /// extras. Kept for second derivatives, of one direction, where `keep` is set.
-    fn ensemble_along(
+    fn ensemble_jvp(
         &self,
         start: Start<'_>,
         plan: (&str, &dyn Source),
-        along: Along<'_>,
+        along: TangentSources<'_>,
         options: Entries,
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>>;
@@ -84,11 +84,16 @@ pub trait AnyField {
     /// Trajectories that are taken on from call to call; of `start.times` the first is when.
     fn integrator(&self, start: Start<'_>, plan: &str, options: Entries) -> Result<Box<dyn AnyIntegrator>>;
 
-    /// The solution with its derivatives along directions.
-    fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
+    /// The solution with its tangents along directions.
+    fn jvp(&self, start: Start<'_>, along: TangentSources<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
 
     /// A solve with its derivative along one direction that keeps what second derivatives need.
-    fn record_tangent(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvpVjp>>;
+    fn record_tangent(
+        &self,
+        start: Start<'_>,
+        along: TangentSources<'_>,
+        options: Entries,
+    ) -> Result<Box<dyn AnyJvpVjp>>;
 
     /// A flow with a copy of this network.
     fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>>;

@@ -6,7 +6,7 @@ use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, EnsemblePlan, Integ
 use super::field::{AnyField, Point, Start};
 use super::numbers::{AnyBuffer, Dtype, Erased, Numbers, NumbersMut, Source, copied, rows};
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
-use super::tangents::{Along, AnyJvp, AnyJvpVjp, with_directions};
+use super::tangents::{AnyJvp, AnyJvpVjp, TangentSources, with_directions};
 use crate::bindings::options::{self, Entries};
 use crate::control::AllReduce;
 use crate::ensemble::{self, Integrator};
@@ -26,7 +26,7 @@ use crate::solve::odeint_shared;
 
 /// The kinds of vector field; each is behind one box.
 #[allow(clippy::large_enum_variant)]
-enum Kind<T: Real, F> {
+enum FieldKind<T: Real, F> {
     Mlp(Mlp<T>),
     Cnf(Cnf<T>),
     Hamiltonian(Hamiltonian<T>),
@@ -41,8 +41,8 @@ pub fn mlp<F: RowField<f32> + RowField<f64> + 'static>(
     seed: u64,
 ) -> Result<Box<dyn AnyField>> {
     Ok(match dtype {
-        Dtype::Float32 => Box::new(Kind::<f32, F>::Mlp(Mlp::new(architecture, seed)?)),
-        Dtype::Float64 => Box::new(Kind::<f64, F>::Mlp(Mlp::new(architecture, seed)?)),
+        Dtype::Float32 => Box::new(FieldKind::<f32, F>::Mlp(Mlp::new(architecture, seed)?)),
+        Dtype::Float64 => Box::new(FieldKind::<f64, F>::Mlp(Mlp::new(architecture, seed)?)),
     })
 }
 
@@ -54,8 +54,8 @@ pub fn program<F: RowField<f32> + RowField<f64> + 'static>(
 ) -> Result<Box<dyn AnyField>> {
     let program = Program::from_json(text)?;
     Ok(match dtype {
-        Dtype::Float32 => Box::new(Kind::<f32, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
-        Dtype::Float64 => Box::new(Kind::<f64, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
+        Dtype::Float32 => Box::new(FieldKind::<f32, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
+        Dtype::Float64 => Box::new(FieldKind::<f64, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
     })
 }
 
@@ -67,43 +67,43 @@ pub fn custom<F: RowField<f32> + RowField<f64> + 'static>(
     field: F,
 ) -> Result<Box<dyn AnyField>> {
     Ok(match dtype {
-        Dtype::Float32 => Box::new(Kind::<f32, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
-        Dtype::Float64 => Box::new(Kind::<f64, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
+        Dtype::Float32 => Box::new(FieldKind::<f32, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
+        Dtype::Float64 => Box::new(FieldKind::<f64, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
     })
 }
 
-impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
+impl<T: Erased, F: RowField<T> + 'static> FieldKind<T, F> {
     fn field(&self) -> &dyn VectorField<T> {
         match self {
-            Kind::Mlp(field) => field,
-            Kind::Cnf(field) => field,
-            Kind::Hamiltonian(field) => field,
-            Kind::Program(field) => field,
-            Kind::Custom(field) => field,
+            FieldKind::Mlp(field) => field,
+            FieldKind::Cnf(field) => field,
+            FieldKind::Hamiltonian(field) => field,
+            FieldKind::Program(field) => field,
+            FieldKind::Custom(field) => field,
         }
     }
 
     fn own_parameters_mut(&mut self) -> &mut [T] {
         match self {
-            Kind::Mlp(field) => field.parameters_mut(),
-            Kind::Cnf(field) => field.parameters_mut(),
-            Kind::Hamiltonian(field) => field.parameters_mut(),
-            Kind::Program(field) => field.parameters_mut(),
-            Kind::Custom(field) => field.parameters_mut(),
+            FieldKind::Mlp(field) => field.parameters_mut(),
+            FieldKind::Cnf(field) => field.parameters_mut(),
+            FieldKind::Hamiltonian(field) => field.parameters_mut(),
+            FieldKind::Program(field) => field.parameters_mut(),
+            FieldKind::Custom(field) => field.parameters_mut(),
         }
     }
 
     /// A copy of a network.
     fn network(&self, argument: &'static str) -> Result<Mlp<T>> {
         match self {
-            Kind::Mlp(mlp) => mlp.duplicate(),
+            FieldKind::Mlp(mlp) => mlp.duplicate(),
             _ => Err(Error::option(argument, "a network, from mlp", "another field")),
         }
     }
 
     fn flow(&mut self) -> Result<&mut Cnf<T>> {
         match self {
-            Kind::Cnf(cnf) => Ok(cnf),
+            FieldKind::Cnf(cnf) => Ok(cnf),
             _ => Err(Error::option("field", "a flow, from cnf", "another field")),
         }
     }
@@ -116,7 +116,7 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
         body: impl FnOnce(&dyn VectorField<T>) -> Result<R>,
     ) -> Result<R> {
         match (self, arguments) {
-            (Kind::Program(field), Some(arguments)) => {
+            (FieldKind::Program(field), Some(arguments)) => {
                 let arguments = copied::<T>(arguments)?;
                 let expected = batch * field.argument_size();
                 let rows = ArrayView2::from_shape((batch, field.argument_size()), &arguments);
@@ -141,7 +141,7 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
     }
 }
 
-impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
+impl<T: Erased, F: RowField<T> + 'static> AnyField for FieldKind<T, F> {
     fn state_size(&self) -> usize {
         self.field().state_size()
     }
@@ -225,21 +225,21 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
             Ok(match keep {
                 true => {
                     let solved = ensemble::vjp(field, y0, &times, &options, &changes, extras, &gradient)?;
-                    Box::new(Ensemble::kept(solved, part)) as Box<dyn AnyEnsemble>
+                    Box::new(Ensemble::from_vjp(solved, part)) as Box<dyn AnyEnsemble>
                 }
                 false => {
                     let solved = ensemble::odeint(field, y0, &times, &options, &changes, extras)?;
-                    Box::new(Ensemble::alone(solved, part))
+                    Box::new(Ensemble::from_solution(solved, part))
                 }
             })
         })
     }
 
-    fn ensemble_along(
+    fn ensemble_jvp(
         &self,
         start: Start<'_>,
         (plan, numbers): (&str, &dyn Source),
-        along: Along<'_>,
+        along: TangentSources<'_>,
         options: Entries,
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>> {
@@ -255,13 +255,13 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
                         let (times, changes) = plan.without_extras()?;
                         let solved =
                             ensemble::vjp_of_jvp(field, y0, &times, &options, &changes, directions, &gradient)?;
-                        Box::new(Ensemble::along(solved)) as Box<dyn AnyEnsemble>
+                        Box::new(Ensemble::from_jvp_vjp(solved)) as Box<dyn AnyEnsemble>
                     }
                     false => {
                         let EnsemblePlan { times, changes, extras } = plan;
                         let part = extras.part;
                         let solved = ensemble::jvp(field, y0, &times, &options, &changes, extras, directions)?;
-                        Box::new(Ensemble::alone(solved, part))
+                        Box::new(Ensemble::from_solution(solved, part))
                     }
                 })
             })
@@ -280,7 +280,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         })
     }
 
-    fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>> {
+    fn jvp(&self, start: Start<'_>, along: TangentSources<'_>, options: Entries) -> Result<Box<dyn AnyJvp>> {
         let (options, _) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
         let y0 = rows(&y0, start.batch)?;
@@ -291,7 +291,12 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         })
     }
 
-    fn record_tangent(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvpVjp>> {
+    fn record_tangent(
+        &self,
+        start: Start<'_>,
+        along: TangentSources<'_>,
+        options: Entries,
+    ) -> Result<Box<dyn AnyJvpVjp>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
         let y0 = rows(&y0, start.batch)?;
@@ -305,12 +310,12 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
 
     fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>> {
         let network = self.network("network")?;
-        Ok(Box::new(Kind::<T, F>::Cnf(Cnf::new(network, trace, kinetic, jacobian, seed)?)))
+        Ok(Box::new(FieldKind::<T, F>::Cnf(Cnf::new(network, trace, kinetic, jacobian, seed)?)))
     }
 
     fn hamiltonian(&self, energy: Energy, structure: Structure, spacing: f64) -> Result<Box<dyn AnyField>> {
         let network = self.network("energy")?;
-        Ok(Box::new(Kind::<T, F>::Hamiltonian(Hamiltonian::new(network, energy, structure, spacing)?)))
+        Ok(Box::new(FieldKind::<T, F>::Hamiltonian(Hamiltonian::new(network, energy, structure, spacing)?)))
     }
 
     fn seed_noise(&mut self, seed: u64, first_sample: usize) -> Result<()> {
@@ -324,13 +329,13 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     }
 
     fn tangent(&self) -> Result<Box<dyn AnyField>> {
-        let Kind::Program(field) = self else {
+        let FieldKind::Program(field) = self else {
             return Err(Error::option("field", "a field that is a program", "another field"));
         };
         let (parameters, ledger) = (field.parameters(), Ledger::new());
         let mut both = Buffer::zeroed(&ledger, Purpose::Network, 2 * parameters.len())?;
         both[..parameters.len()].copy_from_slice(parameters);
-        Ok(Box::new(Kind::<T, F>::Program(ProgramField::new(field.program().tangent(), &both)?)))
+        Ok(Box::new(FieldKind::<T, F>::Program(ProgramField::new(field.program().tangent(), &both)?)))
     }
 
     fn energy(
@@ -340,7 +345,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         batch: usize,
         parameters: Option<&dyn Source>,
     ) -> Result<Box<dyn AnyBuffer>> {
-        let Kind::Hamiltonian(system) = self else {
+        let FieldKind::Hamiltonian(system) = self else {
             return Err(Error::option("field", "a system with an energy, from hamiltonian", "another field"));
         };
         let y = copied::<T>(y)?;

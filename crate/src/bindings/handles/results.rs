@@ -7,7 +7,7 @@ use crate::gradient::{Gradient, GradientStats, Vjp};
 use crate::memory::Bytes;
 use crate::solve::{Solution, Stats};
 
-/// What a field's transpose gives.
+/// The result of a field's pullback.
 pub trait AnyFieldVjp {
     fn y(&self) -> Numbers<'_>;
     fn parameters(&self) -> Numbers<'_>;

@@ -1,4 +1,4 @@
-//! Solutions with their derivatives along directions.
+//! Solutions with their tangents along directions.
 
 use super::numbers::{Erased, Numbers, Source, copied};
 use super::results::{AnyGradient, AnySolution};
@@ -7,8 +7,8 @@ use crate::field::Directions;
 use crate::memory::Bytes;
 use crate::sensitivity::{Jvp, JvpVjp};
 
-/// Directions along which a solve's inputs move.
-pub struct Along<'a> {
+/// Tangents of the inputs of a solve, along directions.
+pub struct TangentSources<'a> {
     pub directions: usize,
     pub y0: Option<&'a dyn Source>,
     pub parameters: Option<&'a dyn Source>,
@@ -19,7 +19,7 @@ pub struct Along<'a> {
 
 /// Copies directions, and runs with them.
 pub(super) fn with_directions<T: Erased, R>(
-    along: &Along<'_>,
+    along: &TangentSources<'_>,
     body: impl FnOnce(&Directions<'_, T>) -> Result<R>,
 ) -> Result<R> {
     let numbers = |given: Option<&dyn Source>| given.map(copied::<T>).transpose();
@@ -34,7 +34,7 @@ pub(super) fn with_directions<T: Erased, R>(
     })
 }
 
-/// A solution with its derivatives along directions.
+/// A solution with its tangents along directions.
 pub trait AnyJvp {
     fn solution(&self) -> &dyn AnySolution;
     /// `[directions, times, batch, state]`.

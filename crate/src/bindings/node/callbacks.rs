@@ -132,7 +132,7 @@ impl AllReduce for SendWrapper<JsAllReduce> {
     }
 }
 
-/// With whom the steps of a batch are shared, if with anybody.
+/// The sums over the parts of a batch that share steps, if there are several.
 pub fn shared(env: Env, all_reduce: Option<Object<'_>>) -> Result<Box<dyn AllReduce>> {
     let Some(all_reduce) = all_reduce else { return Ok(Box::new(NoReduction)) };
     let sum: Function<'_, FnArgs<(f64, u32)>, Option<f64>> = all_reduce.get_named_property("sum")?;

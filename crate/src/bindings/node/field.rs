@@ -4,24 +4,24 @@ use napi::bindgen_prelude::{ArrayBuffer, Env, JsObjectValue, Object, Result, Uin
 use napi_derive::napi;
 
 use super::callbacks::{Callbacks, JsField, shared};
-use super::held::Held;
+use super::handle::Handle;
 use super::memory::{JsSource, address, optional, view};
 use super::results::{
-    EnsembleHandle, FieldPull, IntegratorHandle, Moved, NumbersHandle, Recorded, RecordedTangent, Solved,
+    EnsembleHandle, FieldVjpHandle, IntegratorHandle, JvpHandle, JvpVjpHandle, NumbersHandle, SolutionHandle, VjpHandle,
 };
 use super::{dtype, entries, object, thrown};
-use crate::bindings::handles::{self, Along, AnyField, Point, Start};
+use crate::bindings::handles::{self, AnyField, Point, Start, TangentSources};
 use crate::bindings::records;
 use crate::error;
 use crate::model::Architecture;
 
 /// A vector field with its parameters.
 #[napi]
-pub struct Field(pub(super) Held<Box<dyn AnyField>>, Option<Architecture>);
+pub struct Field(pub(super) Handle<Box<dyn AnyField>>, Option<Architecture>);
 
 impl Field {
     fn new(env: Env, field: error::Result<Box<dyn AnyField>>, network: Option<Architecture>) -> Result<Self> {
-        field.map(|field| Self(Held::new(field), network)).map_err(|error| thrown(env, error))
+        field.map(|field| Self(Handle::new(field), network)).map_err(|error| thrown(env, error))
     }
 
     /// Runs with the field; throws what goes wrong.
@@ -154,7 +154,7 @@ impl Field {
         self.0.read(|field| field.output_size() as u32)
     }
 
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     #[napi(getter, catch_unwind)]
     pub fn argument_size(&self) -> Result<u32> {
         self.0.read(|field| field.argument_size() as u32)
@@ -189,11 +189,11 @@ impl Field {
         batch: u32,
         parameters: Unknown<'_>,
         arguments: Unknown<'_>,
-    ) -> Result<FieldPull> {
+    ) -> Result<FieldVjpHandle> {
         let (y, parameters, arguments) = (JsSource(&y), JsSource(&parameters), JsSource(&arguments));
         let (parameters, arguments) = (optional(&parameters), optional(&arguments));
         let at = Point { t, y: &y, batch: batch as usize, parameters, arguments };
-        self.call(env, |field| field.vjp(at, &JsSource(&w))).map(FieldPull::new)
+        self.call(env, |field| field.vjp(at, &JsSource(&w))).map(FieldVjpHandle::new)
     }
 
     /// The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
@@ -210,11 +210,11 @@ impl Field {
         options: Object<'_>,
         arguments: Unknown<'_>,
         all_reduce: Option<Object<'_>>,
-    ) -> Result<Solved> {
+    ) -> Result<SolutionHandle> {
         let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, shared) = (entries(&options)?, shared(env, all_reduce)?);
-        self.call(env, |field| field.odeint(start, options, shared)).map(Solved::new)
+        self.call(env, |field| field.odeint(start, options, shared)).map(SolutionHandle::new)
     }
 
     /// A solve that keeps what the gradient method needs; otherwise as `odeint`.
@@ -229,11 +229,11 @@ impl Field {
         options: Object<'_>,
         arguments: Unknown<'_>,
         all_reduce: Option<Object<'_>>,
-    ) -> Result<Recorded> {
+    ) -> Result<VjpHandle> {
         let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, shared) = (entries(&options)?, shared(env, all_reduce)?);
-        self.call(env, |field| field.record(start, options, shared)).map(Recorded::new)
+        self.call(env, |field| field.record(start, options, shared)).map(VjpHandle::new)
     }
 
     /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
@@ -259,7 +259,7 @@ impl Field {
         solved.map(EnsembleHandle::new)
     }
 
-    /// Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+    /// An ensemble with its tangents along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
     /// second derivatives where `keep` is set.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
@@ -281,7 +281,7 @@ impl Field {
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, along) = (entries(&options)?, Directions::of(&along)?);
         let solved = along.with(directions as usize, |along| {
-            self.call(env, |field| field.ensemble_along(start, (&plan, &JsSource(&numbers)), along, options, keep))
+            self.call(env, |field| field.ensemble_jvp(start, (&plan, &JsSource(&numbers)), along, options, keep))
         });
         solved.map(EnsembleHandle::new)
     }
@@ -305,7 +305,7 @@ impl Field {
         self.call(env, |field| field.integrator(start, &plan, options)).map(IntegratorHandle::new)
     }
 
-    /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+    /// The solution with its tangents along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
     /// `times` (a Float64Array), each of all directions, or undefined.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
@@ -319,12 +319,12 @@ impl Field {
         along: Object<'_>,
         options: Object<'_>,
         arguments: Unknown<'_>,
-    ) -> Result<Moved> {
+    ) -> Result<JvpHandle> {
         let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, along) = (entries(&options)?, Directions::of(&along)?);
-        let moved = along.with(directions as usize, |along| self.call(env, |field| field.jvp(start, along, options)));
-        moved.map(Moved::new)
+        let jvp = along.with(directions as usize, |along| self.call(env, |field| field.jvp(start, along, options)));
+        jvp.map(JvpHandle::new)
     }
 
     /// A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
@@ -339,12 +339,12 @@ impl Field {
         along: Object<'_>,
         options: Object<'_>,
         arguments: Unknown<'_>,
-    ) -> Result<RecordedTangent> {
+    ) -> Result<JvpVjpHandle> {
         let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, along) = (entries(&options)?, Directions::of(&along)?);
         let recorded = along.with(1, |along| self.call(env, |field| field.record_tangent(start, along, options)));
-        recorded.map(RecordedTangent::new)
+        recorded.map(JvpVjpHandle::new)
     }
 
     /// What noise a flow draws: of which seed, and for samples from which on.
@@ -389,9 +389,9 @@ impl<'a> Directions<'a> {
         Ok(Self([array("y0")?, array("parameters")?, array("arguments")?, array("times")?]))
     }
 
-    fn with<R>(&self, directions: usize, body: impl FnOnce(Along<'_>) -> R) -> R {
+    fn with<R>(&self, directions: usize, body: impl FnOnce(TangentSources<'_>) -> R) -> R {
         let [y0, parameters, arguments, times] = [0, 1, 2, 3].map(|index| JsSource(&self.0[index]));
-        body(Along {
+        body(TangentSources {
             directions,
             y0: optional(&y0),
             parameters: optional(&parameters),

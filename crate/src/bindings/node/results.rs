@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{Either, Env, Object, Result, Undefined, Unknown};
 use napi_derive::napi;
 
-use super::held::Held;
+use super::handle::Handle;
 use super::memory::{JsSource, address, fill};
 use super::{object, or_undefined, thrown};
 use crate::bindings::handles::{
@@ -14,11 +14,11 @@ use crate::error::Error;
 
 /// An array.
 #[napi(js_name = "Numbers")]
-pub struct NumbersHandle(Held<Box<dyn AnyBuffer>>);
+pub struct NumbersHandle(Handle<Box<dyn AnyBuffer>>);
 
 impl NumbersHandle {
     pub fn new(numbers: Box<dyn AnyBuffer>) -> Self {
-        Self(Held::new(numbers))
+        Self(Handle::new(numbers))
     }
 }
 
@@ -40,18 +40,18 @@ impl NumbersHandle {
     }
 }
 
-/// What a field's transpose gives.
-#[napi]
-pub struct FieldPull(Held<Box<dyn AnyFieldVjp>>);
+/// The result of a field's pullback.
+#[napi(js_name = "FieldPull")]
+pub struct FieldVjpHandle(Handle<Box<dyn AnyFieldVjp>>);
 
-impl FieldPull {
+impl FieldVjpHandle {
     pub fn new(pulled: Box<dyn AnyFieldVjp>) -> Self {
-        Self(Held::new(pulled))
+        Self(Handle::new(pulled))
     }
 }
 
 #[napi]
-impl FieldPull {
+impl FieldVjpHandle {
     #[napi(getter, catch_unwind)]
     pub fn y(&self) -> Result<f64> {
         self.0.read(|pulled| address(&pulled.y()))
@@ -79,17 +79,17 @@ impl FieldPull {
 }
 
 /// A solution, and why it ends early if it does.
-#[napi]
-pub struct Solved(Held<(Box<dyn AnySolution>, Option<Error>)>);
+#[napi(js_name = "Solved")]
+pub struct SolutionHandle(Handle<(Box<dyn AnySolution>, Option<Error>)>);
 
-impl Solved {
+impl SolutionHandle {
     pub fn new(solved: (Box<dyn AnySolution>, Option<Error>)) -> Self {
-        Self(Held::new(solved))
+        Self(Handle::new(solved))
     }
 }
 
 #[napi]
-impl Solved {
+impl SolutionHandle {
     #[napi(getter, catch_unwind)]
     pub fn y(&self) -> Result<f64> {
         self.0.read(|(solution, _)| address(&solution.y()))
@@ -125,17 +125,17 @@ impl Solved {
 }
 
 /// A solve with what its gradients need.
-#[napi]
-pub struct Recorded(Held<Box<dyn AnyTrajectory>>);
+#[napi(js_name = "Recorded")]
+pub struct VjpHandle(Handle<Box<dyn AnyTrajectory>>);
 
-impl Recorded {
+impl VjpHandle {
     pub fn new(recorded: Box<dyn AnyTrajectory>) -> Self {
-        Self(Held::new(recorded))
+        Self(Handle::new(recorded))
     }
 }
 
 #[napi]
-impl Recorded {
+impl VjpHandle {
     #[napi(getter, catch_unwind)]
     pub fn y(&self) -> Result<f64> {
         self.0.read(|recorded| address(&recorded.solution().y()))
@@ -148,9 +148,9 @@ impl Recorded {
 
     /// The gradient for ∂L/∂y, `[times, batch, state]`.
     #[napi(catch_unwind)]
-    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>) -> Result<Pulled> {
+    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>) -> Result<GradientHandle> {
         let pulled = self.0.change(|recorded| recorded.pullback(&JsSource(&cotangent)))?;
-        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+        pulled.map(GradientHandle::new).map_err(|error| thrown(env, error))
     }
 
     #[napi(catch_unwind)]
@@ -159,13 +159,13 @@ impl Recorded {
     }
 }
 
-/// Trajectories of their own.
+/// An ensemble: trajectories that each take their own steps.
 #[napi(js_name = "Ensemble")]
-pub struct EnsembleHandle(Held<Box<dyn AnyEnsemble>>);
+pub struct EnsembleHandle(Handle<Box<dyn AnyEnsemble>>);
 
 impl EnsembleHandle {
     pub fn new(ensemble: Box<dyn AnyEnsemble>) -> Self {
-        Self(Held::new(ensemble))
+        Self(Handle::new(ensemble))
     }
 }
 
@@ -229,10 +229,10 @@ impl EnsembleHandle {
         cotangent: Unknown<'_>,
         times: Unknown<'_>,
         states: Unknown<'_>,
-    ) -> Result<Pulled> {
+    ) -> Result<GradientHandle> {
         let (cotangent, times, states) = (JsSource(&cotangent), JsSource(&times), JsSource(&states));
         let pulled = self.0.change(|ensemble| ensemble.pullback(&cotangent, &times, &states))?;
-        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+        pulled.map(GradientHandle::new).map_err(|error| thrown(env, error))
     }
 
     #[napi(catch_unwind)]
@@ -241,13 +241,13 @@ impl EnsembleHandle {
     }
 }
 
-/// Trajectories that are taken on from call to call.
+/// Trajectories that are advanced call by call.
 #[napi(js_name = "Integrator")]
-pub struct IntegratorHandle(Held<Box<dyn AnyIntegrator>>);
+pub struct IntegratorHandle(Handle<Box<dyn AnyIntegrator>>);
 
 impl IntegratorHandle {
     pub fn new(integrator: Box<dyn AnyIntegrator>) -> Self {
-        Self(Held::new(integrator))
+        Self(Handle::new(integrator))
     }
 }
 
@@ -259,7 +259,7 @@ impl IntegratorHandle {
         self.0.change(|integrator| integrator.advance(to, step))?.map_err(|error| thrown(env, error))
     }
 
-    /// When each trajectory stands where it does.
+    /// The present time of each trajectory.
     #[napi(getter, catch_unwind)]
     pub fn t(&self) -> Result<f64> {
         self.0.read(|integrator| integrator.t().as_ptr() as usize as f64)
@@ -327,17 +327,17 @@ impl IntegratorHandle {
 }
 
 /// A gradient.
-#[napi]
-pub struct Pulled(Held<Box<dyn AnyGradient>>);
+#[napi(js_name = "Pulled")]
+pub struct GradientHandle(Handle<Box<dyn AnyGradient>>);
 
-impl Pulled {
+impl GradientHandle {
     fn new(gradient: Box<dyn AnyGradient>) -> Self {
-        Self(Held::new(gradient))
+        Self(Handle::new(gradient))
     }
 }
 
 #[napi]
-impl Pulled {
+impl GradientHandle {
     #[napi(getter, catch_unwind, js_name = "y0")]
     pub fn y0(&self) -> Result<f64> {
         self.0.read(|gradient| address(&gradient.y0()))
@@ -376,18 +376,18 @@ impl Pulled {
     }
 }
 
-/// A solution with its derivatives along directions.
-#[napi]
-pub struct Moved(Held<Box<dyn AnyJvp>>);
+/// A solution with its tangents along directions.
+#[napi(js_name = "Moved")]
+pub struct JvpHandle(Handle<Box<dyn AnyJvp>>);
 
-impl Moved {
+impl JvpHandle {
     pub fn new(moved: Box<dyn AnyJvp>) -> Self {
-        Self(Held::new(moved))
+        Self(Handle::new(moved))
     }
 }
 
 #[napi]
-impl Moved {
+impl JvpHandle {
     #[napi(getter, catch_unwind)]
     pub fn y(&self) -> Result<f64> {
         self.0.read(|moved| address(&moved.solution().y()))
@@ -412,17 +412,17 @@ impl Moved {
 }
 
 /// A solve with its derivative along a direction.
-#[napi]
-pub struct RecordedTangent(Held<Box<dyn AnyJvpVjp>>);
+#[napi(js_name = "RecordedTangent")]
+pub struct JvpVjpHandle(Handle<Box<dyn AnyJvpVjp>>);
 
-impl RecordedTangent {
+impl JvpVjpHandle {
     pub fn new(recorded: Box<dyn AnyJvpVjp>) -> Self {
-        Self(Held::new(recorded))
+        Self(Handle::new(recorded))
     }
 }
 
 #[napi]
-impl RecordedTangent {
+impl JvpVjpHandle {
     #[napi(getter, catch_unwind)]
     pub fn y(&self) -> Result<f64> {
         self.0.read(|recorded| address(&recorded.solution().y()))
@@ -441,10 +441,10 @@ impl RecordedTangent {
 
     /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
     #[napi(catch_unwind)]
-    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>, curvature: Unknown<'_>) -> Result<Pulled> {
+    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>, curvature: Unknown<'_>) -> Result<GradientHandle> {
         let (cotangent, curvature) = (JsSource(&cotangent), JsSource(&curvature));
         let pulled = self.0.change(|recorded| recorded.pullback(&cotangent, &curvature))?;
-        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+        pulled.map(GradientHandle::new).map_err(|error| thrown(env, error))
     }
 
     #[napi(catch_unwind)]

@@ -5,7 +5,7 @@ use napi::bindgen_prelude::{
 };
 use napi_derive::napi;
 
-use super::held::Held;
+use super::handle::Handle;
 use super::memory::JsSource;
 use super::{dtype, or_undefined, thrown};
 use crate::bindings::handles::{Dtype, Source, copied};
@@ -15,7 +15,7 @@ use crate::tensors::{Tensor, Tensors};
 
 /// Named arrays, to and from the safetensors format.
 #[napi]
-pub struct TensorFile(Held<Tensors>);
+pub struct TensorFile(Handle<Tensors>);
 
 /// What a call gives, or throws.
 fn given<R>(env: Env, result: Result<error::Result<R>>) -> Result<R> {
@@ -27,7 +27,7 @@ impl TensorFile {
     #[napi(constructor, catch_unwind)]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self(Held::new(Tensors::default()))
+        Self(Handle::new(Tensors::default()))
     }
 
     #[napi(catch_unwind)]
@@ -66,7 +66,7 @@ impl TensorFile {
             source.copy_bytes(&mut copy);
             Tensors::parse(&copy)
         });
-        given(env, Ok(parsed)).map(|file| Self(Held::new(file)))
+        given(env, Ok(parsed)).map(|file| Self(Handle::new(file)))
     }
 
     /// The names of the arrays, which the functions below take.

@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{ArrayBuffer, Env, Result, Unknown};
 use napi_derive::napi;
 
 use super::field::Field;
-use super::held::Held;
+use super::handle::Handle;
 use super::memory::{JsSource, address, view};
 use super::results::NumbersHandle;
 use super::thrown;
@@ -13,12 +13,12 @@ use crate::optimizer::Rule;
 
 /// An optimizer of a field's parameters, or of an array.
 #[napi(js_name = "Optimizer")]
-pub struct JsOptimizer(Held<Box<dyn AnyOptimizer>>);
+pub struct JsOptimizer(Handle<Box<dyn AnyOptimizer>>);
 
 impl JsOptimizer {
     fn new(env: Env, dtype: &str, groups: &Unknown<'_>, rule: Rule) -> Result<Self> {
         let made = optimizer(dtype, rule, &JsSource(groups));
-        made.map(|optimizer| Self(Held::new(optimizer))).map_err(|error| thrown(env, error))
+        made.map(|optimizer| Self(Handle::new(optimizer))).map_err(|error| thrown(env, error))
     }
 }
 

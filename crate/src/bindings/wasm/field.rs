@@ -4,10 +4,10 @@ use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
 use super::results::{
-    EnsembleHandle, FieldPull, IntegratorHandle, Moved, NumbersHandle, Recorded, RecordedTangent, Solved,
+    EnsembleHandle, FieldVjpHandle, IntegratorHandle, JvpHandle, JvpVjpHandle, NumbersHandle, SolutionHandle, VjpHandle,
 };
 use super::{Callbacks, JsAllReduce, JsField, JsResult, JsSource, entries, object, optional, shared, thrown};
-use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
+use crate::bindings::handles::{self, AnyField, Dtype, Point, Start, TangentSources};
 use crate::bindings::records;
 
 /// A vector field with its parameters.
@@ -101,7 +101,7 @@ impl Field {
         self.field.output_size()
     }
 
-    /// Numbers that each trajectory has beside its state.
+    /// Arguments of each trajectory.
     #[wasm_bindgen(getter, js_name = argumentSize)]
     pub fn argument_size(&self) -> usize {
         self.field.argument_size()
@@ -130,10 +130,10 @@ impl Field {
         batch: usize,
         parameters: &JsValue,
         arguments: &JsValue,
-    ) -> JsResult<FieldPull> {
+    ) -> JsResult<FieldVjpHandle> {
         let (y, parameters, arguments) = (JsSource(y), JsSource(parameters), JsSource(arguments));
         let at = Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
-        self.field.vjp(at, &JsSource(w)).map(FieldPull).map_err(thrown)
+        self.field.vjp(at, &JsSource(w)).map(FieldVjpHandle).map_err(thrown)
     }
 
     /// The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
@@ -147,11 +147,11 @@ impl Field {
         options: &JsValue,
         arguments: &JsValue,
         all_reduce: Option<JsAllReduce>,
-    ) -> JsResult<Solved> {
+    ) -> JsResult<SolutionHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         let (solution, error) = self.field.odeint(start, entries(options), shared(all_reduce)).map_err(thrown)?;
-        Ok(Solved { solution, error })
+        Ok(SolutionHandle { solution, error })
     }
 
     /// A solve that keeps what the gradient method needs; otherwise as `odeint`.
@@ -163,10 +163,10 @@ impl Field {
         options: &JsValue,
         arguments: &JsValue,
         all_reduce: Option<JsAllReduce>,
-    ) -> JsResult<Recorded> {
+    ) -> JsResult<VjpHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
-        self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
+        self.field.record(start, entries(options), shared(all_reduce)).map(VjpHandle).map_err(thrown)
     }
 
     /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
@@ -189,7 +189,7 @@ impl Field {
         solved.map(EnsembleHandle).map_err(thrown)
     }
 
-    /// Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+    /// An ensemble with its tangents along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
     /// second derivatives where `keep` is set.
     #[wasm_bindgen(js_name = ensembleAlong)]
     #[allow(clippy::too_many_arguments)]
@@ -208,8 +208,8 @@ impl Field {
     ) -> JsResult<EnsembleHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
-        let solve = |along: Along<'_>| {
-            self.field.ensemble_along(start, (plan, &JsSource(numbers)), along, entries(options), keep)
+        let solve = |along: TangentSources<'_>| {
+            self.field.ensemble_jvp(start, (plan, &JsSource(numbers)), along, entries(options), keep)
         };
         with_along(directions, along, solve).map(EnsembleHandle)
     }
@@ -229,7 +229,7 @@ impl Field {
         self.field.integrator(start, plan, entries(options)).map(IntegratorHandle).map_err(thrown)
     }
 
-    /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+    /// The solution with its tangents along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
     /// `times` (a Float64Array), each of all directions, or undefined.
     #[allow(clippy::too_many_arguments)]
     pub fn jvp(
@@ -241,10 +241,10 @@ impl Field {
         along: &JsAlong,
         options: &JsValue,
         arguments: &JsValue,
-    ) -> JsResult<Moved> {
+    ) -> JsResult<JvpHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
-        with_along(directions, along, |along| self.field.jvp(start, along, entries(options))).map(Moved)
+        with_along(directions, along, |along| self.field.jvp(start, along, entries(options))).map(JvpHandle)
     }
 
     /// A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
@@ -257,10 +257,10 @@ impl Field {
         along: &JsAlong,
         options: &JsValue,
         arguments: &JsValue,
-    ) -> JsResult<RecordedTangent> {
+    ) -> JsResult<JvpVjpHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
-        with_along(1, along, |along| self.field.record_tangent(start, along, entries(options))).map(RecordedTangent)
+        with_along(1, along, |along| self.field.record_tangent(start, along, entries(options))).map(JvpVjpHandle)
     }
 
     /// What noise a flow draws: of which seed, and for samples from which on.
@@ -301,11 +301,11 @@ extern "C" {
 fn with_along<R>(
     directions: usize,
     along: &JsAlong,
-    body: impl FnOnce(Along<'_>) -> crate::error::Result<R>,
+    body: impl FnOnce(TangentSources<'_>) -> crate::error::Result<R>,
 ) -> JsResult<R> {
     let all = [along.y0(), along.parameters(), along.arguments(), along.times()];
     let [y0, parameters, arguments, times] = [0, 1, 2, 3].map(|index| JsSource(&all[index]));
-    body(Along {
+    body(TangentSources {
         directions,
         y0: optional(&y0),
         parameters: optional(&parameters),

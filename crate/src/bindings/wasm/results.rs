@@ -27,12 +27,12 @@ impl NumbersHandle {
     }
 }
 
-/// What a field's transpose gives.
-#[wasm_bindgen]
-pub struct FieldPull(pub(super) Box<dyn AnyFieldVjp>);
+/// The result of a field's pullback.
+#[wasm_bindgen(js_name = FieldPull)]
+pub struct FieldVjpHandle(pub(super) Box<dyn AnyFieldVjp>);
 
-#[wasm_bindgen]
-impl FieldPull {
+#[wasm_bindgen(js_class = FieldPull)]
+impl FieldVjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
         self.0.y().pointer()
@@ -55,14 +55,14 @@ impl FieldPull {
 }
 
 /// A solution, and why it ends early if it does.
-#[wasm_bindgen]
-pub struct Solved {
+#[wasm_bindgen(js_name = Solved)]
+pub struct SolutionHandle {
     pub(super) solution: Box<dyn AnySolution>,
     pub(super) error: Option<Error>,
 }
 
-#[wasm_bindgen]
-impl Solved {
+#[wasm_bindgen(js_class = Solved)]
+impl SolutionHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
         self.solution.y().pointer()
@@ -91,11 +91,11 @@ impl Solved {
 }
 
 /// A solve with what its gradients need.
-#[wasm_bindgen]
-pub struct Recorded(pub(super) Box<dyn AnyTrajectory>);
+#[wasm_bindgen(js_name = Recorded)]
+pub struct VjpHandle(pub(super) Box<dyn AnyTrajectory>);
 
-#[wasm_bindgen]
-impl Recorded {
+#[wasm_bindgen(js_class = Recorded)]
+impl VjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
         self.0.solution().y().pointer()
@@ -106,12 +106,12 @@ impl Recorded {
     }
 
     /// The gradient for ∂L/∂y, `[times, batch, state]`.
-    pub fn pullback(&mut self, cotangent: &JsValue) -> JsResult<Pulled> {
-        self.0.pullback(&JsSource(cotangent)).map(Pulled).map_err(thrown)
+    pub fn pullback(&mut self, cotangent: &JsValue) -> JsResult<GradientHandle> {
+        self.0.pullback(&JsSource(cotangent)).map(GradientHandle).map_err(thrown)
     }
 }
 
-/// Trajectories of their own.
+/// An ensemble: trajectories that each take their own steps.
 #[wasm_bindgen(js_name = Ensemble)]
 pub struct EnsembleHandle(pub(super) Box<dyn AnyEnsemble>);
 
@@ -149,7 +149,7 @@ impl EnsembleHandle {
         self.0.event_states().pointer()
     }
 
-    /// The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is handed out in a loop.
+    /// The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is returned in a loop.
     #[wasm_bindgen(getter)]
     pub fn failures(&self) -> String {
         records::failures(self.0.failures())
@@ -166,13 +166,13 @@ impl EnsembleHandle {
     }
 
     /// The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
-    pub fn pullback(&mut self, cotangent: &JsValue, times: &JsValue, states: &JsValue) -> JsResult<Pulled> {
+    pub fn pullback(&mut self, cotangent: &JsValue, times: &JsValue, states: &JsValue) -> JsResult<GradientHandle> {
         let pulled = self.0.pullback(&JsSource(cotangent), &JsSource(times), &JsSource(states));
-        pulled.map(Pulled).map_err(thrown)
+        pulled.map(GradientHandle).map_err(thrown)
     }
 }
 
-/// Trajectories that are taken on from call to call.
+/// Trajectories that are advanced call by call.
 #[wasm_bindgen(js_name = Integrator)]
 pub struct IntegratorHandle(pub(super) Box<dyn AnyIntegrator>);
 
@@ -183,7 +183,7 @@ impl IntegratorHandle {
         self.0.advance(to, step).map_err(thrown)
     }
 
-    /// When each trajectory stands where it does.
+    /// The present time of each trajectory.
     #[wasm_bindgen(getter)]
     pub fn t(&self) -> usize {
         self.0.t().as_ptr() as usize
@@ -240,11 +240,11 @@ impl IntegratorHandle {
 }
 
 /// A gradient.
-#[wasm_bindgen]
-pub struct Pulled(pub(super) Box<dyn AnyGradient>);
+#[wasm_bindgen(js_name = Pulled)]
+pub struct GradientHandle(pub(super) Box<dyn AnyGradient>);
 
-#[wasm_bindgen]
-impl Pulled {
+#[wasm_bindgen(js_class = Pulled)]
+impl GradientHandle {
     #[wasm_bindgen(getter)]
     pub fn y0(&self) -> usize {
         self.0.y0().pointer()
@@ -277,12 +277,12 @@ impl Pulled {
     }
 }
 
-/// A solution with its derivatives along directions.
-#[wasm_bindgen]
-pub struct Moved(pub(super) Box<dyn AnyJvp>);
+/// A solution with its tangents along directions.
+#[wasm_bindgen(js_name = Moved)]
+pub struct JvpHandle(pub(super) Box<dyn AnyJvp>);
 
-#[wasm_bindgen]
-impl Moved {
+#[wasm_bindgen(js_class = Moved)]
+impl JvpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
         self.0.solution().y().pointer()
@@ -301,11 +301,11 @@ impl Moved {
 }
 
 /// A solve with its derivative along a direction.
-#[wasm_bindgen]
-pub struct RecordedTangent(pub(super) Box<dyn AnyJvpVjp>);
+#[wasm_bindgen(js_name = RecordedTangent)]
+pub struct JvpVjpHandle(pub(super) Box<dyn AnyJvpVjp>);
 
-#[wasm_bindgen]
-impl RecordedTangent {
+#[wasm_bindgen(js_class = RecordedTangent)]
+impl JvpVjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
         self.0.solution().y().pointer()
@@ -322,7 +322,7 @@ impl RecordedTangent {
     }
 
     /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
-    pub fn pullback(&mut self, cotangent: &JsValue, curvature: &JsValue) -> JsResult<Pulled> {
-        self.0.pullback(&JsSource(cotangent), &JsSource(curvature)).map(Pulled).map_err(thrown)
+    pub fn pullback(&mut self, cotangent: &JsValue, curvature: &JsValue) -> JsResult<GradientHandle> {
+        self.0.pullback(&JsSource(cotangent), &JsSource(curvature)).map(GradientHandle).map_err(thrown)
     }
 }

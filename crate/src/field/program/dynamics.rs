@@ -1,7 +1,7 @@
 //! A program that is ready for a batch.
 
-use super::super::lanes::{LanePull, Lanes};
-use super::super::{Dots, Dynamics, Pull, Uses};
+use super::super::lanes::{LanePullback, Lanes};
+use super::super::{Dynamics, InnerProducts, Pullback, Uses};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
@@ -57,24 +57,24 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
         Ok(())
     }
 
-    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+    fn pullback(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
         self.uses.evaluations += usize::from(tape.is_none());
         self.uses.vjps += 1;
         let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
-        let task = task + if pull.times { WITH_TIMES } else { 0 };
-        let (gradient, argument_cotangents) = pull.parameters.split_at_mut(self.parameters);
+        let task = task + if pullback.times { WITH_TIMES } else { 0 };
+        let (gradient, argument_cotangents) = pullback.parameters.split_at_mut(self.parameters);
         let arrays = Arrays {
             state: x,
             arguments: &self.arguments,
             data: &self.data,
-            cotangent: pull.cotangent,
+            cotangent: pullback.cotangent,
             tape: tape.unwrap_or_default(),
-            next_tape: pull.next_tape.unwrap_or_default(),
-            state_cotangent: pull.x,
+            next_tape: pullback.next_tape.unwrap_or_default(),
+            state_cotangent: pullback.x,
             argument_cotangents,
             gradient,
-            probes: pull.probes,
-            products: pull.products,
+            probes: pullback.probes,
+            products: pullback.products,
             ..Arrays::default()
         };
         Ok(self.executor.run(task, t, self.rows, arrays))
@@ -94,27 +94,34 @@ impl<T: Real> Lanes<T> for ProgramDynamics<T> {
         Dynamics::tape_len(self)
     }
 
-    fn settle(&mut self, arguments: &[T], data: &[T]) {
+    fn set_inputs(&mut self, arguments: &[T], data: &[T]) {
         self.arguments.copy_from_slice(arguments);
         self.data.copy_from_slice(data);
-        self.executor.settle(self.rows, &self.arguments, &self.data);
+        self.executor.set_inputs(self.rows, &self.arguments, &self.data);
     }
 
     fn evaluate(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
         Dynamics::evaluate(self, 0.0, x, tape, k)
     }
 
-    fn pull(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+    fn pullback(
+        &mut self,
+        _active: usize,
+        _t: &[f64],
+        x: &[T],
+        tape: Option<&[T]>,
+        pullback: LanePullback<'_, T>,
+    ) -> Result<bool> {
         let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
         let arrays = Arrays {
             state: x,
             arguments: &self.arguments,
             data: &self.data,
-            cotangent: pull.cotangent,
+            cotangent: pullback.cotangent,
             tape: tape.unwrap_or_default(),
-            state_cotangent: pull.x,
-            argument_cotangents: pull.arguments,
-            gradient: pull.parameters,
+            state_cotangent: pullback.x,
+            argument_cotangents: pullback.arguments,
+            gradient: pullback.parameters,
             ..Arrays::default()
         };
         self.executor.run(task, 0.0, self.rows, arrays);

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 
 use super::super::functions::{Binary, Unary};
 use super::super::math;
-use super::super::product::{add_outer, times};
+use super::super::product::{add_outer, multiply};
 use super::super::real::Real;
-use super::super::simd::{Bits128, MOST, Several, Simd, Vector, len_of};
+use super::super::simd::{Bits128, MAX_LEN, RegisterBlock, Simd, Vector, len_of};
 #[cfg(target_arch = "x86_64")]
 use super::super::simd::{Bits256, Bits512, dispatch};
 use super::{Context, Instruction};
@@ -56,24 +56,24 @@ pub fn of_unary<T: Real>(function: Unary) -> Kernel<T> {
         F::Abs => kernel::<T, Map<Abs, 1, 0>>(),
         F::Sign => kernel::<T, Map<Sign, 1, 0>>(),
         F::Relu => kernel::<T, Map<Relu, 1, 0>>(),
-        F::Elu => kernel::<T, Costly<Elu>>(),
-        F::Tanh => kernel::<T, Costly<Tanh>>(),
-        F::Sigmoid => kernel::<T, Costly<Sigmoid>>(),
-        F::Softplus => kernel::<T, Costly<Softplus>>(),
-        F::NormalCdf => kernel::<T, Costly<NormalCdf>>(),
+        F::Elu => kernel::<T, Transcendental<Elu>>(),
+        F::Tanh => kernel::<T, Transcendental<Tanh>>(),
+        F::Sigmoid => kernel::<T, Transcendental<Sigmoid>>(),
+        F::Softplus => kernel::<T, Transcendental<Softplus>>(),
+        F::NormalCdf => kernel::<T, Transcendental<NormalCdf>>(),
         F::Sqrt => kernel::<T, Map<Sqrt, 1, 0>>(),
-        F::Exp => kernel::<T, Costly<Exp>>(),
-        F::Expm1 => kernel::<T, Costly<Expm1>>(),
-        F::Log => kernel::<T, Costly<Log>>(),
-        F::Log1p => kernel::<T, Costly<Log1p>>(),
-        F::Sin => kernel::<T, Costly<Sin>>(),
-        F::Cos => kernel::<T, Costly<Cos>>(),
-        F::Tan => kernel::<T, Costly<Tan>>(),
-        F::Asin => kernel::<T, Costly<Asin>>(),
-        F::Acos => kernel::<T, Costly<Acos>>(),
-        F::Atan => kernel::<T, Costly<Atan>>(),
-        F::Sinh => kernel::<T, Costly<Sinh>>(),
-        F::Cosh => kernel::<T, Costly<Cosh>>(),
+        F::Exp => kernel::<T, Transcendental<Exp>>(),
+        F::Expm1 => kernel::<T, Transcendental<Expm1>>(),
+        F::Log => kernel::<T, Transcendental<Log>>(),
+        F::Log1p => kernel::<T, Transcendental<Log1p>>(),
+        F::Sin => kernel::<T, Transcendental<Sin>>(),
+        F::Cos => kernel::<T, Transcendental<Cos>>(),
+        F::Tan => kernel::<T, Transcendental<Tan>>(),
+        F::Asin => kernel::<T, Transcendental<Asin>>(),
+        F::Acos => kernel::<T, Transcendental<Acos>>(),
+        F::Atan => kernel::<T, Transcendental<Atan>>(),
+        F::Sinh => kernel::<T, Transcendental<Sinh>>(),
+        F::Cosh => kernel::<T, Transcendental<Cosh>>(),
     }
 }
 
@@ -87,8 +87,8 @@ pub fn of_binary<T: Real>(function: Binary, a: bool, b: bool) -> Kernel<T> {
         F::Div => binary_form::<T, Div>(a, b),
         F::Min => binary_form::<T, Min>(a, b),
         F::Max => binary_form::<T, Max>(a, b),
-        F::Pow => kernel::<T, Costly2<Pow>>(),
-        F::Atan2 => kernel::<T, Costly2<Atan2>>(),
+        F::Pow => kernel::<T, Transcendental2<Pow>>(),
+        F::Atan2 => kernel::<T, Transcendental2<Atan2>>(),
     }
 }
 
@@ -205,8 +205,8 @@ trait Body<T: Real> {
     unsafe fn at<V: Vector<T>>(&self, at: usize);
 }
 
-/// Registers that loops take at a time, so that their operations hide each other's latency.
-type Four<S, T> = Several<<S as Simd>::Vector<T>, 4>;
+/// Four registers that a loop works on together, so that their operations hide each other's latency.
+type Strip<S, T> = RegisterBlock<<S as Simd>::Vector<T>, 4>;
 
 /// Runs a body for each strip of four registers, each register left, and each number left.
 #[inline(always)]
@@ -215,7 +215,7 @@ unsafe fn strips<S: Simd, T: Real>(len: usize, body: impl Body<T>) {
     let mut at = 0;
     unsafe {
         while at + 4 * register <= len {
-            body.at::<Four<S, T>>(at);
+            body.at::<Strip<S, T>>(at);
             at += 4 * register;
         }
         while at + register <= len {
@@ -306,32 +306,32 @@ unsafe fn rows<S: Simd, T: Real, F: Function<N>, const N: usize>(
     }
 }
 
-/// Functions that cost much more than a load: what does not fill a register is computed in one that is filled up.
-pub struct Costly<F>(PhantomData<F>);
+/// Functions that cost much more than a load: numbers that do not fill a register are padded and computed in a full one.
+pub struct Transcendental<F>(PhantomData<F>);
 
-impl<T: Real, F: Function<1>> KernelBody<T> for Costly<F> {
+impl<T: Real, F: Function<1>> KernelBody<T> for Transcendental<F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
-        let (register, step) = (len_of::<S, T>(), <Four<S, T> as Vector<T>>::LEN);
+        let (register, step) = (len_of::<S, T>(), <Strip<S, T> as Vector<T>>::LEN);
         let mut at = i.len / step * step;
-        let mut rest = [T::zero(); 4 * MOST];
+        let mut rest = [T::zero(); 4 * MAX_LEN];
         let (rest_from, rest_to) = (rest.as_ptr(), rest.as_mut_ptr());
         unsafe {
-            if WITHIN_FOUR {
+            if STRIPS_ONLY {
                 let left = i.len - at;
                 std::ptr::copy_nonoverlapping(from.add(at), rest_to, left);
                 let passes = [(from, to, at), (rest_from, rest_to, if left > 0 { step } else { 0 })];
                 for (source, target, len) in passes {
                     for at in (0..len).step_by(step) {
-                        F::call([Four::<S, T>::load(source.add(at))]).store(target.add(at));
+                        F::call([Strip::<S, T>::load(source.add(at))]).store(target.add(at));
                     }
                 }
                 std::ptr::copy_nonoverlapping(rest_from, to.add(at), left);
                 return;
             }
             for at in (0..at).step_by(step) {
-                F::call([Four::<S, T>::load(from.add(at))]).store(to.add(at));
+                F::call([Strip::<S, T>::load(from.add(at))]).store(to.add(at));
             }
             while at < i.len {
                 let count = register.min(i.len - at);
@@ -350,30 +350,29 @@ impl<T: Real, F: Function<1>> KernelBody<T> for Costly<F> {
     }
 }
 
-/// Whether such functions are computed in four registers always, so that their code exists once: what is downloaded should be
-/// small.
-const WITHIN_FOUR: bool = cfg!(target_arch = "wasm32");
+/// Whether such functions are always computed in strips of four registers, so that their code exists once and the download stays small.
+const STRIPS_ONLY: bool = cfg!(target_arch = "wasm32");
 
-/// As [`Costly`], of two numbers.
-pub struct Costly2<F>(PhantomData<F>);
+/// As [`Transcendental`], of two numbers.
+pub struct Transcendental2<F>(PhantomData<F>);
 
-impl<T: Real, F: Function<2>> KernelBody<T> for Costly2<F> {
+impl<T: Real, F: Function<2>> KernelBody<T> for Transcendental2<F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-        let step = <Four<S, T> as Vector<T>>::LEN;
+        let step = <Strip<S, T> as Vector<T>>::LEN;
         let [lane_a, lane_b] = [usize::from(!i.uniform[0]), usize::from(!i.uniform[1])];
         for row in 0..i.rows {
             for at in (0..i.len).step_by(step) {
                 // The one number of a uniform operand serves all.
                 unsafe {
                     let count = step.min(i.len - at);
-                    let [mut left, mut right] = [[T::one(); 4 * MOST]; 2];
+                    let [mut left, mut right] = [[T::one(); 4 * MAX_LEN]; 2];
                     for lane in 0..count {
                         left[lane] = *a.add(row * i.row[0] + (at + lane) * lane_a);
                         right[lane] = *b.add(row * i.row[1] + (at + lane) * lane_b);
                     }
-                    let x = [Four::<S, T>::load(left.as_ptr()), Four::<S, T>::load(right.as_ptr())];
+                    let x = [Strip::<S, T>::load(left.as_ptr()), Strip::<S, T>::load(right.as_ptr())];
                     F::call(x).store(left.as_mut_ptr());
                     std::ptr::copy_nonoverlapping(left.as_ptr(), to.add(row * i.len + at), count);
                 }
@@ -430,19 +429,19 @@ impl<T: Real, A: Fn(usize) -> *const T> Body<T> for SumOf<A, T> {
     }
 }
 
-/// A long sum is made of so many, each of every so-manieth term: no addition waits for the one before, and a register of any width holds
-/// some of them, so that all widths add in the same order.
-const PARTS: usize = 16;
-/// From so many terms on a sum is long.
-const LONG: usize = 2 * PARTS;
+/// A long sum is the sum of this many partial sums, each of every 16th term: no addition waits for the one before, and registers of all
+/// widths add in the same order.
+const PARTIAL_SUMS: usize = 16;
+/// A sum of this many terms or more is long.
+const LONG_SUM: usize = 2 * PARTIAL_SUMS;
 
-/// A long Σ a, of terms that lie so far apart.
+/// A long Σ a, of terms at this stride.
 #[inline(always)]
 unsafe fn long_sum<T: Real, V: Vector<T>>(from: *const T, (terms, apart): (usize, usize), to: *mut T) {
     unsafe {
         let term = |n: usize| V::load(from.add(n * apart));
-        let mut parts: [V; PARTS] = std::array::from_fn(term);
-        for first in (PARTS..terms).step_by(PARTS) {
+        let mut parts: [V; PARTIAL_SUMS] = std::array::from_fn(term);
+        for first in (PARTIAL_SUMS..terms).step_by(PARTIAL_SUMS) {
             for (part, n) in parts.iter_mut().zip(first..terms) {
                 *part = part.add(term(n));
             }
@@ -451,10 +450,10 @@ unsafe fn long_sum<T: Real, V: Vector<T>>(from: *const T, (terms, apart): (usize
     }
 }
 
-/// The sum of the parts of a sum.
+/// Adds up the partial sums.
 #[inline(always)]
-fn total<T, V: Vector<T>>(mut parts: [V; PARTS]) -> V {
-    let mut count = PARTS;
+fn total<T, V: Vector<T>>(mut parts: [V; PARTIAL_SUMS]) -> V {
+    let mut count = PARTIAL_SUMS;
     while count > 1 {
         count /= 2;
         for part in 0..count {
@@ -468,19 +467,19 @@ fn total<T, V: Vector<T>>(mut parts: [V; PARTS]) -> V {
 #[inline(always)]
 unsafe fn sum_of_row<S: Simd, T: Real>(from: *const T, terms: usize, to: *mut T) {
     let register = len_of::<S, T>();
-    let used = PARTS / register;
-    let mut sums = [S::Vector::<T>::splat(T::zero()); PARTS];
-    let mut parts = [T::zero(); PARTS];
-    let mut at = PARTS;
+    let used = PARTIAL_SUMS / register;
+    let mut sums = [S::Vector::<T>::splat(T::zero()); PARTIAL_SUMS];
+    let mut parts = [T::zero(); PARTIAL_SUMS];
+    let mut at = PARTIAL_SUMS;
     unsafe {
         for (index, sum) in sums[..used].iter_mut().enumerate() {
             *sum = S::Vector::<T>::load(from.add(index * register));
         }
-        while at + PARTS <= terms {
+        while at + PARTIAL_SUMS <= terms {
             for (index, sum) in sums[..used].iter_mut().enumerate() {
                 *sum = sum.add(S::Vector::<T>::load(from.add(at + index * register)));
             }
-            at += PARTS;
+            at += PARTIAL_SUMS;
         }
         for (index, sum) in sums[..used].iter().enumerate() {
             sum.store(parts.as_mut_ptr().add(index * register));
@@ -527,7 +526,7 @@ impl<T: Real> KernelBody<T> for Sum {
         for row in 0..rows {
             unsafe {
                 let to = to.add(row * len);
-                match apart.filter(|_| terms >= LONG) {
+                match apart.filter(|_| terms >= LONG_SUM) {
                     Some(1) => sum_of_row::<S, T>(from.add(row * inner), terms, to),
                     Some(apart) => {
                         let from = from.add(row * inner * len);
@@ -557,7 +556,7 @@ impl<T: Real> KernelBody<T> for Dense {
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let [pack, shifted, ..] = i.shape;
         let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
-        unsafe { times::<S, T>(&c.packs[pack], start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch, c.ahead) }
+        unsafe { multiply::<S, T>(&c.packs[pack], start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch, c.prefetcher) }
     }
 }
 
@@ -638,10 +637,10 @@ impl<T: Real, const PRODUCT: bool> KernelBody<T> for SumLanes<PRODUCT> {
                 let mut at = 0;
                 if whole >= 4 * register {
                     // Four sums, so that one addition does not wait for the other.
-                    let mut four = Four::<S, T>::splat(T::zero());
+                    let mut four = Strip::<S, T>::splat(T::zero());
                     while at + 4 * register <= whole {
-                        let a = Four::<S, T>::load(a.add(at));
-                        four = if PRODUCT { a.mul_add(Four::<S, T>::load(b.add(at)), four) } else { four.add(a) };
+                        let a = Strip::<S, T>::load(a.add(at));
+                        four = if PRODUCT { a.mul_add(Strip::<S, T>::load(b.add(at)), four) } else { four.add(a) };
                         at += 4 * register;
                     }
                     for part in four.registers() {
@@ -654,7 +653,7 @@ impl<T: Real, const PRODUCT: bool> KernelBody<T> for SumLanes<PRODUCT> {
                     at += register;
                 }
                 sum.store(to);
-                // Spare lanes stay out, whatever they hold.
+                // Padding lanes stay out, whatever they hold.
                 for lane in whole..c.samples {
                     let term = if PRODUCT { *a.add(lane) * *b.add(lane) } else { *a.add(lane) };
                     let sum = to.add(lane - whole);
@@ -678,7 +677,7 @@ impl<T: Real> KernelBody<T> for OuterLanes {
             let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
             let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
             let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
-            add_outer::<S, T>(len, (rows, a), (columns, b), to, stride, scratch, c.ahead);
+            add_outer::<S, T>(len, (rows, a), (columns, b), to, stride, scratch, c.prefetcher);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! dW += dZ·Hᵀ, summed over lanes.
 
-use super::{load_part, most_rows, store_part, tile};
-use crate::kernel::ahead::Ahead;
+use super::{load_part, max_tile_rows, store_part, tile};
+use crate::kernel::prefetch::Prefetcher;
 use crate::kernel::real::Real;
-use crate::kernel::simd::{MOST, Register, Simd, Vector, dispatch, len_of, prefetch};
+use crate::kernel::simd::{MAX_LEN, Register, Simd, Vector, dispatch, len_of, prefetch};
 
 /// `gradient[row, column] += Σ_lane dz[row, lane] h[column, lane]` over a block of that width.
 ///
@@ -17,7 +17,7 @@ pub fn add_outer<S: Simd, T: Real>(
     gradient: &mut [T],
     stride: usize,
     scratch: &mut [T],
-    ahead: &Ahead,
+    prefetcher: &Prefetcher,
 ) {
     assert!(dz.len() == rows * lanes && h.len() == columns * lanes && scratch.len() >= outer_scratch::<T>(lanes));
     assert!(rows == 0 || columns == 0 || gradient.len() >= (rows - 1) * stride + columns);
@@ -30,7 +30,7 @@ pub fn add_outer<S: Simd, T: Real>(
     let (inner, tiled) = (2 * rows * columns / len, columns.div_ceil(len) * (rows + 6));
     if inner < tiled && lanes.is_multiple_of(len) {
         let (mut left, mut right) =
-            (Side { rows, numbers: dz, step: stride }, Side { rows: columns, numbers: h, step: 1 });
+            (OuterOperand { rows, numbers: dz, step: stride }, OuterOperand { rows: columns, numbers: h, step: 1 });
         if columns > rows {
             std::mem::swap(&mut left, &mut right);
         }
@@ -46,7 +46,7 @@ pub fn add_outer<S: Simd, T: Real>(
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
         let registers = width.div_ceil(len).next_power_of_two();
-        let outer = OuterStrip { lanes, rows, dz, first, width, stride, ahead };
+        let outer = OuterStrip { lanes, rows, dz, first, width, stride, prefetcher };
         // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
         unsafe {
             transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
@@ -54,7 +54,7 @@ pub fn add_outer<S: Simd, T: Real>(
                 (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
                 (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
                 (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
-                (128, 4) if most_rows(128, 4) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
+                (128, 4) if max_tile_rows(128, 4) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
                 (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
                 (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
                 _ => outer.all::<S, 8, 1>(gradient, scratch),
@@ -66,7 +66,7 @@ pub fn add_outer<S: Simd, T: Real>(
 
 /// One side of an outer product: rows of lanes, and how far apart entries of the gradient are from row to row.
 #[derive(Clone, Copy)]
-struct Side<'a, T> {
+struct OuterOperand<'a, T> {
     rows: usize,
     numbers: &'a [T],
     step: usize,
@@ -80,8 +80,8 @@ struct Side<'a, T> {
 #[inline(always)]
 unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     lanes: usize,
-    left: Side<'_, T>,
-    right: Side<'_, T>,
+    left: OuterOperand<'_, T>,
+    right: OuterOperand<'_, T>,
     gradient: *mut T,
 ) {
     let len = len_of::<S, T>();
@@ -91,7 +91,7 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
             let mut a = [left.numbers.as_ptr(); R];
             let mut b = [right.numbers.as_ptr(); 2];
             let mut sums = [[S::Vector::<T>::splat(T::zero()); R]; 2];
-            let mut line = [T::zero(); 2 * MOST];
+            let mut line = [T::zero(); 2 * MAX_LEN];
             unsafe {
                 for (r, a) in a.iter_mut().enumerate() {
                     *a = a.add((i + r).min(left.rows - 1) * lanes);
@@ -108,7 +108,7 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
                     }
                 }
                 for group in (0..2 * R).step_by(len) {
-                    let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+                    let mut square = [S::Vector::<T>::splat(T::zero()); MAX_LEN];
                     for (k, row) in square[..len].iter_mut().enumerate() {
                         *row = sums[(group + k) / R][(group + k) % R];
                     }
@@ -131,7 +131,7 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
 }
 
 /// Bytes of a gradient that stays in the cache of a core from one block to the next.
-const NEAR: usize = 1 << 18;
+const CACHED_BYTES: usize = 1 << 18;
 
 /// The most registers of columns that an outer product takes together.
 const fn strip_registers(bits: usize) -> usize {
@@ -214,7 +214,7 @@ struct OuterStrip<'a, T> {
     first: usize,
     width: usize,
     stride: usize,
-    ahead: &'a Ahead,
+    prefetcher: &'a Prefetcher,
 }
 
 impl<T: Real> OuterStrip<'_, T> {
@@ -249,7 +249,7 @@ impl<T: Real> OuterStrip<'_, T> {
     ) -> usize {
         let len = len_of::<S, T>();
         // A large gradient is not in the cache: it comes while the sums are formed.
-        let far = self.rows * self.stride * size_of::<T>() > NEAR;
+        let far = self.rows * self.stride * size_of::<T>() > CACHED_BYTES;
         while row + R <= self.rows {
             let mut sums = [[[S::Vector::<T>::splat(T::zero()); V]; R]; 1];
             unsafe {
@@ -264,7 +264,13 @@ impl<T: Real> OuterStrip<'_, T> {
                         }
                     }
                 }
-                tile::<S, T, 1, R, V>(&mut sums, self.lanes, (rows, 0, 1), (transposed.as_ptr(), V * len), self.ahead);
+                tile::<S, T, 1, R, V>(
+                    &mut sums,
+                    self.lanes,
+                    (rows, 0, 1),
+                    (transposed.as_ptr(), V * len),
+                    self.prefetcher,
+                );
             }
             for (r, sums) in sums[0].iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;
@@ -307,7 +313,7 @@ unsafe fn transpose<S: Simd, T: Real>(
         let present = features.saturating_sub(first + v * len).min(len);
         for lane in (0..width).step_by(len) {
             let count = (width - lane).min(len);
-            let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+            let mut square = [S::Vector::<T>::splat(T::zero()); MAX_LEN];
             unsafe {
                 let from = h.as_ptr().add((first + v * len) * width + lane);
                 let to = transposed.as_mut_ptr().add((lane * registers + v) * len);

@@ -1,7 +1,7 @@
 //! Which nodes count only where a condition holds, so that what others of them compute has to be selected away.
 
 use super::super::graph::{Binary, Compare, Condition, Graph, Id, Op, Unary};
-use super::{elementwise, gather};
+use super::{elementwise, scatter_add};
 
 /// A condition and whether it has to hold or to fail.
 pub(super) type Clause = (Condition, bool);
@@ -55,12 +55,12 @@ pub(super) fn condition_rows(graph: &Graph, condition: &Condition) -> usize {
 }
 
 /// Which nodes may be infinite or no number, or have such a derivative, where all inputs are finite.
-pub(super) fn fragile(graph: &Graph, end: usize) -> Vec<bool> {
+pub(super) fn may_be_nonfinite(graph: &Graph, end: usize) -> Vec<bool> {
     use Unary::{Acos, Asin, Cosh, Exp, Expm1, Log, Log1p, Sinh, Sqrt, Tan};
-    let mut fragile = vec![false; end];
+    let mut may_be_nonfinite = vec![false; end];
     for id in 0..end {
         let op = &graph.nodes[id].op;
-        fragile[id] = match *op {
+        may_be_nonfinite[id] = match *op {
             Op::Unary(function, _) => {
                 matches!(function, Acos | Asin | Cosh | Exp | Expm1 | Log | Log1p | Sinh | Sqrt | Tan)
             }
@@ -68,9 +68,9 @@ pub(super) fn fragile(graph: &Graph, end: usize) -> Vec<bool> {
             Op::Binary(Binary::Pow | Binary::Atan2, ..) => true,
             _ => false,
         };
-        op.each_operand(|operand| fragile[id] |= fragile[operand]);
+        op.each_operand(|operand| may_be_nonfinite[id] |= may_be_nonfinite[operand]);
     }
-    fragile
+    may_be_nonfinite
 }
 
 /// 1 where all clauses hold, else 0.
@@ -98,9 +98,9 @@ pub(super) fn in_any_row(graph: &mut Graph, clause: Clause) -> Clause {
     positive(graph, count)
 }
 
-/// What a clause of a node is for its operand; and whether what the node hands on to a row of the operand all comes from where the
-/// clause holds or all from where it does not.
-pub(super) fn through(graph: &mut Graph, id: Id, edge: &Edge, clause: Clause) -> (Clause, bool) {
+/// A clause of a node as one of its operand; and whether it is exact: whether the cotangent of each row of the operand comes either only
+/// from rows where the clause holds, or only from rows where it does not.
+pub(super) fn propagate_clause(graph: &mut Graph, id: Id, edge: &Edge, clause: Clause) -> (Clause, bool) {
     let Edge { operand, at, .. } = *edge;
     let (condition, holds) = clause;
     let (all, rows) = (condition_rows(graph, &condition), graph.rows(operand));
@@ -115,7 +115,7 @@ pub(super) fn through(graph: &mut Graph, id: Id, edge: &Edge, clause: Clause) ->
         Op::Sum { outer, inner, .. } => (both(graph, &|graph, id| graph.spread(id, outer, inner)), true),
         Op::Slice(_, start) => {
             let rows_of_slice = indicator(graph, &[clause]);
-            let padded = gather(graph, rows, &[(start, rows_of_slice)]);
+            let padded = scatter_add(graph, rows, &[(start, rows_of_slice)]);
             (positive(graph, padded), true)
         }
         Op::Spread { outer, inner, .. } => {
@@ -136,28 +136,28 @@ pub(super) fn through(graph: &mut Graph, id: Id, edge: &Edge, clause: Clause) ->
 
 /// For each node that a cotangent reaches, the clauses under which alone it counts.
 pub(super) fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Clause>> {
-    let fragile = fragile(graph, active.len());
+    let may_be_nonfinite = may_be_nonfinite(graph, active.len());
     // What guards may cost: a few times the rows that there are, however many slices a long value has.
     let mut rows_left: usize = 4 * (0..active.len()).map(|id| graph.rows(id)).sum::<usize>();
     let mut guards: Vec<Vec<Clause>> = vec![vec![]; active.len()];
-    // For each node, the clauses of each way on which it counts.
-    let mut ways: Vec<Vec<Vec<Clause>>> = vec![vec![]; active.len()];
-    seeds.iter().for_each(|&(id, _)| ways[id].push(vec![]));
+    // For each node, the clauses of each path on which it counts.
+    let mut paths: Vec<Vec<Vec<Clause>>> = vec![vec![]; active.len()];
+    seeds.iter().for_each(|&(id, _)| paths[id].push(vec![]));
     for id in (0..active.len()).rev().filter(|&id| active[id]) {
-        let all = std::mem::take(&mut ways[id]);
+        let all = std::mem::take(&mut paths[id]);
         if all.is_empty() {
             continue;
         }
-        guards[id] = on_any_way(graph, &all);
+        guards[id] = on_any_path(graph, &all);
         for edge in edges(graph, id) {
             let leaf = matches!(
                 graph.nodes[edge.operand].op,
                 Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..)
             );
-            if !active[edge.operand] || !fragile[edge.operand] || leaf {
+            if !active[edge.operand] || !may_be_nonfinite[edge.operand] || leaf {
                 continue;
             }
-            let mut way: Vec<Clause> = Vec::new();
+            let mut path: Vec<Clause> = Vec::new();
             for &clause in guards[id].iter().chain(&edge.clause) {
                 let longer = matches!(graph.nodes[id].op, Op::Slice(..) | Op::Sum { .. });
                 if longer && condition_rows(graph, &clause.0) > 1 {
@@ -167,30 +167,30 @@ pub(super) fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> 
                     }
                     rows_left -= rows;
                 }
-                let (clause, _) = through(graph, id, &edge, clause);
-                if !way.contains(&clause) {
-                    way.push(clause);
+                let (clause, _) = propagate_clause(graph, id, &edge, clause);
+                if !path.contains(&clause) {
+                    path.push(clause);
                 }
             }
-            let ways = &mut ways[edge.operand];
-            if way.is_empty() {
-                *ways = vec![way];
-            } else if !ways.iter().any(|other| other.is_empty() || *other == way) {
-                ways.push(way);
+            let paths = &mut paths[edge.operand];
+            if path.is_empty() {
+                *paths = vec![path];
+            } else if !paths.iter().any(|other| other.is_empty() || *other == path) {
+                paths.push(path);
             }
         }
     }
     guards
 }
 
-/// The clauses that hold on any of some ways.
-pub(super) fn on_any_way(graph: &mut Graph, ways: &[Vec<Clause>]) -> Vec<Clause> {
-    let mut common = ways[0].clone();
-    common.retain(|clause| ways.iter().all(|way| way.contains(clause)));
-    if ways.iter().all(|way| way.len() > common.len()) {
+/// The clauses that hold on every one of these paths, and one that holds if any of the rest does.
+pub(super) fn on_any_path(graph: &mut Graph, paths: &[Vec<Clause>]) -> Vec<Clause> {
+    let mut common = paths[0].clone();
+    common.retain(|clause| paths.iter().all(|path| path.contains(clause)));
+    if paths.iter().all(|path| path.len() > common.len()) {
         let mut count: Option<Id> = None;
-        for way in ways {
-            let rest: Vec<Clause> = way.iter().filter(|clause| !common.contains(clause)).copied().collect();
+        for path in paths {
+            let rest: Vec<Clause> = path.iter().filter(|clause| !common.contains(clause)).copied().collect();
             let holds = indicator(graph, &rest);
             count = Some(count.map_or(holds, |count| graph.add(count, holds)));
         }

@@ -4,7 +4,7 @@
 //! row of joined values, say, is not taken for the value that it came from. Once all gradients are there, variables leave.
 
 use super::super::graph::{Graph, Id, Op};
-use super::{gather, reverse};
+use super::{reverse, scatter_add};
 
 /// Appends the gradient of a value of one row with respect to a variable, by its rows.
 pub fn gradient(graph: &mut Graph, value: Id, variable: Id) -> Id {
@@ -12,10 +12,10 @@ pub fn gradient(graph: &mut Graph, value: Id, variable: Id) -> Id {
     let one = graph.constant(1.0);
     let leaves = reverse(graph, &[(value, one)], &|op| *op == wanted);
     let parts: Vec<(usize, Id)> = leaves.into_iter().flat_map(|(_, parts)| parts).map(|part| (0, part)).collect();
-    gather(graph, graph.rows(variable), &parts)
+    scatter_add(graph, graph.rows(variable), &parts)
 }
 
-/// The same graph for a value, where each variable is what it stands for.
+/// The same graph for a value, with each variable replaced by its value.
 pub fn without_variables(graph: &Graph, value: Id) -> (Graph, Id) {
     if !graph.nodes.iter().any(|node| matches!(node.op, Op::Variable(_))) {
         return (graph.clone(), value);

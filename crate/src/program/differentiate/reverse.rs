@@ -1,9 +1,9 @@
 //! Reverse mode.
 
 use super::super::graph::{Binary, Graph, Id, Input, Op, Unary};
-use super::guard::{Clause, Edge, condition_rows, edges, guards, in_any_row, through};
+use super::guard::{Clause, Edge, condition_rows, edges, guards, in_any_row, propagate_clause};
 use super::rules::{angle_rate, exponent_slope, power_slope, scaled};
-use super::{elementwise, gather};
+use super::{elementwise, scatter_add};
 
 /// Appends the cotangents of leaves, from nodes with their cotangents. For each leaf that is `wanted`, they are the parts whose sum
 /// is the leaf's cotangent. Leaves come in their order.
@@ -17,7 +17,7 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
     // For each node, parts of its cotangent, with the row at which they begin.
     let mut parts: Vec<Vec<(usize, Id)>> = vec![Vec::new(); end];
     for &(id, cotangent) in seeds {
-        // A uniform result stands for one in each trajectory.
+        // A uniform result is one in each trajectory.
         let summed = graph.uniform(id) && !graph.uniform(cotangent);
         let cotangent = if summed { graph.sum_lanes(cotangent) } else { cotangent };
         parts[id].push((0, cotangent));
@@ -33,21 +33,21 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
             let (whole, pieces): (Vec<_>, Vec<_>) = own.into_iter().partition(|&(_, part)| graph.rows(part) == rows);
             let mut all: Vec<Id> = whole.into_iter().map(|(_, part)| part).collect();
             if !pieces.is_empty() {
-                all.push(gather(graph, rows, &pieces));
+                all.push(scatter_add(graph, rows, &pieces));
             }
             leaves.push((id, all));
             continue;
         }
-        let cotangent = gather(graph, graph.rows(id), &own);
+        let cotangent = scatter_add(graph, graph.rows(id), &own);
         let mut node = NodePullback { graph, id, cotangent, active: &active, guards: &guards, parts: &mut parts };
-        node.pull();
+        node.pullback();
     }
     leaves.reverse();
     leaves
 }
 
 /// The cotangent of an input with so many rows, from those of the rows that are loaded.
-pub fn of_input(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows: usize) -> Id {
+pub fn input_cotangent(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows: usize) -> Id {
     let mut pieces = Vec::new();
     for (leaf, parts) in leaves {
         if let Op::Load(from, row) = graph.nodes[*leaf].op
@@ -56,7 +56,7 @@ pub fn of_input(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows:
             pieces.extend(parts.iter().map(|&part| (row, part)));
         }
     }
-    gather(graph, rows, &pieces)
+    scatter_add(graph, rows, &pieces)
 }
 
 /// A node whose cotangent is known.
@@ -75,7 +75,7 @@ impl NodePullback<'_> {
         let mut all = self.guards[self.id].clone();
         all.extend(edge.clause);
         all.retain(|&clause| {
-            let (moved, exact) = through(self.graph, self.id, edge, clause);
+            let (moved, exact) = propagate_clause(self.graph, self.id, edge, clause);
             !exact || !self.guards[edge.operand].contains(&moved)
         });
         all
@@ -97,12 +97,12 @@ impl NodePullback<'_> {
         clauses.iter().map(|&clause| in_any_row(self.graph, clause)).collect()
     }
 
-    /// Hands a part of the cotangent to an operand.
-    fn give(&mut self, operand: Id, part: impl FnOnce(&mut Graph, Id) -> Id) {
-        self.give_by(&Edge { operand, clause: None, at: 0 }, part);
+    /// Adds a part of the cotangent to that of an operand.
+    fn add_cotangent(&mut self, operand: Id, part: impl FnOnce(&mut Graph, Id) -> Id) {
+        self.add_cotangent_by(&Edge { operand, clause: None, at: 0 }, part);
     }
 
-    fn give_by(&mut self, edge: &Edge, part: impl FnOnce(&mut Graph, Id) -> Id) {
+    fn add_cotangent_by(&mut self, edge: &Edge, part: impl FnOnce(&mut Graph, Id) -> Id) {
         let operand = edge.operand;
         if !self.active[operand] {
             return;
@@ -115,12 +115,12 @@ impl NodePullback<'_> {
             let cotangent = self.selected(self.cotangent, &clauses);
             part(self.graph, cotangent)
         };
-        let part = self.fit(operand, part);
+        let part = self.unbroadcast(operand, part);
         self.parts[operand].push((0, part));
     }
 
-    /// A part in the shape of the operand that it is for.
-    fn fit(&mut self, operand: Id, mut part: Id) -> Id {
+    /// A part in the shape of its operand: summed where the operand was broadcast.
+    fn unbroadcast(&mut self, operand: Id, mut part: Id) -> Id {
         let (rows, has) = (self.graph.rows(operand), self.graph.rows(part));
         if rows == 1 && has > 1 {
             part = self.graph.sum_rows(part);
@@ -134,20 +134,20 @@ impl NodePullback<'_> {
         part
     }
 
-    /// Hands the cotangent on to the operands.
-    fn pull(&mut self) {
+    /// Adds to the cotangents of the operands.
+    fn pullback(&mut self) {
         let id = self.id;
         let node = self.graph.nodes[id].clone();
         match node.op {
             Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
             Op::Unary(Unary::Sign, _) => {}
-            Op::Unary(function, a) => self.give(a, |g, c| scaled(g, function, a, id, c)),
-            Op::Variable(a) => self.give(a, |_, c| c),
-            Op::Binary(function, a, b) => self.pull_binary(function, a, b),
+            Op::Unary(function, a) => self.add_cotangent(a, |g, c| scaled(g, function, a, id, c)),
+            Op::Variable(a) => self.add_cotangent(a, |_, c| c),
+            Op::Binary(function, a, b) => self.pullback_binary(function, a, b),
             Op::MultiplyAdd { negated, a, b, c } => {
-                self.give(c, |_, cotangent| cotangent);
+                self.add_cotangent(c, |_, cotangent| cotangent);
                 for (one, other) in [(a, b), (b, a)] {
-                    self.give(one, |g, c| {
+                    self.add_cotangent(one, |g, c| {
                         let product = g.mul(c, other);
                         if negated { g.neg(product) } else { product }
                     });
@@ -155,7 +155,7 @@ impl NodePullback<'_> {
             }
             Op::Select(condition, then, otherwise) => {
                 for (operand, holds) in [(then, true), (otherwise, false)] {
-                    self.give_by(&Edge { operand, clause: Some((condition, holds)), at: 0 }, |_, c| c);
+                    self.add_cotangent_by(&Edge { operand, clause: Some((condition, holds)), at: 0 }, |_, c| c);
                 }
             }
             Op::Slice(a, start) => {
@@ -170,86 +170,86 @@ impl NodePullback<'_> {
                 for part in parts {
                     let rows = self.graph.rows(part);
                     let edge = Edge { operand: part, clause: None, at };
-                    self.give_by(&edge, |g, c| g.slice(c, at, rows));
+                    self.add_cotangent_by(&edge, |g, c| g.slice(c, at, rows));
                     at += rows;
                 }
             }
-            Op::Spread { a, outer, inner } => self.give(a, |g, c| g.sum(c, outer, inner)),
-            Op::Sum { a, outer, inner } => self.give(a, |g, c| g.spread(c, outer, inner)),
+            Op::Spread { a, outer, inner } => self.add_cotangent(a, |g, c| g.sum(c, outer, inner)),
+            Op::Sum { a, outer, inner } => self.add_cotangent(a, |g, c| g.spread(c, outer, inner)),
             Op::Dense { w, x, shift, points } => {
                 if let Some(shift) = shift {
-                    self.give(shift, |g, c| g.sum(c, 1, points));
+                    self.add_cotangent(shift, |g, c| g.sum(c, 1, points));
                 }
-                self.give_matrix(w, x, |c, x| (c, x), points);
-                self.give_vector(x, w, |g, c| g.dense_transposed(w, c, points));
+                self.add_matrix_cotangent(w, x, |c, x| (c, x), points);
+                self.add_vector_cotangent(x, w, |g, c| g.dense_transposed(w, c, points));
             }
             Op::DenseTransposed { w, x, points } => {
-                self.give_matrix(w, x, |c, x| (x, c), points);
-                self.give_vector(x, w, |g, c| g.dense(w, c, points));
+                self.add_matrix_cotangent(w, x, |c, x| (x, c), points);
+                self.add_vector_cotangent(x, w, |g, c| g.dense(w, c, points));
             }
             Op::MatVec { m, v, points } => {
-                self.give_bilinear(m, v, |g, c, v| g.outer(c, v, points));
-                self.give_bilinear(v, m, |g, c, m| g.mat_vec_transposed(m, c, points));
+                self.add_bilinear_cotangent(m, v, |g, c, v| g.outer(c, v, points));
+                self.add_bilinear_cotangent(v, m, |g, c, m| g.mat_vec_transposed(m, c, points));
             }
             Op::MatVecTransposed { m, v, points } => {
-                self.give_bilinear(m, v, |g, c, v| g.outer(v, c, points));
-                self.give_bilinear(v, m, |g, c, m| g.mat_vec(m, c, points));
+                self.add_bilinear_cotangent(m, v, |g, c, v| g.outer(v, c, points));
+                self.add_bilinear_cotangent(v, m, |g, c, m| g.mat_vec(m, c, points));
             }
             Op::Outer { a, b, points } => {
-                self.give_bilinear(a, b, |g, c, b| g.mat_vec(c, b, points));
-                self.give_bilinear(b, a, |g, c, a| g.mat_vec_transposed(c, a, points));
+                self.add_bilinear_cotangent(a, b, |g, c, b| g.mat_vec(c, b, points));
+                self.add_bilinear_cotangent(b, a, |g, c, a| g.mat_vec_transposed(c, a, points));
             }
-            Op::SumLanes(a) => self.give(a, |_, c| c),
+            Op::SumLanes(a) => self.add_cotangent(a, |_, c| c),
             Op::DotLanes(a, b) => {
-                self.give(a, |g, c| g.mul(c, b));
-                self.give(b, |g, c| g.mul(c, a));
+                self.add_cotangent(a, |g, c| g.mul(c, b));
+                self.add_cotangent(b, |g, c| g.mul(c, a));
             }
             Op::OuterLanes { a, b, points } => {
-                self.give(a, |g, c| g.dense(c, b, points));
-                self.give(b, |g, c| g.dense_transposed(c, a, points));
+                self.add_cotangent(a, |g, c| g.dense(c, b, points));
+                self.add_cotangent(b, |g, c| g.dense_transposed(c, a, points));
             }
         }
     }
 
-    fn pull_binary(&mut self, function: Binary, a: Id, b: Id) {
+    fn pullback_binary(&mut self, function: Binary, a: Id, b: Id) {
         let id = self.id;
         match function {
             Binary::Add => {
-                self.give(a, |_, c| c);
-                self.give(b, |_, c| c);
+                self.add_cotangent(a, |_, c| c);
+                self.add_cotangent(b, |_, c| c);
             }
             Binary::Sub => {
-                self.give(a, |_, c| c);
-                self.give(b, |g, c| g.neg(c));
+                self.add_cotangent(a, |_, c| c);
+                self.add_cotangent(b, |g, c| g.neg(c));
             }
             Binary::Mul => {
-                self.give(a, |g, c| g.mul(c, b));
-                self.give(b, |g, c| g.mul(c, a));
+                self.add_cotangent(a, |g, c| g.mul(c, b));
+                self.add_cotangent(b, |g, c| g.mul(c, a));
             }
             Binary::Div => {
-                self.give(a, |g, c| g.div(c, b));
-                self.give(b, |g, c| {
+                self.add_cotangent(a, |g, c| g.div(c, b));
+                self.add_cotangent(b, |g, c| {
                     let quotient = g.div(c, b);
                     let product = g.mul(quotient, id);
                     g.neg(product)
                 });
             }
             Binary::Pow => {
-                self.give(a, |g, c| {
+                self.add_cotangent(a, |g, c| {
                     let slope = power_slope(g, a, b);
                     g.mul(c, slope)
                 });
-                self.give(b, |g, c| {
+                self.add_cotangent(b, |g, c| {
                     let slope = exponent_slope(g, a, id);
                     g.mul(c, slope)
                 });
             }
             Binary::Atan2 => {
-                self.give(a, |g, c| {
+                self.add_cotangent(a, |g, c| {
                     let rate = angle_rate(g, a, b, b);
                     g.mul(c, rate)
                 });
-                self.give(b, |g, c| {
+                self.add_cotangent(b, |g, c| {
                     let rate = angle_rate(g, a, b, a);
                     let product = g.mul(c, rate);
                     g.neg(product)
@@ -257,14 +257,14 @@ impl NodePullback<'_> {
             }
             Binary::Min | Binary::Max => {
                 for edge in edges(self.graph, id) {
-                    self.give_by(&edge, |_, c| c);
+                    self.add_cotangent_by(&edge, |_, c| c);
                 }
             }
         }
     }
 
     /// The cotangent of the matrix of a dense layer: Σ a bᵀ over trajectories, of the cotangent and the other operand.
-    fn give_matrix(&mut self, w: Id, x: Id, order: impl Fn(Id, Id) -> (Id, Id), points: usize) {
+    fn add_matrix_cotangent(&mut self, w: Id, x: Id, order: impl Fn(Id, Id) -> (Id, Id), points: usize) {
         if !self.active[w] {
             return;
         }
@@ -280,8 +280,8 @@ impl NodePullback<'_> {
         self.parts[w].push((0, part));
     }
 
-    /// What goes to the vector of a dense layer. A matrix that was computed may be infinite where nobody uses the product.
-    fn give_vector(&mut self, x: Id, w: Id, product: impl FnOnce(&mut Graph, Id) -> Id) {
+    /// The cotangent of the vector of a dense layer. A computed matrix may be infinite where the product is not used.
+    fn add_vector_cotangent(&mut self, x: Id, w: Id, product: impl FnOnce(&mut Graph, Id) -> Id) {
         if !self.active[x] {
             return;
         }
@@ -292,12 +292,12 @@ impl NodePullback<'_> {
             let clauses = self.in_any_row(&clauses);
             part = self.selected(part, &clauses);
         }
-        let part = self.fit(x, part);
+        let part = self.unbroadcast(x, part);
         self.parts[x].push((0, part));
     }
 
-    /// What goes to an operand of a product: a function of the cotangent and the other operand.
-    fn give_bilinear(&mut self, operand: Id, other: Id, part: impl FnOnce(&mut Graph, Id, Id) -> Id) {
+    /// The cotangent of an operand of a product: a function of the cotangent and the other operand.
+    fn add_bilinear_cotangent(&mut self, operand: Id, other: Id, part: impl FnOnce(&mut Graph, Id, Id) -> Id) {
         if !self.active[operand] {
             return;
         }
@@ -306,7 +306,7 @@ impl NodePullback<'_> {
         let clauses = self.in_any_row(&clauses);
         let other = self.selected(other, &clauses);
         let part = part(self.graph, cotangent, other);
-        let part = self.fit(operand, part);
+        let part = self.unbroadcast(operand, part);
         self.parts[operand].push((0, part));
     }
 }

@@ -89,11 +89,11 @@ impl<'a, T: Real> Arrays<'a, T> {
                 bases.read(Base::Tape, part(self.tape, rows.tape, &lanes));
                 let after = self.tape.get(end..).filter(|after| !after.is_empty());
                 let next = after.unwrap_or(self.next_tape);
-                bases.ahead(&next[..next.len().min(end - begin)]);
+                bases.set_upcoming(&next[..next.len().min(end - begin)]);
             }
             false => {
                 let to = self.keep.len().min(end + (end - begin));
-                bases.ahead(&self.keep[end..to]);
+                bases.set_upcoming(&self.keep[end..to]);
                 bases.write(Base::Tape, part_mut(self.keep, rows.tape, &lanes));
             }
         }

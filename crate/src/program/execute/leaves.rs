@@ -1,4 +1,4 @@
-//! Sums over the leaves of a batch, formed in one binary tree whoever computes which leaf.
+//! Sums over the leaves of a batch, in one binary tree that does not depend on threads.
 //!
 //! A thread takes runs of 2^k leaves that begin at a multiple of 2^k, so that the sum of a run is a subtree. Within a run the sums that
 //! wait for their neighbours are at most one a level. So there are a few sums for each thread, not one for each leaf.
@@ -65,14 +65,14 @@ impl<T: Real> Sum<'_, T> {
 }
 
 /// A run of leaves.
-pub struct Run<'a, T> {
+pub struct LeafRun<'a, T> {
     pub panels: Range<usize>,
     /// From its first lane on.
     pub arrays: Arrays<'a, T>,
     pub sum: Sum<'a, T>,
 }
 
-impl<T: Real> Run<'_, T> {
+impl<T: Real> LeafRun<'_, T> {
     /// Computes the leaves, and adds up what they give.
     pub fn add_leaves(&mut self, blocks: &Blocks<'_, T>, worker: &mut Worker<T>) {
         let Self { panels, arrays, sum } = self;
@@ -117,7 +117,7 @@ fn join<'a, T: Real>(sums: &mut Vec<(usize, Sum<'a, T>)>, free: &mut Vec<Sum<'a,
 }
 
 /// The sum of all runs, in the first one's place.
-pub fn total<'r, 'a, T: Real>(runs: &'r mut [Run<'a, T>]) -> &'r Sum<'a, T> {
+pub fn total<'r, 'a, T: Real>(runs: &'r mut [LeafRun<'a, T>]) -> &'r Sum<'a, T> {
     let mut gap = 1;
     while gap < runs.len() {
         for pair in runs.chunks_mut(2 * gap).filter(|pair| pair.len() > gap) {

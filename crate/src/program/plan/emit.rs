@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::super::differentiate::elementwise;
 use super::super::graph::{Graph, Id, Input, Op};
 use super::lower::{OperandSource, lower};
-use super::rows::RowAllocator;
+use super::row_allocator::RowAllocator;
 use super::uniform::UniformPlan;
-use super::{Destination, Home, Known, Live, Reduction, Request, Target, UniformOutput};
-use crate::kernel::instructions::{At, Base, Instruction, Operand};
+use super::{Destination, Liveness, Location, Reduction, Request, StoredValues, Target, UniformOutput};
+use crate::kernel::instructions::{Address, Base, Instruction, Operand};
 use crate::kernel::real::{Real, vector_len};
 
 /// Where the storage of a value is.
@@ -17,7 +17,7 @@ pub(super) enum Storage {
     Own,
     /// From this row of another value on.
     Within(Id, usize),
-    Fixed(Home),
+    Fixed(Location),
 }
 
 /// A phase, for blocks of one width.
@@ -54,13 +54,13 @@ pub(super) struct Emitter<'e, 'a, T: Real> {
 impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     pub fn emit(
         graph: &'a Graph,
-        kept: &Known<'_>,
-        live: &Live,
+        stored: &StoredValues<'_>,
+        liveness: &Liveness,
         request: &Request,
         uniform: &'e mut UniformPlan<'a, T>,
         width: usize,
     ) -> Emitted<T> {
-        let storage = storages(graph, kept, live, request);
+        let storage = storages(graph, stored, liveness, request);
         let mut uses = vec![0; graph.nodes.len()];
         graph.nodes.iter().for_each(|node| node.op.each_operand(|operand| uses[operand] += 1));
         request.outputs.iter().for_each(|output| uses[output.1] += 1);
@@ -75,24 +75,24 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             uses,
             phase: 0,
         };
-        emitter.all(kept, live, request)
+        emitter.emit_phases(stored, liveness, request)
     }
 
     #[inline(never)]
-    fn all(&mut self, kept: &Known<'_>, live: &Live, request: &Request) -> Emitted<T> {
+    fn emit_phases(&mut self, stored: &StoredValues<'_>, liveness: &Liveness, request: &Request) -> Emitted<T> {
         let graph = self.graph;
         let nodes = graph.nodes.len();
         // Sums over lanes are formed in the phase before the one in which they are known.
-        let executed = |id: Id| live.phase[id] - usize::from(graph.nodes[id].op.reduces());
-        let given = kept.given(graph, request);
+        let executed = |id: Id| liveness.phase[id] - usize::from(graph.nodes[id].op.reduces());
+        let loaded = stored.loaded_nodes(graph, request);
         let lane_side = |id: Id| !graph.uniform(id) || graph.nodes[id].op.reduces();
         let mut order: Vec<Id> = (0..nodes)
-            .filter(|&id| live.live[id] && !given[id] && lane_side(id))
+            .filter(|&id| liveness.live[id] && !loaded[id] && lane_side(id))
             .filter(|&id| !matches!(graph.nodes[id].op, Op::Load(..)))
             .collect();
         order.sort_unstable_by_key(|&id| (executed(id), id));
-        let last = self.last_uses(&order, request, kept);
-        let phases = (0..nodes).filter(|&id| live.live[id]).map(|id| live.phase[id]).max().unwrap_or(0) + 1;
+        let last = self.values_by_last_use(&order, request, stored);
+        let phases = (0..nodes).filter(|&id| liveness.live[id]).map(|id| liveness.phase[id]).max().unwrap_or(0) + 1;
         let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
         let mut sums = 0;
         let mut position = 0;
@@ -109,7 +109,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                         self.reduce(id, request, &mut sums, &mut block, &mut reductions);
                     }
                     _ => {
-                        taken = self.take_over(id, last.get(&position));
+                        taken = self.reuse_operand(id, last.get(&position));
                         let to = self.at(id);
                         lower(graph, id, to, graph.rows(id), self.width, self, &mut block);
                     }
@@ -119,18 +119,18 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                     if let Some(row) = self.rows.remove(&dead)
                         && taken != Some(dead)
                     {
-                        self.file.give(row, graph.rows(dead));
+                        self.file.free(row, graph.rows(dead));
                     }
                 }
                 position += 1;
             }
             if phase == 0 {
-                self.last_copies(kept, request, &mut block);
+                self.copy_results(stored, request, &mut block);
                 products = self.products(request, &mut block);
             }
             // What is uniform and follows from the sums of the phases before.
             let (mut uniform, mut outputs) = (Vec::new(), Vec::new());
-            for id in (0..nodes).filter(|&id| graph.uniform(id) && live.live[id] && live.phase[id] == phase) {
+            for id in (0..nodes).filter(|&id| graph.uniform(id) && liveness.live[id] && liveness.phase[id] == phase) {
                 if phase > 0 && !graph.nodes[id].op.reduces() {
                     self.uniform.place(id);
                     uniform.extend(self.uniform.compute(id, phase));
@@ -138,7 +138,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             }
             for &(target, id) in &request.outputs {
                 let summed = matches!(target, Target::Parameters(_) | Target::Time);
-                if summed && live.phase[id] == phase && self.direct(id, request).is_none() {
+                if summed && liveness.phase[id] == phase && self.direct(id, request).is_none() {
                     outputs.push(UniformOutput { row: self.uniform.place(id), target });
                 }
             }
@@ -148,12 +148,17 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 next.reductions = reductions;
             }
         }
-        Emitted { phases: emitted, products, file_rows: self.file.most, sums }
+        Emitted { phases: emitted, products, file_rows: self.file.len, sums }
     }
 
     /// After which place in the order the storage of a value is no longer needed.
     #[inline(never)]
-    fn last_uses(&self, order: &[Id], request: &Request, kept: &Known<'_>) -> HashMap<usize, Vec<Id>> {
+    fn values_by_last_use(
+        &self,
+        order: &[Id],
+        request: &Request,
+        stored: &StoredValues<'_>,
+    ) -> HashMap<usize, Vec<Id>> {
         let mut last: HashMap<Id, usize> = HashMap::new();
         for (position, &id) in order.iter().enumerate() {
             last.insert(self.root(id), position);
@@ -165,7 +170,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         }
         // What is copied at the end stays to the end.
         let results = request.outputs.iter().map(|output| output.1);
-        for id in results.chain(kept.written(request).map(|entry| entry.0)) {
+        for id in results.chain(stored.stores(request).map(|entry| entry.0)) {
             if !self.graph.uniform(id) {
                 last.remove(&self.root(id));
             }
@@ -187,24 +192,24 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     #[inline(never)]
-    fn home(&mut self, id: Id) -> Home {
+    fn location(&mut self, id: Id) -> Location {
         match self.storage[id] {
-            Storage::Fixed(home) => home,
+            Storage::Fixed(location) => location,
             Storage::Within(other, row) => {
-                let (base, first) = self.home(other);
+                let (base, first) = self.location(other);
                 (base, first + row)
             }
             Storage::Own => {
                 let rows = self.graph.rows(id);
                 let file = &mut self.file;
-                (Base::File, *self.rows.entry(id).or_insert_with(|| file.take(rows)))
+                (Base::File, *self.rows.entry(id).or_insert_with(|| file.allocate(rows)))
             }
         }
     }
 
     /// Lets a value that is computed row by row take the place of an operand that nothing needs any more; which, if there is one.
     #[inline(never)]
-    fn take_over(&mut self, id: Id, dying: Option<&Vec<Id>>) -> Option<Id> {
+    fn reuse_operand(&mut self, id: Id, last_used: Option<&Vec<Id>>) -> Option<Id> {
         let op = &self.graph.nodes[id].op;
         if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
             return None;
@@ -216,7 +221,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             alone
                 && matches!(self.storage[*operand], Storage::Own)
                 && self.graph.rows(*operand) == rows
-                && dying.is_some_and(|dying| dying.contains(operand))
+                && last_used.is_some_and(|last_used| last_used.contains(operand))
         };
         let operand = operands.iter().copied().find(fits)?;
         let row = *self.rows.get(&operand)?;
@@ -224,9 +229,9 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         Some(operand)
     }
 
-    fn at(&mut self, id: Id) -> At {
-        let (base, row) = self.home(id);
-        At { base, offset: row * self.width }
+    fn at(&mut self, id: Id) -> Address {
+        let (base, row) = self.location(id);
+        Address { base, offset: row * self.width }
     }
 
     /// The result that a sum over lanes is, if it is nothing else.
@@ -256,7 +261,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                     Some(Target::Parameters(place)) => {
                         // A vector place is one row, whatever the matrix is.
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
-                        (At { base: Base::Gradient, offset: place.offset }, shape(stride))
+                        (Address { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
                     other => {
                         let at = *sums;
@@ -266,7 +271,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                             None => Destination::Uniform(self.uniform.place(id)),
                         };
                         reductions.push(Reduction { at, rows, plain: true, to });
-                        (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
+                        (Address { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
                 };
                 let (a, b) = (self.lanes(a, block), self.lanes(b, block));
@@ -280,7 +285,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 if let (1, Some(Target::Parameters(place))) = (width, direct)
                     && place.rows == 1
                 {
-                    let to = At { base: Base::Gradient, offset: place.offset };
+                    let to = Address { base: Base::Gradient, offset: place.offset };
                     block.push(Instruction::accumulate(to, a, b, rows, 1));
                     return;
                 }
@@ -291,7 +296,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                     None => Destination::Uniform(self.uniform.place(id)),
                 };
                 reductions.push(Reduction { at, rows, plain: width == 1, to });
-                let sums = At { base: Base::Sums, offset: at };
+                let sums = Address { base: Base::Sums, offset: at };
                 block.push(match width {
                     1 => Instruction::accumulate(sums, a, b, rows, 1),
                     _ => Instruction::sum_lanes(sums, a, b, rows, width),
@@ -303,9 +308,9 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
 
     /// Copies of results that do not lie where they are wanted.
     #[inline(never)]
-    fn last_copies(&mut self, kept: &Known<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
-        for (id, (base, row)) in kept.written(request) {
-            let to = At { base, offset: row * self.width };
+    fn copy_results(&mut self, stored: &StoredValues<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
+        for (id, (base, row)) in stored.stores(request) {
+            let to = Address { base, offset: row * self.width };
             let rows = self.graph.rows(id);
             let from = self.operand(id, rows);
             if from.uniform || from.at != to {
@@ -315,7 +320,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         for &(target, id) in &request.outputs {
             if target == Target::ArgumentCotangents {
                 let from = self.lanes(id, block);
-                let to = At { base: Base::ArgumentCotangents, offset: 0 };
+                let to = Address { base: Base::ArgumentCotangents, offset: 0 };
                 block.push(Instruction::accumulate(to, from, None, self.graph.rows(id), self.width));
                 self.end_instruction();
             }
@@ -331,8 +336,8 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         if from.at.base == Base::File {
             return Some(from.at.offset / self.width);
         }
-        let row = self.file.take(rows);
-        let to = At { base: Base::File, offset: row * self.width };
+        let row = self.file.allocate(rows);
+        let to = Address { base: Base::File, offset: row * self.width };
         block.push(Instruction::copy(to, from, rows, self.width));
         Some(row)
     }
@@ -340,7 +345,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     #[inline(never)]
     fn end_instruction(&mut self) {
         for (row, rows) in self.temporary.drain(..) {
-            self.file.give(row, rows);
+            self.file.free(row, rows);
         }
     }
 }
@@ -357,7 +362,7 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
         }
     }
 
-    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At {
+    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> Address {
         if !self.graph.uniform(id) {
             return self.at(id);
         }
@@ -365,15 +370,15 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
             return self.uniform.at(id);
         }
         let rows = self.graph.rows(id);
-        let row = self.file.take(rows);
+        let row = self.file.allocate(rows);
         self.temporary.push((row, rows));
-        let to = At { base: Base::File, offset: row * self.width };
+        let to = Address { base: Base::File, offset: row * self.width };
         let from = self.operand(id, rows);
         out.push(Instruction::copy(to, from, rows, self.width));
         to
     }
 
-    fn uniform(&mut self, id: Id) -> At {
+    fn uniform(&mut self, id: Id) -> Address {
         self.uniform.at(id)
     }
 
@@ -387,7 +392,12 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
 }
 
 /// Where each value is stored: results where they are wanted, parts within what they are joined to, slices within their sources.
-pub(super) fn storages(graph: &Graph, kept: &Known<'_>, live: &Live, request: &Request) -> Vec<Storage> {
+pub(super) fn storages(
+    graph: &Graph,
+    stored: &StoredValues<'_>,
+    liveness: &Liveness,
+    request: &Request,
+) -> Vec<Storage> {
     let mut storage = vec![Storage::Own; graph.nodes.len()];
     let mut placed = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -409,25 +419,25 @@ pub(super) fn storages(graph: &Graph, kept: &Known<'_>, live: &Live, request: &R
             _ => {}
         }
     }
-    for (id, home) in kept.read(request) {
-        storage[id] = Storage::Fixed(home);
+    for (id, location) in stored.loads(request) {
+        storage[id] = Storage::Fixed(location);
         placed[id] = true;
     }
-    for (id, home) in kept.written(request) {
+    for (id, location) in stored.stores(request) {
         if !placed[id] && !graph.uniform(id) {
-            storage[id] = Storage::Fixed(home);
+            storage[id] = Storage::Fixed(location);
             placed[id] = true;
         }
     }
-    let given = kept.given(graph, request);
+    let loaded = stored.loaded_nodes(graph, request);
     for (id, node) in graph.nodes.iter().enumerate().rev() {
         let Op::Concat(parts) = &node.op else { continue };
-        if !live.live[id] || graph.uniform(id) || given[id] {
+        if !liveness.live[id] || graph.uniform(id) || loaded[id] {
             continue;
         }
         let mut at = 0;
         for &part in parts {
-            let same_phase = live.phase[part] == live.phase[id];
+            let same_phase = liveness.phase[part] == liveness.phase[id];
             if !placed[part] && !graph.uniform(part) && same_phase {
                 storage[part] = Storage::Within(id, at);
                 placed[part] = true;

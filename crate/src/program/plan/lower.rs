@@ -1,7 +1,7 @@
 //! From a node to instructions.
 
 use super::super::graph::{Compare, Graph, Id, Op};
-use crate::kernel::instructions::{At, Contraction, Instruction, Operand};
+use crate::kernel::instructions::{Address, Contraction, Instruction, Operand};
 use crate::kernel::real::Real;
 
 /// Where the operands of an instruction come from.
@@ -9,9 +9,9 @@ pub(super) trait OperandSource<T: Real> {
     /// An operand of something that works row by row.
     fn operand(&mut self, id: Id, rows: usize) -> Operand;
     /// An operand as rows of all lanes, computed for this instruction if it is uniform.
-    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At;
+    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> Address;
     /// A uniform operand.
-    fn uniform(&mut self, id: Id) -> At;
+    fn uniform(&mut self, id: Id) -> Address;
     /// Whether matrices are packed for blocks of one lane.
     fn by_columns(&self) -> bool;
     /// A packed matrix.
@@ -22,13 +22,13 @@ pub(super) trait OperandSource<T: Real> {
 pub(super) fn lower<T: Real>(
     graph: &Graph,
     id: Id,
-    to: At,
+    to: Address,
     rows: usize,
     len: usize,
     source: &mut dyn OperandSource<T>,
     out: &mut Vec<Instruction<T>>,
 ) {
-    let moved = |rows: usize| At { base: to.base, offset: to.offset + rows * len };
+    let moved = |rows: usize| Address { base: to.base, offset: to.offset + rows * len };
     match graph.nodes[id].op {
         Op::Unary(function, a) => {
             let a = source.operand(a, rows);

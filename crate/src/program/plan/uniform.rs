@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::graph::{Graph, Id, Op, Place};
 use super::lower::{OperandSource, lower};
-use super::{Live, PackPlan, PackSource, When};
-use crate::kernel::instructions::{At, Base, Contraction, Instruction, Operand};
+use super::{Liveness, PackPlan, PackSource, When};
+use crate::kernel::instructions::{Address, Base, Contraction, Instruction, Operand};
 use crate::kernel::real::Real;
 
 /// Uniform values, for all requests together.
@@ -27,7 +27,7 @@ pub(super) struct UniformPlan<'a, T: Real> {
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
-    pub fn new(graph: &'a Graph, lives: &[Live], by_columns: bool) -> Self {
+    pub fn new(graph: &'a Graph, request_liveness: &[Liveness], by_columns: bool) -> Self {
         let mut plan = Self {
             graph,
             by_columns,
@@ -36,16 +36,16 @@ impl<'a, T: Real> UniformPlan<'a, T> {
             constants: vec![],
             parameters: vec![],
             time: None,
-            timed_nodes: graph.timed(),
+            timed_nodes: graph.time_dependent(),
             fixed: vec![],
             timed: vec![],
             packs: vec![],
             packed: HashMap::new(),
         };
-        let stored = Self::stored(graph, lives);
+        let stored = Self::stored(graph, request_liveness);
         // What has to be there before the first phase, in order.
         for (id, stored) in stored.into_iter().enumerate() {
-            let early = lives.iter().any(|live| live.live[id] && live.phase[id] == 0);
+            let early = request_liveness.iter().any(|liveness| liveness.live[id] && liveness.phase[id] == 0);
             if graph.uniform(id) && early && stored {
                 plan.place(id);
                 let instructions = plan.compute(id, 0);
@@ -57,11 +57,11 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     }
 
     /// Which values are needed as numbers; matrices of parameters are packed from where they are.
-    fn stored(graph: &Graph, lives: &[Live]) -> Vec<bool> {
+    fn stored(graph: &Graph, request_liveness: &[Liveness]) -> Vec<bool> {
         let mut stored: Vec<bool> =
             graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
         for (id, node) in graph.nodes.iter().enumerate() {
-            if lives.iter().any(|live| live.live[id]) {
+            if request_liveness.iter().any(|liveness| liveness.live[id]) {
                 let packed = matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. });
                 let mut index = 0;
                 node.op.each_operand(|operand| {
@@ -97,8 +97,8 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         row
     }
 
-    pub fn at(&mut self, id: Id) -> At {
-        At { base: Base::Uniform, offset: self.place(id) }
+    pub fn at(&mut self, id: Id) -> Address {
+        Address { base: Base::Uniform, offset: self.place(id) }
     }
 
     /// The instructions of a uniform value.
@@ -159,10 +159,10 @@ impl<T: Real> OperandSource<T> for UniformSource<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         Operand::of_one_lane(self.plan.at(id), self.plan.graph.rows(id), rows)
     }
-    fn lanes(&mut self, id: Id, _out: &mut Vec<Instruction<T>>) -> At {
+    fn lanes(&mut self, id: Id, _out: &mut Vec<Instruction<T>>) -> Address {
         self.plan.at(id)
     }
-    fn uniform(&mut self, id: Id) -> At {
+    fn uniform(&mut self, id: Id) -> Address {
         self.plan.at(id)
     }
     fn by_columns(&self) -> bool {

@@ -6,39 +6,39 @@
 //! ```
 //!
 //! by steps of its own. The error of ∂L/∂θ is left out of the norm that chooses them (the seminorm of Kidger, Chen and Lyons, ICML
-//! 2021): it is one sum for all trajectories, and no other unknown depends on it. So it need not be integrated beside them: each step
+//! 2021): it is one sum for all trajectories, and no other unknown depends on it. So it need not be integrated with them: each step
 //! that is accepted adds −h Σ b_i (∂f/∂θ)ᵀ λ_i, and a step that is rejected adds nothing.
 
 use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::backward::Uses;
-use super::block::lane;
+use super::backward::PassUses;
+use super::block::load_lane;
 use super::changes::Changes;
 use super::forward::Forward;
-use super::part::{LeafGradient, Part};
-use super::problem::{Problem, Tools};
+use super::leaf_results::{LeafGradient, LeafSolution};
+use super::problem::{Evaluators, Problem};
 use super::quadrature::Quadrature;
 use super::{Cotangents, Extras, Lists, Solution};
 use crate::error::Result;
-use crate::field::{Demand, Dynamics, LanePull, LaneSetup, Lanes, TrajectoryInputs, VectorField};
+use crate::field::{Dynamics, FieldOptions, LanePullback, LaneSetup, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, Output};
 
-/// What integrates leaves backward, one after the other.
-pub(super) struct Continuous<T> {
-    /// Of (x, λ), as many trajectories as a leaf has.
+/// The continuous adjoint of a thread, for one leaf after the other.
+pub(super) struct ContinuousAdjoint<T> {
+    /// The problem of (x, λ), for as many trajectories as a leaf has.
     problem: Problem<T>,
-    tools: Tools<T>,
+    evaluators: Evaluators<T>,
     integrator: Forward<T>,
     evaluations: usize,
     vjps: usize,
     steps: usize,
 }
 
-impl<T: Real> Continuous<T> {
+impl<T: Real> ContinuousAdjoint<T> {
     /// For the leaves of a problem, with the options of the integration backward.
     pub fn new(field: &dyn VectorField<T>, forward: &Problem<T>, options: &Options) -> Result<Self> {
         let augmented = Augmented { field, data: forward.data };
@@ -51,16 +51,16 @@ impl<T: Real> Continuous<T> {
         let start = Array2::zeros((leaf, 2 * forward.state));
         let (changes, extras) = (Changes::default(), Extras::default());
         let ledger = &forward.ledger;
-        let (problem, mut tools) =
+        let (problem, mut evaluators) =
             Problem::new(ledger, &augmented, start.view(), &Lists::shared(&[0.0]), &options, &changes, extras, true)?;
-        let (tools, integrator) = (tools.pop().expect("of one thread"), Forward::new(&problem)?);
-        Ok(Self { problem, tools, integrator, evaluations: 0, vjps: 0, steps: 0 })
+        let (evaluators, integrator) = (evaluators.pop().expect("of one thread"), Forward::new(&problem)?);
+        Ok(Self { problem, evaluators, integrator, evaluations: 0, vjps: 0, steps: 0 })
     }
 
-    /// How the field was used since it was last asked, and the steps taken.
-    pub fn take_uses(&mut self) -> (Uses, usize) {
+    /// How often the field was used since the last call, and the steps taken.
+    pub fn take_uses(&mut self) -> (PassUses, usize) {
         let [evaluations, vjps, steps] = [&mut self.evaluations, &mut self.vjps, &mut self.steps].map(std::mem::take);
-        (Uses { evaluations, vjps, ..Uses::default() }, steps)
+        (PassUses { evaluations, vjps, ..PassUses::default() }, steps)
     }
 
     /// Integrates a leaf backward: its gradient, and ∂L/∂θ. Trajectories that failed are left out.
@@ -72,7 +72,7 @@ impl<T: Real> Continuous<T> {
         leaf: Range<usize>,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>)> {
-        let Self { problem, tools, integrator, evaluations, vjps, steps } = self;
+        let Self { problem, evaluators, integrator, evaluations, vjps, steps } = self;
         let (n, ledger) = (forward.state, &forward.ledger);
         let mut gradient = LeafGradient::new(forward, leaf.clone())?;
         problem.y0.fill(T::zero());
@@ -82,7 +82,7 @@ impl<T: Real> Continuous<T> {
             problem.inputs.data[own * data.len()..][..data.len()].copy_from_slice(data);
         }
         integrator.quadrature = Some(Quadrature::new(problem)?);
-        // What is left of each trajectory: the output that it stands at, counted from its first.
+        // For each trajectory the number of outputs that are left.
         let outputs = |trajectory: usize| match failed.binary_search(&trajectory) {
             Ok(_) => 0,
             Err(_) => forward.times.of(trajectory).len(),
@@ -90,7 +90,7 @@ impl<T: Real> Continuous<T> {
         let mut left: Vec<usize> = leaf.clone().map(outputs).collect();
         while left.iter().any(|&left| left > 0) {
             for (own, trajectory) in leaf.clone().enumerate().filter(|(own, _)| left[*own] > 0) {
-                let place = forward.place(trajectory, left[own] - 1);
+                let place = forward.output_offset(trajectory, left[own] - 1);
                 let (x, lambda) = problem.y0[own * 2 * n..][..2 * n].split_at_mut(n);
                 x.copy_from_slice(&solution.y[place..place + n]);
                 let w = &cotangents.y[place..place + n];
@@ -105,28 +105,28 @@ impl<T: Real> Continuous<T> {
             if forward.options.time_gradients {
                 // ⟨w_j, f(t_j, y_j)⟩, and −⟨λ_0 − w_0, f(t_0, y_0)⟩ at the start.
                 let mut slope = vec![T::zero(); 2 * n];
-                integrator.slopes_at_start(problem, tools, 0..leaf.len())?;
+                integrator.slopes_at_start(problem, evaluators, 0..leaf.len())?;
                 for (own, trajectory) in leaf.clone().enumerate().filter(|(own, _)| left[*own] > 0) {
                     let output = left[own] - 1;
-                    let place = forward.place(trajectory, output);
+                    let place = forward.output_offset(trajectory, output);
                     let (w, lambda) = (&cotangents.y[place..place + n], &problem.y0[own * 2 * n + n..][..n]);
-                    lane(&integrator.block.slopes, integrator.block.width, own, &mut slope);
+                    load_lane(&integrator.block.slopes, integrator.block.width, own, &mut slope);
                     let product = |w: &[T]| w.iter().zip(&slope).map(|(w, slope)| w.wide() * slope.wide()).sum::<f64>();
                     let rate = if output == 0 { product(w) - product(lambda) } else { product(w) };
                     gradient.times.add(forward.times.start(trajectory) + output, rate);
                     *evaluations += 1;
                 }
             }
-            let mut part = Part::new(problem, 0..leaf.len())?;
-            integrator.run(problem, tools, 0..leaf.len(), Some(&mut part), None)?;
-            if let Some((own, error)) = part.failures.first() {
+            let mut results = LeafSolution::new(problem, 0..leaf.len())?;
+            integrator.run(problem, evaluators, 0..leaf.len(), Some(&mut results), None)?;
+            if let Some((own, error)) = results.failures.first() {
                 return Err(forward.of_trajectory(leaf.start + own, error.clone()));
             }
             for (own, left) in left.iter_mut().enumerate() {
-                let end = part.output(&problem.times, own, 1);
+                let end = results.output(&problem.times, own, 1);
                 problem.y0[own * 2 * n..][..2 * n].copy_from_slice(end);
                 *left = left.saturating_sub(1);
-                let stats = &part.stats[own];
+                let stats = &results.stats[own];
                 *steps += stats.accepted;
                 *evaluations += stats.evaluations;
                 *vjps += stats.evaluations;
@@ -169,7 +169,7 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
         self.field.parameters()
     }
 
-    fn prepare(&self, _: &[T], _: usize, _: Demand<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+    fn prepare(&self, _: &[T], _: usize, _: FieldOptions<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
         unimplemented!("each trajectory takes its own steps")
     }
 
@@ -196,14 +196,14 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
     }
 }
 
-/// The system of x and λ for trajectories side by side: `[x, λ]`, and behind it the time.
+/// The system of x and λ for trajectories side by side: `[x, λ]`, followed by the time.
 struct AugmentedLanes<T> {
     inner: Box<dyn Lanes<T>>,
-    /// x with the time as its last row, and what becomes of it.
+    /// x with the time as its last row, and the result of a pullback.
     x: Buffer<T>,
     pulled: Buffer<T>,
     tape: Buffer<T>,
-    /// What the transpose adds by parameters and arguments, which is taken of accepted steps alone.
+    /// Gradients of parameters and arguments, which only accepted steps contribute to: not used here.
     parameters: Buffer<T>,
     arguments: Buffer<T>,
 }
@@ -234,8 +234,8 @@ impl<T: Real> Lanes<T> for AugmentedLanes<T> {
         0
     }
 
-    fn settle(&mut self, arguments: &[T], data: &[T]) {
-        self.inner.settle(arguments, data);
+    fn set_inputs(&mut self, arguments: &[T], data: &[T]) {
+        self.inner.set_inputs(arguments, data);
     }
 
     fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
@@ -245,24 +245,37 @@ impl<T: Real> Lanes<T> for AugmentedLanes<T> {
         let (slope, lambda_slope) = k[..2 * len].split_at_mut(len);
         inner.evaluate(active, t, own, Some(&mut *tape), slope)?;
         let kept = (!tape.is_empty()).then_some(&**tape);
-        inner.pull(active, t, own, kept, LanePull { cotangent: &x[len..2 * len], x: pulled, parameters, arguments })?;
+        inner.pullback(
+            active,
+            t,
+            own,
+            kept,
+            LanePullback { cotangent: &x[len..2 * len], x: pulled, parameters, arguments },
+        )?;
         lambda_slope.iter_mut().zip(&**pulled).for_each(|(slope, &pulled)| *slope = -pulled);
         Ok(())
     }
 
-    /// The transpose for cotangents of dx/dt alone, behind which λ has no part: that of f.
-    fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+    /// The pullback of a cotangent of dx/dt alone: that of f.
+    fn pullback(
+        &mut self,
+        active: usize,
+        t: &[f64],
+        x: &[T],
+        _tape: Option<&[T]>,
+        pullback: LanePullback<'_, T>,
+    ) -> Result<bool> {
         self.take_x(x);
         let len = self.len();
-        debug_assert!(pull.cotangent[len..2 * len].iter().all(|w| *w == T::zero()), "second derivatives");
+        debug_assert!(pullback.cotangent[len..2 * len].iter().all(|w| *w == T::zero()), "second derivatives");
         let Self { inner, x: own, pulled, .. } = self;
-        let LanePull { cotangent, x, parameters, arguments } = pull;
-        let known = inner.pull(
+        let LanePullback { cotangent, x, parameters, arguments } = pullback;
+        let known = inner.pullback(
             active,
             t,
             own,
             None,
-            LanePull { cotangent: &cotangent[..len], x: pulled, parameters, arguments },
+            LanePullback { cotangent: &cotangent[..len], x: pulled, parameters, arguments },
         )?;
         x[..len].copy_from_slice(&pulled[..len]);
         x[len..2 * len].fill(T::zero());

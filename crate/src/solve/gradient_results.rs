@@ -1,4 +1,4 @@
-//! What going backward over a solve gives.
+//! What a gradient returns besides the gradient itself: statistics, and the derivatives in panels.
 
 use crate::memory::{Buffer, Bytes};
 

@@ -1,7 +1,7 @@
 //! Z = W·H, by tiles over strips of lanes, and for one trajectory alone by columns.
 
-use super::{Order, Packed, load_part, most_rows, store_part, tile};
-use crate::kernel::ahead::Ahead;
+use super::{PackOrder, Packed, load_part, max_tile_rows, store_part, tile};
+use crate::kernel::prefetch::Prefetcher;
 use crate::kernel::real::Real;
 use crate::kernel::simd::{Simd, Vector, dispatch, len_of};
 
@@ -11,23 +11,23 @@ use crate::kernel::simd::{Simd, Vector, dispatch, len_of};
 /// # Safety
 /// `h` has depth·width readable numbers, `z` rows·width writable ones, `start` what it says, `scratch` [`strip_scratch`] of them.
 #[inline(always)]
-pub unsafe fn times<S: Simd, T: Real>(
+pub unsafe fn multiply<S: Simd, T: Real>(
     packed: &Packed<T>,
     start: *const T,
     width: usize,
     h: *const T,
     z: *mut T,
     scratch: *mut T,
-    ahead: &Ahead,
+    prefetcher: &Prefetcher,
 ) {
     let len = len_of::<S, T>();
-    if let Order::Columns(register) = packed.order {
+    if let PackOrder::Columns(register) = packed.order {
         assert!(register == len && width == 1, "packed for one lane");
         // SAFETY: as above.
-        return unsafe { columns_times::<S, T>(packed, start, h, z) };
+        return unsafe { multiply_columns::<S, T>(packed, start, h, z) };
     }
-    assert!(packed.order == Order::Groups(most_rows(S::BITS, 1)), "packed for other registers");
-    let block = Operands { packed, start, width, h, z, scratch, ahead };
+    assert!(packed.order == PackOrder::Groups(max_tile_rows(S::BITS, 1)), "packed for other registers");
+    let block = Operands { packed, start, width, h, z, scratch, prefetcher };
     unsafe {
         // Few rows leave registers for more lanes, and need them: few sums would wait for one another.
         let lane = block.strips::<S, 1, 4>(block.strips::<S, 1, 8>(0));
@@ -49,12 +49,12 @@ struct Operands<'a, T> {
     h: *const T,
     z: *mut T,
     scratch: *mut T,
-    ahead: &'a Ahead,
+    prefetcher: &'a Prefetcher,
 }
 
 /// Lanes of the right operand, its rows `stride` apart, and where in the block they begin.
 #[derive(Clone, Copy)]
-struct Right<T> {
+struct RightOperand<T> {
     h: *const T,
     stride: usize,
     lane: usize,
@@ -65,10 +65,10 @@ impl<T: Real> Operands<'_, T> {
     /// As many strips of V registers as there are from a lane on, if tiles can be that wide; returns the first lane not done.
     ///
     /// # Safety
-    /// As [`times`].
+    /// As [`multiply`].
     #[inline(always)]
     unsafe fn strips<S: Simd, const N: usize, const V: usize>(&self, mut lane: usize) -> usize {
-        let most = const { most_rows(S::BITS, V) };
+        let most = const { max_tile_rows(S::BITS, V) };
         while most > 0 && self.packed.group <= most && lane + V * len_of::<S, T>() <= self.width {
             unsafe { self.strip::<S, N, V>(lane) };
             lane += V * len_of::<S, T>();
@@ -79,14 +79,14 @@ impl<T: Real> Operands<'_, T> {
     /// V registers of every row, from a lane on: tiles of N groups, and of one.
     ///
     /// # Safety
-    /// As [`times`].
+    /// As [`multiply`].
     #[inline(always)]
     unsafe fn strip<S: Simd, const N: usize, const V: usize>(&self, lane: usize) {
         let (len, &Packed { rows, depth, group, .. }) = (len_of::<S, T>(), self.packed);
         let strip = V * len;
         let (mut h, mut stride) = (unsafe { self.h.add(lane) }, self.width);
         unsafe {
-            if depth > DEEP && self.width > strip && rows > group {
+            if depth > DEEP_PRODUCT && self.width > strip && rows > group {
                 for k in 0..depth {
                     for v in 0..V {
                         let register = S::Vector::<T>::load(h.add(k * self.width + v * len));
@@ -102,7 +102,7 @@ impl<T: Real> Operands<'_, T> {
     /// The lanes from one on, fewer than a register, as a register that is filled up.
     ///
     /// # Safety
-    /// As [`times`].
+    /// As [`multiply`].
     #[inline(always)]
     unsafe fn last_lanes<S: Simd>(&self, lane: usize) {
         let (len, depth, count) = (len_of::<S, T>(), self.packed.depth, self.width - lane);
@@ -119,7 +119,7 @@ impl<T: Real> Operands<'_, T> {
     /// All rows of so many lanes from one on, given the right operand's.
     ///
     /// # Safety
-    /// As [`times`]; rows of `h` are `stride` apart and V registers long.
+    /// As [`multiply`]; rows of `h` are `stride` apart and V registers long.
     #[inline(always)]
     unsafe fn rows_of<S: Simd, const N: usize, const V: usize>(
         &self,
@@ -129,8 +129,8 @@ impl<T: Real> Operands<'_, T> {
         lanes: usize,
     ) {
         let &Packed { rows, group, .. } = self.packed;
-        let most = const { most_rows(S::BITS, V) };
-        let right = Right { h, stride, lane, lanes };
+        let most = const { max_tile_rows(S::BITS, V) };
+        let right = RightOperand { h, stride, lane, lanes };
         let mut row = 0;
         unsafe {
             while row < rows {
@@ -162,7 +162,7 @@ impl<T: Real> Operands<'_, T> {
     unsafe fn groups<S: Simd, const N: usize, const G: usize, const V: usize>(
         &self,
         row: usize,
-        right: Right<T>,
+        right: RightOperand<T>,
     ) -> usize {
         let left = (self.packed.rows - row) / G;
         unsafe {
@@ -182,7 +182,7 @@ impl<T: Real> Operands<'_, T> {
     unsafe fn tile_at<S: Simd, const N: usize, const G: usize, const V: usize>(
         &self,
         first: usize,
-        Right { h, stride, lane, lanes }: Right<T>,
+        RightOperand { h, stride, lane, lanes }: RightOperand<T>,
     ) -> usize {
         let (len, depth) = (len_of::<S, T>(), self.packed.depth);
         let mut sums = [[[S::Vector::<T>::splat(T::zero()); V]; G]; N];
@@ -196,7 +196,7 @@ impl<T: Real> Operands<'_, T> {
             for (g, row) in rows.iter_mut().enumerate() {
                 *row = row.add(g);
             }
-            tile::<S, T, N, G, V>(&mut sums, depth, (rows, G * depth, G), (h, stride), self.ahead);
+            tile::<S, T, N, G, V>(&mut sums, depth, (rows, G * depth, G), (h, stride), self.prefetcher);
             for (r, row) in sums.as_flattened().iter().enumerate() {
                 let z = self.z.add((first + r) * self.width + lane);
                 if lanes < V * len {
@@ -213,24 +213,24 @@ impl<T: Real> Operands<'_, T> {
 }
 
 /// Columns of a deeper product lie too far apart to be read in place: they would share sets of the cache.
-const DEEP: usize = 160;
+const DEEP_PRODUCT: usize = 160;
 
-/// Numbers of scratch for [`times`] of that depth, on a block of that width.
+/// Numbers of scratch for [`multiply`] of that depth, on a block of that width.
 pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
     let register = dispatch::bits() / 8 / size_of::<T>();
-    match depth > DEEP {
+    match depth > DEEP_PRODUCT {
         true => depth * 4 * register,
         false if width.is_multiple_of(register) => 0,
         false => depth * register,
     }
 }
 
-/// [`times`] for one lane, the registers going over the rows.
+/// [`multiply`] for one lane, the registers going over the rows.
 ///
 /// # Safety
-/// As [`times`].
+/// As [`multiply`].
 #[inline(always)]
-unsafe fn columns_times<S: Simd, T: Real>(packed: &Packed<T>, start: *const T, h: *const T, z: *mut T) {
+unsafe fn multiply_columns<S: Simd, T: Real>(packed: &Packed<T>, start: *const T, h: *const T, z: *mut T) {
     let (len, rows) = (len_of::<S, T>(), packed.rows);
     let mut row = 0;
     unsafe {
@@ -256,7 +256,7 @@ unsafe fn columns_times<S: Simd, T: Real>(packed: &Packed<T>, start: *const T, h
 /// V registers of rows; the last one may have fewer than it holds.
 ///
 /// # Safety
-/// As [`times`].
+/// As [`multiply`].
 #[inline(always)]
 unsafe fn columns_tile<S: Simd, T: Real, const V: usize>(
     packed: &Packed<T>,

@@ -5,11 +5,11 @@
 pub(super) struct RowAllocator {
     /// Free ranges, in order: where they begin and end.
     free: Vec<(usize, usize)>,
-    pub most: usize,
+    pub len: usize,
 }
 
 impl RowAllocator {
-    pub fn take(&mut self, rows: usize) -> usize {
+    pub fn allocate(&mut self, rows: usize) -> usize {
         if let Some(index) = self.free.iter().position(|&(from, to)| to - from >= rows) {
             let (from, to) = self.free[index];
             if to - from == rows {
@@ -21,17 +21,17 @@ impl RowAllocator {
         }
         // The last free range may reach the end of the file.
         let from = match self.free.last() {
-            Some(&(from, to)) if to == self.most => {
+            Some(&(from, to)) if to == self.len => {
                 self.free.pop();
                 from
             }
-            _ => self.most,
+            _ => self.len,
         };
-        self.most = from + rows;
+        self.len = from + rows;
         from
     }
 
-    pub fn give(&mut self, from: usize, rows: usize) {
+    pub fn free(&mut self, from: usize, rows: usize) {
         let index = self.free.partition_point(|range| range.0 < from);
         self.free.insert(index, (from, from + rows));
         if index + 1 < self.free.len() && self.free[index].1 == self.free[index + 1].0 {

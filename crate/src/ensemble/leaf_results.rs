@@ -1,10 +1,10 @@
-//! What leaves hand out, and how it comes to its place among that of all.
+//! The results of a leaf, and how they are written into those of the whole ensemble.
 
 use std::ops::Range;
 
 use super::events::Occurrence;
 use super::problem::Problem;
-use super::tree::Sums;
+use super::reduction::LeafSums;
 use super::{Gradient, Lists, Path, Solution};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
@@ -12,7 +12,7 @@ use crate::memory::{Buffer, List, Purpose};
 use crate::solve::Stats;
 
 /// The solution of a leaf.
-pub(super) struct Part<T> {
+pub(super) struct LeafSolution<T> {
     trajectories: Range<usize>,
     state: usize,
     /// As in [`Solution`], of the leaf's trajectories.
@@ -25,7 +25,7 @@ pub(super) struct Part<T> {
     pub event_states: List<T>,
 }
 
-impl<T: Real> Part<T> {
+impl<T: Real> LeafSolution<T> {
     pub fn new(problem: &Problem<T>, trajectories: Range<usize>) -> Result<Self> {
         let (count, state) = (trajectories.len(), problem.state);
         let outputs = match problem.times.count() {
@@ -49,8 +49,8 @@ impl<T: Real> Part<T> {
         })
     }
 
-    /// Where an output of a trajectory lies.
-    fn place_of(&self, times: &Lists, trajectory: usize, output: usize) -> Range<usize> {
+    /// The range of a trajectory's output.
+    fn output_range(&self, times: &Lists, trajectory: usize, output: usize) -> Range<usize> {
         let Range { start, end } = self.trajectories;
         let row = match times.count() {
             None => output * (end - start) + trajectory - start,
@@ -61,21 +61,21 @@ impl<T: Real> Part<T> {
 
     /// Writes an output of a trajectory.
     pub fn write(&mut self, times: &Lists, trajectory: usize, output: usize, y: &[T]) {
-        let place = self.place_of(times, trajectory, output);
-        self.y[place].copy_from_slice(y);
+        let range = self.output_range(times, trajectory, output);
+        self.y[range].copy_from_slice(y);
     }
 
     /// An output of a trajectory.
     pub fn output(&self, times: &Lists, trajectory: usize, output: usize) -> &[T] {
-        &self.y[self.place_of(times, trajectory, output)]
+        &self.y[self.output_range(times, trajectory, output)]
     }
 
-    /// Of each trajectory how many steps, changes at most, and outputs it has.
+    /// For each trajectory its steps, its changes (an upper bound) and its outputs.
     pub fn counts(&self, problem: &Problem<T>) -> impl ExactSizeIterator<Item = [usize; 3]> {
         let events = |trajectory: usize| self.events.iter().filter(|event| event.trajectory == trajectory).count();
         self.trajectories.clone().zip(&self.stats).map(move |(trajectory, stats)| {
             let times = problem.times.of(trajectory);
-            let jumps = problem.rules.due(trajectory, times).len();
+            let jumps = problem.rules.scheduled_jumps(trajectory, times).len();
             [stats.accepted, events(trajectory) + jumps, times.len()]
         })
     }
@@ -85,8 +85,8 @@ impl<T: Real> Part<T> {
         size_of_val(&*self.y)
     }
 
-    /// Puts outputs, steps and statistics where they belong, and gives them up; what comes in the order of the leaves stays.
-    pub fn place(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) -> Result<()> {
+    /// Moves outputs, steps and statistics into the solution; [`append`](Self::append) adds the rest.
+    pub fn write_to(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) -> Result<()> {
         let Range { start, end } = self.trajectories;
         let y = std::mem::replace(&mut self.y, Buffer::zeroed(&problem.ledger, Purpose::Output, 0)?);
         let row = match problem.times.count() {
@@ -94,7 +94,7 @@ impl<T: Real> Part<T> {
             Some(_) => y.len(),
         };
         for (output, from) in y.chunks_exact(row.max(1)).enumerate() {
-            let to = problem.place(start, output);
+            let to = problem.output_offset(start, output);
             solution.y[to..to + row].copy_from_slice(from);
         }
         solution.stats[start..end].copy_from_slice(&self.stats);
@@ -105,7 +105,7 @@ impl<T: Real> Part<T> {
         Ok(())
     }
 
-    /// Appends what comes in the order of the leaves.
+    /// Appends failures and events, in the order of the leaves.
     pub fn append(mut self, solution: &mut Solution<T>) -> Result<()> {
         solution.failures.append(&mut self.failures);
         solution.events.extend(self.events.iter().copied())?;
@@ -119,33 +119,33 @@ pub(super) struct LeafGradient<T> {
     /// As in [`Gradient`], of the leaf's trajectories.
     pub y0: Buffer<T>,
     pub arguments: Buffer<T>,
-    pub times: Derivatives,
-    pub jump_times: Vec<Derivatives>,
-    pub amounts: Vec<Derivatives>,
+    pub times: ListGradient,
+    pub jump_times: Vec<ListGradient>,
+    pub amounts: Vec<ListGradient>,
 }
 
 /// The derivatives with respect to the numbers of a list, or of the lists of a leaf's trajectories.
-pub(super) struct Derivatives {
-    /// Where they lie among those of all trajectories.
+pub(super) struct ListGradient {
+    /// Their range among those of all trajectories.
     range: Range<usize>,
     shared: bool,
     numbers: Vec<f64>,
 }
 
-impl Derivatives {
+impl ListGradient {
     fn zero(lists: &Lists, trajectories: &Range<usize>, per_number: usize) -> Self {
         let Range { start, end } = lists.range(trajectories);
         let range = start * per_number..end * per_number;
         Self { numbers: vec![0.0; range.len()], range, shared: lists.count().is_none() }
     }
 
-    /// Adds to that of a number, as one counts among those of all trajectories.
+    /// Adds to the derivative with respect to a number, by its index among those of all trajectories.
     pub fn add(&mut self, index: usize, value: f64) {
         self.numbers[index - self.range.start] += value;
     }
 
-    /// Puts them where they belong, or among those that are summed.
-    fn place(self, all: &mut [f64], shared: &mut Vec<f64>) {
+    /// Writes them into those of all trajectories, or appends them to those that are summed.
+    fn write_to(self, all: &mut [f64], shared: &mut Vec<f64>) {
         match self.shared {
             true => shared.extend(self.numbers),
             false => all[self.range].copy_from_slice(&self.numbers),
@@ -161,9 +161,9 @@ impl<T: Real> LeafGradient<T> {
         Ok(Self {
             y0: rows(problem.state)?,
             arguments: rows(problem.arguments)?,
-            times: Derivatives::zero(&problem.times, &trajectories, 1),
-            jump_times: jumps.iter().map(|jump| Derivatives::zero(&jump.times, &trajectories, 1)).collect(),
-            amounts: jumps.iter().map(|jump| Derivatives::zero(&jump.times, &trajectories, jump.numbers)).collect(),
+            times: ListGradient::zero(&problem.times, &trajectories, 1),
+            jump_times: jumps.iter().map(|jump| ListGradient::zero(&jump.times, &trajectories, 1)).collect(),
+            amounts: jumps.iter().map(|jump| ListGradient::zero(&jump.times, &trajectories, jump.numbers)).collect(),
             trajectories,
         })
     }
@@ -174,28 +174,28 @@ impl<T: Real> LeafGradient<T> {
         own * len..(own + 1) * len
     }
 
-    /// Puts what belongs to single trajectories where it belongs; what is summed over all comes back.
-    pub fn place(self, problem: &Problem<T>, parameters: Buffer<T>, gradient: &mut Gradient<T>) -> Sums<T> {
+    /// Writes the derivatives of single trajectories into the gradient, and returns those that are summed over all.
+    pub fn write_to(self, problem: &Problem<T>, parameters: Buffer<T>, gradient: &mut Gradient<T>) -> LeafSums<T> {
         let Range { start, end } = self.trajectories;
         let (state, arguments) = (problem.state, problem.arguments);
         gradient.y0[start * state..end * state].copy_from_slice(&self.y0);
         gradient.arguments[start * arguments..end * arguments].copy_from_slice(&self.arguments);
         let mut shared = vec![];
         if let Some(times) = &mut gradient.times {
-            self.times.place(times, &mut shared);
+            self.times.write_to(times, &mut shared);
         }
         for (own, times) in self.jump_times.into_iter().zip(&mut gradient.jump_times) {
-            own.place(times, &mut shared);
+            own.write_to(times, &mut shared);
         }
         for (own, amounts) in self.amounts.into_iter().zip(&mut gradient.amounts) {
-            own.place(amounts, &mut shared);
+            own.write_to(amounts, &mut shared);
         }
-        Sums { parameters, shared }
+        LeafSums { parameters, shared }
     }
 }
 
 impl<T: Real> Gradient<T> {
-    /// The lists that are for all trajectories, in the order of their derivatives among the sums.
+    /// The lists that all trajectories share, in the order of their derivatives in the sums.
     pub(super) fn shared_lists<'a>(&'a mut self, problem: &'a Problem<T>) -> impl Iterator<Item = &'a mut Vec<f64>> {
         let Self { times, jump_times, amounts, .. } = self;
         let jumps = &problem.rules.jumps;

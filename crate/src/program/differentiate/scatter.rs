@@ -1,10 +1,10 @@
-//! Sums of parts that belong to some rows of a value each.
+//! Scatter-add: sums of parts, each of which covers some rows of a value.
 
 use super::super::graph::{Graph, Id};
 use super::zeros;
 
-/// The sum of parts, each for some of so many rows.
-pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
+/// The sum of parts, each given with its first row, as a value of `rows` rows.
+pub fn scatter_add(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
     let mut sorted = parts.to_vec();
     sorted.sort_unstable();
     let cuts = cuts(graph, parts);

@@ -1,4 +1,4 @@
-//! An ensemble that was solved, and its gradients.
+//! A recorded ensemble, and its gradients.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,15 +6,15 @@ use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use super::backward::{Backward, Uses};
+use super::backward::{Backward, PassUses};
 use super::changes::Changes;
-use super::continuous::Continuous;
+use super::continuous_adjoint::ContinuousAdjoint;
 use super::forward::Forward;
-use super::leaves::{Keep, Kept, UNHARMED, solve};
-use super::part::LeafGradient;
-use super::problem::{Problem, Tools};
+use super::leaf_results::LeafGradient;
+use super::leaves::{NOT_POISONED, Retained, Retention, solve};
+use super::problem::{Evaluators, Problem};
 use super::record::LeafRecord;
-use super::tree::{Sums, Tree, total};
+use super::reduction::{LeafSums, ReductionTree, total};
 use super::{Cotangents, Extras, Gradient, Lists, Solution};
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
@@ -24,7 +24,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{GradientStats, Options};
 use crate::threads;
 
-/// An ensemble, solved, with what its gradients need.
+/// A recorded ensemble: its solution, and what its gradients need.
 pub struct Vjp<T> {
     /// The solution.
     pub solution: Solution<T>,
@@ -38,24 +38,24 @@ impl<T: Real> fmt::Debug for Vjp<T> {
     }
 }
 
-/// How gradients are formed.
+/// How gradients are computed.
 enum Mode<T> {
     /// By the transpose of the steps that were taken.
     Discrete(Discrete<T>),
     /// By an integration backward, on each thread.
-    Continuous(Vec<Continuous<T>>),
+    Continuous(Vec<ContinuousAdjoint<T>>),
 }
 
-/// What the transpose of a solve takes.
+/// What the transpose of a solve needs.
 struct Discrete<T> {
-    tools: Vec<Tools<T>>,
-    /// What is kept of each leaf; nothing where leaves are solved again.
+    evaluators: Vec<Evaluators<T>>,
+    /// The record of each leaf; `None` where leaves are solved again.
     record: Option<Vec<LeafRecord<T>>>,
-    /// Whether the uses of a step are taped together.
+    /// Whether the stages of a step are taped together.
     step_tapes: bool,
     budget: Option<usize>,
     /// Bytes that it takes to solve the largest leaf again.
-    again: usize,
+    resolve_bytes: usize,
 }
 
 /// Solves as [`odeint`](super::odeint) does, and retains what the gradient method needs.
@@ -74,8 +74,8 @@ pub fn vjp<T: Real>(
     if let GradientMethod::Adjoint(backward) = method {
         return continuous(field, y0, times, options, changes, extras, backward);
     }
-    let (problem, tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, true)?;
-    Vjp::record(problem, tools, method)
+    let (problem, evaluators) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, true)?;
+    Vjp::record(problem, evaluators, method)
 }
 
 /// As [`vjp`], for the continuous adjoint with these options.
@@ -95,21 +95,26 @@ fn continuous<T: Real>(
         let expected = "an exact gradient where jumps or events change a trajectory";
         return Err(Error::option("gradient", expected, "adjoint"));
     }
-    let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
+    let (problem, mut evaluators) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
     problem.check_part()?;
-    let solution = solve(&problem, &mut tools, None)?.0;
-    let workers = tools.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
+    let solution = solve(&problem, &mut evaluators, None)?.0;
+    let workers =
+        evaluators.iter().map(|_| ContinuousAdjoint::new(field, &problem, backward)).collect::<Result<_>>()?;
     Ok(Vjp { solution, problem, mode: Mode::Continuous(workers) })
 }
 
 impl<T: Real> Vjp<T> {
-    /// Where its memory is counted.
+    /// The ledger that counts its memory.
     pub(super) fn ledger(&self) -> Ledger {
         self.problem.ledger.clone()
     }
 
     /// Solves a problem, and retains what an exact gradient needs.
-    pub(super) fn record(problem: Problem<T>, mut tools: Vec<Tools<T>>, method: &GradientMethod) -> Result<Self> {
+    pub(super) fn record(
+        problem: Problem<T>,
+        mut evaluators: Vec<Evaluators<T>>,
+        method: &GradientMethod,
+    ) -> Result<Self> {
         problem.check_part()?;
         let (keeps, step_tapes, budget) = match method {
             GradientMethod::Aca | GradientMethod::Backprop => (true, true, None),
@@ -117,18 +122,23 @@ impl<T: Real> Vjp<T> {
             GradientMethod::Auto { budget } => (true, true, Some(*budget)),
             _ => (true, false, None),
         };
-        let (solution, Kept { record, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
-        Ok(Self { solution, problem, mode: Mode::Discrete(Discrete { tools, record, step_tapes, budget, again }) })
+        let (solution, Retained { record, resolve_bytes }) =
+            solve(&problem, &mut evaluators, Some(Retention { all: keeps, budget }))?;
+        Ok(Self {
+            solution,
+            problem,
+            mode: Mode::Discrete(Discrete { evaluators, record, step_tapes, budget, resolve_bytes }),
+        })
     }
 
-    /// The gradient for cotangents of all that a loss depends on. It may be asked for again and again. Of a part of a batch it has sums as
+    /// The gradient for cotangents of all that a loss depends on. You may call it any number of times. For a part of a batch, sums are as
     /// [`Extras::part`] tells.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
-        let (mut gradient, subtrees, knows_time) = self.subtrees(cotangents)?;
+        let (mut gradient, subtrees, has_time_derivative) = self.subtrees(cotangents)?;
         let problem = &self.problem;
         let sums = if problem.extras.part.is_some() { subtrees } else { total(subtrees).into_iter().collect() };
         let len = problem.parameters;
@@ -142,8 +152,8 @@ impl<T: Real> Vjp<T> {
             first = own.end;
             *list = sums.iter().flat_map(|sums| &sums.shared[own.clone()]).copied().collect();
         }
-        if !knows_time {
-            // A custom field may not tell its derivative with respect to time. Until here its place among the sums counts.
+        if !has_time_derivative {
+            // A custom field may not return its derivative with respect to time. Its place among the sums counted until here.
             gradient.times = None;
             gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
         }
@@ -152,7 +162,7 @@ impl<T: Real> Vjp<T> {
 
     /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves; and whether
     /// derivatives with respect to times are known.
-    fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>, bool)> {
+    fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<LeafSums<T>>, bool)> {
         self.check(cotangents)?;
         let Self { solution, problem, mode } = self;
         let (solution, problem) = (&*solution, &*problem);
@@ -176,12 +186,12 @@ impl<T: Real> Vjp<T> {
         };
         let mut leaves: Vec<_> = problem.leaves().enumerate().map(|(index, leaf)| (index, leaf, Ok(0))).collect();
         let failed: Vec<usize> = solution.failures.iter().map(|failure| failure.0).collect();
-        let tree = Tree::new();
+        let tree = ReductionTree::new();
         let placed = Mutex::new(&mut gradient);
         threads::each(&mut workers, &mut leaves, |worker, (index, leaf, states)| {
             let pulled = worker.run(problem, solution, *index, leaf.clone(), &failed);
             *states = pulled.map(|(own, parameters, states)| {
-                let sums = own.place(problem, parameters, &mut placed.lock().expect(UNHARMED));
+                let sums = own.write_to(problem, parameters, &mut placed.lock().expect(NOT_POISONED));
                 tree.add(problem.extras.part.unwrap_or(0) / problem.leaf + *index, sums);
                 states
             });
@@ -190,7 +200,7 @@ impl<T: Real> Vjp<T> {
         for (_, _, states) in leaves {
             states_kept += states?;
         }
-        let mut uses = Uses::default();
+        let mut uses = PassUses::default();
         for worker in &mut workers {
             let (own, backward_steps) = worker.uses();
             uses.add(own);
@@ -200,13 +210,13 @@ impl<T: Real> Vjp<T> {
         let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
         (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
-        if !uses.knows_time && uses.crossed {
+        if !uses.has_time_derivative && uses.through_event {
             let expected =
                 "one whose vjp tells the derivative with respect to time, which gradients through events need";
             return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();
-        Ok((gradient, tree.subtrees(), uses.knows_time))
+        Ok((gradient, tree.subtrees(), uses.has_time_derivative))
     }
 
     /// Refuses cotangents that are not of this solution.
@@ -227,7 +237,8 @@ impl<T: Real> Vjp<T> {
         finite("events.states", cotangents.event_states)?;
         let state = problem.state;
         for &(trajectory, _) in &solution.failures {
-            let mut places = (0..problem.times.of(trajectory).len()).map(|output| problem.place(trajectory, output));
+            let mut places =
+                (0..problem.times.of(trajectory).len()).map(|output| problem.output_offset(trajectory, output));
             let first = solution.events.partition_point(|event| event.trajectory < trajectory);
             let count = solution.events[first..].iter().take_while(|event| event.trajectory == trajectory).count();
             let times = cotangents.event_times.get(first..first + count).unwrap_or_default();
@@ -248,30 +259,35 @@ impl<T: Real> Vjp<T> {
 }
 
 impl<T: Real> Discrete<T> {
-    /// What transposes leaves on each thread, on no more of them than there is room for where leaves are solved again.
+    /// The workers of the reverse pass, no more than there is memory for where leaves are solved again.
     fn workers<'a>(&'a mut self, problem: &'a Problem<T>, cotangents: Cotangents<'a, T>) -> Result<Vec<Worker<'a, T>>> {
-        let Self { tools, record, step_tapes, budget, again } = self;
-        let mut most = tools.len();
+        let Self { evaluators, record, step_tapes, budget, resolve_bytes } = self;
+        let mut most = evaluators.len();
         if let (None, Some(given)) = (&record, *budget) {
-            let each = Backward::bytes(problem, 1) + *again;
+            let each = Backward::bytes(problem, 1) + *resolve_bytes;
             most = (given.saturating_sub(problem.ledger.live().total()) / each.max(1)).clamp(1, most);
         }
-        let worker = |tools| {
+        let worker = |evaluators| {
             let backward = Backward::new(problem, cotangents, *step_tapes)?;
-            Ok(Worker::Discrete(Box::new(Transposer { backward, record: record.as_deref(), again: None, tools })))
+            Ok(Worker::Discrete(Box::new(Transposer {
+                backward,
+                record: record.as_deref(),
+                forward: None,
+                evaluators,
+            })))
         };
-        tools[..most].iter_mut().map(worker).collect()
+        evaluators[..most].iter_mut().map(worker).collect()
     }
 }
 
-/// What takes leaves backward on one thread.
+/// What computes the gradients of leaves on one thread.
 enum Worker<'a, T> {
     Discrete(Box<Transposer<'a, T>>),
-    Continuous(&'a mut Continuous<T>, Cotangents<'a, T>),
+    Continuous(&'a mut ContinuousAdjoint<T>, Cotangents<'a, T>),
 }
 
 impl<T: Real> Worker<'_, T> {
-    /// A leaf's gradient, ∂L/∂θ, and the states that were kept of it.
+    /// A leaf's gradient, ∂L/∂θ, and the number of states kept of it.
     fn run(
         &mut self,
         problem: &Problem<T>,
@@ -289,8 +305,8 @@ impl<T: Real> Worker<'_, T> {
         }
     }
 
-    /// How it has used the field in this gradient, and the steps that it has taken backward.
-    fn uses(&mut self) -> (Uses, usize) {
+    /// How often the field was used in this gradient, and the steps taken backward.
+    fn uses(&mut self) -> (PassUses, usize) {
         match self {
             Worker::Discrete(transposer) => (transposer.backward.uses(), 0),
             Worker::Continuous(continuous, _) => continuous.take_uses(),
@@ -298,13 +314,13 @@ impl<T: Real> Worker<'_, T> {
     }
 }
 
-/// What transposes leaves.
+/// Transposes leaves on one thread.
 struct Transposer<'a, T> {
     backward: Backward<'a, T>,
-    /// What was kept of each leaf, if anything was; else what solves leaves again.
+    /// The record of each leaf; if there is none, the solver of leaves.
     record: Option<&'a [LeafRecord<T>]>,
-    again: Option<Forward<T>>,
-    tools: &'a mut Tools<T>,
+    forward: Option<Forward<T>>,
+    evaluators: &'a mut Evaluators<T>,
 }
 
 impl<T: Real> Transposer<'_, T> {
@@ -316,23 +332,23 @@ impl<T: Real> Transposer<'_, T> {
         leaf: Range<usize>,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>, usize)> {
-        let Self { backward, record, again, tools } = self;
+        let Self { backward, record, forward, evaluators } = self;
         let first_event = solution.events.partition_point(|event| event.trajectory < leaf.start);
         let own;
         let record = match record {
             Some(record) => &record[index],
             None => {
-                let forward = match again {
+                let forward = match forward {
                     Some(forward) => forward,
-                    None => again.insert(Forward::new(problem)?),
+                    None => forward.insert(Forward::new(problem)?),
                 };
                 let record = LeafRecord::new(problem, leaf.len())?;
-                own = forward.run(problem, tools, leaf.clone(), None, Some(record))?;
-                backward.solved_again(solution.stats[leaf.clone()].iter().map(|stats| stats.evaluations).sum());
+                own = forward.run(problem, evaluators, leaf.clone(), None, Some(record))?;
+                backward.count_recomputed(solution.stats[leaf.clone()].iter().map(|stats| stats.evaluations).sum());
                 own.as_ref().expect("as asked for")
             }
         };
-        let (gradient, parameters) = backward.run(problem, tools, leaf, record, first_event, failed)?;
+        let (gradient, parameters) = backward.run(problem, evaluators, leaf, record, first_event, failed)?;
         Ok((gradient, parameters, record.states.count()))
     }
 }

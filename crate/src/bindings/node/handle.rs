@@ -1,14 +1,14 @@
-//! Values that JavaScript holds until it frees them, or their object is collected.
+//! Handles: values that JavaScript holds until it frees them, or their object is collected.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use napi::{Error, Result};
 
-/// A value behind a JavaScript object. Calls share it, so that whoever frees it in the middle of a call takes it from nobody.
-pub struct Held<T>(RefCell<Option<Rc<RefCell<T>>>>);
+/// A value behind a JavaScript object. Calls share it, so that freeing it in the middle of a call is safe.
+pub struct Handle<T>(RefCell<Option<Rc<RefCell<T>>>>);
 
-impl<T> Held<T> {
+impl<T> Handle<T> {
     pub fn new(value: T) -> Self {
         Self(RefCell::new(Some(Rc::new(RefCell::new(value)))))
     }

@@ -1,4 +1,4 @@
-//! Takes the recorded steps of a solve again, for the state with its derivatives along directions.
+//! Replays the recorded steps of a solve for the state with its tangents along directions.
 
 use std::ops::Range;
 
@@ -9,19 +9,19 @@ use crate::kernel::combine::advance;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::program::tangents::CLOCK;
+use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Problem, Recorder, Solution, Stats};
-use crate::stepper::{Goal, Span, Stage, StepOutputs, Stepper, Work};
+use crate::stepper::{Goal, Span, Stage, StepOutputs, Stepper, Workspace};
 
-/// How times and steps move along each direction in which they do.
-pub(super) struct Clocks {
+/// The tangents of times and step sizes, for each direction that has any.
+pub(super) struct TimeTangents {
     /// Features of the state alone.
     features: usize,
-    clocks: Vec<Clock>,
+    directions: Vec<TimeTangent>,
 }
 
-/// τ and σ of a direction during a step, and how the output times move.
-struct Clock {
+/// The time tangent of a direction: τ and σ during a step, and the tangents of the output times.
+struct TimeTangent {
     direction: usize,
     /// The first of its two rows in the state.
     row: usize,
@@ -30,33 +30,40 @@ struct Clock {
     sigma: f64,
 }
 
-impl Clocks {
+impl TimeTangents {
     pub fn new<T>(features: usize, directions: &Directions<'_, T>) -> Self {
-        // The clocks follow the state and its derivatives, in the order of their directions.
+        // Time tangents follow the state and its tangents, in the order of their directions.
         let first = features * (1 + directions.count);
-        let moving = (0..directions.count).filter(|&direction| directions.moves_times(direction));
-        let clocks = moving.enumerate().map(|(index, direction)| Clock {
+        let moving = (0..directions.count).filter(|&direction| directions.has_time_tangent(direction));
+        let tangents = moving.enumerate().map(|(index, direction)| TimeTangent {
             direction,
-            row: first + CLOCK * index,
+            row: first + TIME_TANGENT_ROWS * index,
             times: directions.of(directions.times, direction).unwrap_or_default().to_vec(),
             tau: 0.0,
             sigma: 0.0,
         });
-        Self { features, clocks: clocks.collect() }
+        Self { features, directions: tangents.collect() }
     }
 
-    fn move_along(&self) -> bool {
-        !self.clocks.is_empty()
+    fn is_empty(&self) -> bool {
+        self.directions.is_empty()
     }
 
-    /// Sets the clocks for a step: t_n moves at rate τ, and h at rate σ h, as (t_n, h) follow from the times landed on before
+    /// Sets the time tangents for a step: t_n moves at rate τ, and h at rate σ h, as (t_n, h) follow from the times landed on before
     /// and after it.
     #[inline(never)]
-    fn set<T: Real>(&mut self, chain: &Chain<'_>, span: Span, layout: &Layout, x: &mut [T], carry: &mut [T]) {
-        for clock in &mut self.clocks {
-            let (from, to) = (clock.times[chain.from], clock.times[chain.to]);
-            let (first, end) = (chain.places[chain.from], chain.places[chain.to]);
-            (clock.tau, clock.sigma) = if chain.adaptive {
+    fn set<T: Real>(
+        &mut self,
+        interval: &OutputInterval<'_>,
+        span: Span,
+        layout: &Layout,
+        x: &mut [T],
+        carry: &mut [T],
+    ) {
+        for tangent in &mut self.directions {
+            let (from, to) = (tangent.times[interval.from], tangent.times[interval.to]);
+            let (first, end) = (interval.places[interval.from], interval.places[interval.to]);
+            (tangent.tau, tangent.sigma) = if interval.adaptive {
                 // t_n is the last time landed on, and constants; only the step that lands depends on where.
                 (from, if span.step + 1 == end { (to - from) / span.h } else { 0.0 })
             } else {
@@ -64,7 +71,7 @@ impl Clocks {
                 let passed = (span.step - first) as f64 / steps;
                 (from * (1.0 - passed) + to * passed, (to - from) / steps / span.h)
             };
-            for (row, number) in [(clock.row, clock.tau), (clock.row + 1, clock.sigma)] {
+            for (row, number) in [(tangent.row, tangent.tau), (tangent.row + 1, tangent.sigma)] {
                 for range in rows(layout, row..row + 1) {
                     x[range.clone()].fill(T::of(number));
                     carry[range].fill(T::zero());
@@ -75,10 +82,10 @@ impl Clocks {
 
     /// ẋ += rate · x′ for each direction, where `x_rate` holds x′ in the rows of x.
     #[inline(never)]
-    fn add<T: Real>(&self, layout: &Layout, x_rate: &[T], x: &mut [T], rate: impl Fn(&Clock) -> f64) {
-        for clock in &self.clocks {
-            let by = T::of(rate(clock));
-            let own = (1 + clock.direction) * self.features;
+    fn add<T: Real>(&self, layout: &Layout, x_rate: &[T], x: &mut [T], rate: impl Fn(&TimeTangent) -> f64) {
+        for tangent in &self.directions {
+            let by = T::of(rate(tangent));
+            let own = (1 + tangent.direction) * self.features;
             for (from, to) in rows(layout, 0..self.features).zip(rows(layout, own..own + self.features)) {
                 x[to].iter_mut().zip(&x_rate[from]).for_each(|(x, &rate)| *x = *x + by * rate);
             }
@@ -95,19 +102,19 @@ fn rows(layout: &Layout, rows: Range<usize>) -> impl Iterator<Item = Range<usize
     })
 }
 
-/// The outputs landed on before and after the steps that come now.
-struct Chain<'a> {
+/// The outputs that steps landed on before, and land on next.
+struct OutputInterval<'a> {
     adaptive: bool,
     places: &'a [usize],
     from: usize,
     to: usize,
 }
 
-/// Takes the steps again, and tells a recorder.
-pub(super) fn retrace<T: Real>(
+/// Replays the steps, and reports to a recorder.
+pub(super) fn replay<T: Real>(
     problem: &mut Problem<T>,
     record: &Record,
-    clocks: &mut Clocks,
+    time_tangents: &mut TimeTangents,
     recorder: &mut dyn Recorder<T>,
 ) -> Result<Solution<T>> {
     let numbers = problem.batch * problem.state * problem.times.len();
@@ -123,12 +130,12 @@ pub(super) fn retrace<T: Real>(
     let stepper = Stepper::new(options.method, &layout);
     let (stages, len, count, last) = (stepper.stages(), start.len(), record.count(), times.len() - 1);
     let (interpolates, compensated) = (options.interpolates(times), options.summation.of_state());
-    let mut work = Work::new(ledger, stages + 1, len)?;
+    let mut work = Workspace::new(ledger, stages + 1, len)?;
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
     let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;
     let (mut carry, mut next, mut next_carry, mut rate) = (state()?, state()?, state()?, state()?);
     let mut within = StepOutputs::default();
-    let mut chain = Chain { adaptive: options.adaptive(), places: &record.places, from: 0, to: last };
+    let mut interval = OutputInterval { adaptive: options.adaptive(), places: &record.places, from: 0, to: last };
     let mut output = 0;
     recorder.expect(count)?;
     for step in 0..=count {
@@ -139,10 +146,10 @@ pub(super) fn retrace<T: Real>(
         };
         let landed = output..output + (output..times.len()).take_while(lands).count();
         for index in landed.clone() {
-            if index > landed.start && clocks.move_along() {
+            if index > landed.start && !time_tangents.is_empty() {
                 // Between a time and its repetition lies a step of no length.
                 dynamics.evaluate(times[index], &x, None, &mut rate)?;
-                clocks.add(&layout, &rate, &mut x, |clock| clock.times[index] - clock.times[index - 1]);
+                time_tangents.add(&layout, &rate, &mut x, |tangent| tangent.times[index] - tangent.times[index - 1]);
             }
             write(index, &x);
             recorder.output(index, false);
@@ -152,17 +159,17 @@ pub(super) fn retrace<T: Real>(
             break;
         }
         if !interpolates {
-            (chain.from, chain.to) = (output - 1, output);
+            (interval.from, interval.to) = (output - 1, output);
         }
         let span = record.span(step, times[last]);
-        if clocks.move_along() {
-            clocks.set(&chain, span, &layout, &mut x, &mut carry);
-            work.first_known = false;
+        if !time_tangents.is_empty() {
+            time_tangents.set(&interval, span, &layout, &mut x, &mut carry);
+            work.first_slope_known = false;
         }
         stepper.attempt(dynamics, span, &x, Goal::Increment, &mut work, recorder)?;
         advance(compensated, (&x, &carry), &work.state, (&mut next, &mut next_carry));
         recorder.accept(span, &x, &carry)?;
-        work.first_known = false;
+        work.first_slope_known = false;
         let inside = |&output: &usize| interpolates && output < last && record.places[output] == step;
         let inside = output..output + (output..times.len()).take_while(inside).count();
         if !inside.is_empty() {
@@ -171,11 +178,11 @@ pub(super) fn retrace<T: Real>(
             within.set(&stepper.scheme, span, times, inside.clone())?;
             for (index, output) in inside.clone().enumerate() {
                 within.state(index, &x, &work.slopes, &mut work.state);
-                if clocks.move_along() {
+                if !time_tangents.is_empty() {
                     within.rate(index, &work.slopes, &mut rate);
                     let theta = (times[output] - span.t) / span.h;
-                    clocks.add(&layout, &rate, &mut work.state, |clock| {
-                        clock.times[output] - clock.tau - theta * clock.sigma * span.h
+                    time_tangents.add(&layout, &rate, &mut work.state, |tangent| {
+                        tangent.times[output] - tangent.tau - theta * tangent.sigma * span.h
                     });
                 }
                 write(output, &work.state);
@@ -183,7 +190,7 @@ pub(super) fn retrace<T: Real>(
             }
             output = inside.end;
             work.slopes.copy_within(stages * len.., 0);
-            work.first_known = true;
+            work.first_slope_known = true;
         }
         std::mem::swap(&mut x, &mut next);
         std::mem::swap(&mut carry, &mut next_carry);

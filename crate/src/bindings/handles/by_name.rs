@@ -1,4 +1,4 @@
-//! What fields are made of, by the names of the public API.
+//! The parts of fields, by their names in the public API.
 
 use super::numbers::{Source, copied};
 use crate::bindings::constants::{NOISES, STRUCTURES, TRACES};

@@ -1,4 +1,4 @@
-//! Sums over leaves, in one binary tree whoever works on which leaf: the sum of two neighbours is formed as soon as both are there.
+//! Sums over leaves by a binary tree that does not depend on threads: two neighbours are added as soon as both are there.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,15 +7,15 @@ use crate::kernel::real::Real;
 use crate::memory::Buffer;
 
 /// What is summed over trajectories.
-pub(super) struct Sums<T> {
+pub(super) struct LeafSums<T> {
     /// ∂L/∂θ.
     pub parameters: Buffer<T>,
-    /// The derivatives with respect to lists of numbers that are for all trajectories.
+    /// The derivatives with respect to lists of numbers that all trajectories share.
     pub shared: Vec<f64>,
 }
 
-impl<T: Real> Sums<T> {
-    /// The sum with that of the leaves behind.
+impl<T: Real> LeafSums<T> {
+    /// The sum with that of the leaves that follow.
     fn join(mut self, right: &Self) -> Self {
         let Self { parameters, shared } = &mut self;
         parameters.iter_mut().zip(&*right.parameters).for_each(|(left, right)| *left = *left + *right);
@@ -24,22 +24,22 @@ impl<T: Real> Sums<T> {
     }
 }
 
-/// The sum over 2^level leaves, the first of which has a number that this divides.
+/// The sum over 2^level leaves, the index of the first of which is a multiple of that.
 struct Node<T> {
     level: u32,
-    sums: Sums<T>,
+    sums: LeafSums<T>,
 }
 
-/// Sums that wait for their neighbours, by the numbers of their first leaves.
-pub(super) struct Tree<T>(Mutex<BTreeMap<usize, Node<T>>>);
+/// Sums that wait for their neighbours, by the indices of their first leaves.
+pub(super) struct ReductionTree<T>(Mutex<BTreeMap<usize, Node<T>>>);
 
-impl<T: Real> Tree<T> {
+impl<T: Real> ReductionTree<T> {
     pub fn new() -> Self {
         Self(Mutex::default())
     }
 
-    /// Takes the sums of a leaf.
-    pub fn add(&self, leaf: usize, sums: Sums<T>) {
+    /// Adds the sums of a leaf.
+    pub fn add(&self, leaf: usize, sums: LeafSums<T>) {
         let (mut first, mut node) = (leaf, Node { level: 0, sums });
         loop {
             let neighbour = first ^ (1 << node.level);
@@ -57,13 +57,13 @@ impl<T: Real> Tree<T> {
     }
 
     /// The sums of the largest subtrees that are complete, in the order of their leaves.
-    pub fn subtrees(self) -> Vec<Sums<T>> {
+    pub fn subtrees(self) -> Vec<LeafSums<T>> {
         let waiting = self.0.into_inner().expect("no thread has failed");
         waiting.into_values().map(|node| node.sums).collect()
     }
 }
 
 /// The sum over all leaves.
-pub(super) fn total<T: Real>(subtrees: Vec<Sums<T>>) -> Option<Sums<T>> {
+pub(super) fn total<T: Real>(subtrees: Vec<LeafSums<T>>) -> Option<LeafSums<T>> {
     subtrees.into_iter().rev().reduce(|right, left| left.join(&right))
 }

@@ -1,28 +1,28 @@
-//! Forward mode: trajectories with their derivatives along directions.
+//! Forward mode: trajectories with their tangents along directions.
 //!
-//! A solve without derivatives comes first and tells its steps. Then [x, ẋ_1, ẋ_2, …] of each trajectory is taken through these, and
-//! through its jumps and events ([`replay`](super::replay)). So the derivatives are those of the numbers computed, whatever chose the
-//! steps; those move only with the times on which they end.
+//! A solve without tangents comes first, and records its steps. A replay then takes [x, ẋ_1, ẋ_2, …] of each trajectory through these,
+//! and through its jumps and events ([`replay`](super::replay)). So the tangents are those of the numbers computed, whatever chose the
+//! steps; step sizes have tangents only where the times at which steps end have some.
 
 use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::changes::{EventMaps, Maps, Rules};
-use super::course::{Course, Replay};
-use super::leaves::{Keep, Kept, solve};
-use super::problem::{Problem, Tools};
-use super::single::Single;
+use super::changes::{ChangeFunctions, EventFunctions, Rules};
+use super::leaves::{Retained, Retention, solve};
+use super::problem::{Evaluators, Problem};
+use super::single::SingleTrajectory;
+use super::trajectory_record::{Replay, TrajectoryRecord};
 use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Vjp};
 use crate::error::{Error, Result, finite_tangents};
-use crate::field::program::{Beside, ProgramField, map_along};
+use crate::field::program::{ProgramField, TangentScope, tangent_map};
 use crate::field::{Directions, LaneSetup, Lanes, VectorField};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, List, Purpose};
 use crate::program::Program;
-use crate::program::tangents::CLOCK;
+use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Output, Steps};
 
 /// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters, arguments and
@@ -47,7 +47,8 @@ pub fn jvp<T: Real>(
     if (Extras { part: extras.part, ..Extras::default() }) != extras {
         return Err(Error::option("extras", "a part at most, for derivatives along directions", "others"));
     }
-    let Traced { problem, solution, courses } = Traced::new(field, y0, times, options, changes, extras, directions)?;
+    let RecordedSolve { problem, solution, records } =
+        RecordedSolve::new(field, y0, times, options, changes, extras, directions)?;
     let (n, total) = (problem.state, directions.count);
     let (features, of_event) = (n * (1 + total), n * (1 + total) + total);
     let events = solution.events.len();
@@ -57,24 +58,25 @@ pub fn jvp<T: Real>(
     let mut states = room(events, of_event)?;
     copy_rows((&mut y, features, 0), (&solution.y, n, 0), n);
     copy_rows((&mut states, of_event, 0), (&solution.event_states, n, 0), n);
-    let at_once = Directions::<T>::at_once(n);
-    for first in (0..total).step_by(at_once) {
-        let count = at_once.min(total - first);
-        let directions = directions.part(first, count);
-        let (moving, mut tools) = moving((field, y0), &problem, changes, (&directions, first), &courses, false)?;
-        let moved = solve(&moving, &mut tools, None)?.0;
-        let width = moving.state;
-        copy_rows((&mut y, features, n * (1 + first)), (&moved.y, width, n), n * count);
-        copy_rows((&mut states, of_event, n * (1 + first)), (&moved.event_states, width, n), n * count);
-        // Behind the derivatives of the state lies the clock of each direction, the rate of the time and that of the step.
+    let chunk_len = Directions::<T>::chunk_len(n);
+    for first in (0..total).step_by(chunk_len) {
+        let count = chunk_len.min(total - first);
+        let directions = directions.chunk(first, count);
+        let (augmented, mut evaluators) =
+            tangent_problem((field, y0), &problem, changes, (&directions, first), &records, false)?;
+        let derivatives = solve(&augmented, &mut evaluators, None)?.0;
+        let width = augmented.state;
+        copy_rows((&mut y, features, n * (1 + first)), (&derivatives.y, width, n), n * count);
+        copy_rows((&mut states, of_event, n * (1 + first)), (&derivatives.event_states, width, n), n * count);
+        // The tangents of the state are followed by τ and σ of each direction.
         for direction in (0..count).take_while(|_| events > 0) {
-            let from = (&*moved.event_states, width, n * (1 + count) + CLOCK * direction);
+            let from = (&*derivatives.event_states, width, n * (1 + count) + TIME_TANGENT_ROWS * direction);
             copy_rows((&mut states, of_event, features + first + direction), from, 1);
         }
     }
     finite_tangents(&y)?;
     finite_tangents(&states)?;
-    let known = courses.iter().flat_map(Course::times_are_known);
+    let known = records.iter().flat_map(TrajectoryRecord::has_time_derivatives);
     for (row, _) in states.chunks_exact_mut(of_event).zip(known).filter(|(_, known)| !known) {
         row[features..].fill(T::nan());
     }
@@ -84,7 +86,7 @@ pub fn jvp<T: Real>(
     Ok(Solution { y, event_states, peak, ..solution })
 }
 
-/// Copies some numbers of each row of a matrix into rows of another, which is given with its columns and the first that is written.
+/// Copies `count` columns between two matrices, each given with its number of columns and the first column to copy.
 fn copy_rows<T: Copy>((to, width, first): (&mut [T], usize, usize), from: (&[T], usize, usize), count: usize) {
     let (from, from_width, from_first) = from;
     for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(from_width)) {
@@ -92,11 +94,11 @@ fn copy_rows<T: Copy>((to, width, first): (&mut [T], usize, usize), from: (&[T],
     }
 }
 
-/// An ensemble with its derivatives along one direction, solved, with what products with second derivatives need.
+/// A recorded ensemble with its tangent along one direction, for products with second derivatives.
 pub struct JvpVjp<T> {
     /// That of [`jvp`], bitwise.
     pub solution: Solution<T>,
-    both: Vjp<T>,
+    recorded: Vjp<T>,
     state: usize,
     parameters: usize,
     arguments: usize,
@@ -135,18 +137,18 @@ pub fn vjp_of_jvp<T: Real>(
         return Err(Error::option("events", "none for second derivatives", changes.events.len()));
     }
     let options = Options { time_gradients: false, ..options.clone() };
-    let Traced { problem, solution, courses } =
-        Traced::new(field, y0, times, &options, changes, Extras::default(), direction)?;
-    let (moving, tools) = moving((field, y0), &problem, changes, (direction, 0), &courses, true)?;
+    let RecordedSolve { problem, solution, records } =
+        RecordedSolve::new(field, y0, times, &options, changes, Extras::default(), direction)?;
+    let (augmented, evaluators) = tangent_problem((field, y0), &problem, changes, (direction, 0), &records, true)?;
     let (parameters, arguments, n) = (problem.parameters, problem.arguments, problem.state);
-    let both = Vjp::record(moving, tools, method)?;
-    let mut y = Buffer::copied(&problem.ledger, Purpose::Output, &both.solution.y)?;
+    let recorded = Vjp::record(augmented, evaluators, method)?;
+    let mut y = Buffer::copied(&problem.ledger, Purpose::Output, &recorded.solution.y)?;
     for (to, from) in y.chunks_exact_mut(2 * n).zip(solution.y.chunks_exact(n)) {
         to[..n].copy_from_slice(from);
         finite_tangents(&to[n..])?;
     }
     let solution = Solution { y, peak: problem.ledger.peak(), ..solution };
-    Ok(JvpVjp { solution, both, state: n, parameters, arguments })
+    Ok(JvpVjp { solution, recorded, state: n, parameters, arguments })
 }
 
 impl<T: Real> JvpVjp<T> {
@@ -156,10 +158,10 @@ impl<T: Real> JvpVjp<T> {
     /// # Errors
     /// As [`Vjp::pullback`].
     pub fn pullback(&mut self, cotangents: &[T]) -> Result<Gradient<T>> {
-        let Self { both, state, parameters, arguments, .. } = self;
-        let product = both.pullback(Cotangents { y: cotangents, event_times: &[], event_states: &[] })?;
-        // What belongs to the rates comes behind, in each row.
-        let ledger = both.ledger();
+        let Self { recorded, state, parameters, arguments, .. } = self;
+        let product = recorded.pullback(Cotangents { y: cotangents, event_times: &[], event_states: &[] })?;
+        // Tangents follow what they belong to, in each row.
+        let ledger = recorded.ledger();
         let batch = product.y0.len() / (2 * *state);
         let leading = |rows: &[T], wanted: usize| {
             let mut own = Buffer::zeroed(&ledger, Purpose::Gradient, batch * wanted)?;
@@ -174,15 +176,15 @@ impl<T: Real> JvpVjp<T> {
     }
 }
 
-/// A solve without derivatives.
-struct Traced<T> {
+/// A solve without tangents, with its record.
+struct RecordedSolve<T> {
     problem: Problem<T>,
     solution: Solution<T>,
-    /// Of each trajectory.
-    courses: Arc<[Course<T>]>,
+    /// One for each trajectory.
+    records: Arc<[TrajectoryRecord<T>]>,
 }
 
-impl<T: Real> Traced<T> {
+impl<T: Real> RecordedSolve<T> {
     fn new(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -193,43 +195,51 @@ impl<T: Real> Traced<T> {
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
         options.method.check_runge_kutta("derivatives in forward mode")?;
-        // What the times of events depend on, their functions and the steps before tell by their transposes.
+        // The derivatives of events' times take the transposes of their functions and of the steps before.
         let reverse = !changes.events.is_empty();
-        let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, reverse)?;
+        let (problem, mut evaluators) =
+            Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, reverse)?;
         let sizes = [problem.batch, problem.state, problem.parameters, problem.arguments, times.len()];
         let lists = if times.count().is_some() { 1 } else { problem.batch };
         directions.check(sizes, lists.saturating_mul(times.len()))?;
-        let keep = Keep { all: true, budget: None };
-        let (solution, Kept { record, .. }) = solve(&problem, &mut tools, Some(keep))?;
-        let mut single = Single::new(&problem)?;
-        let mut courses = Vec::with_capacity(problem.batch);
+        let keep = Retention { all: true, budget: None };
+        let (solution, Retained { record, .. }) = solve(&problem, &mut evaluators, Some(keep))?;
+        let mut single = SingleTrajectory::new(&problem)?;
+        let mut records = Vec::with_capacity(problem.batch);
         for (record, leaf) in record.expect("all are kept").into_iter().zip(problem.leaves()) {
             for (own, trajectory) in leaf.enumerate() {
                 let place = (trajectory, own);
-                courses.push(Course::new(&problem, &mut tools[0], &mut single, &record, place, directions)?);
+                records.push(TrajectoryRecord::new(
+                    &problem,
+                    &mut evaluators[0],
+                    &mut single,
+                    &record,
+                    place,
+                    directions,
+                )?);
             }
         }
-        Ok(Self { problem, solution, courses: courses.into() })
+        Ok(Self { problem, solution, records: records.into() })
     }
 }
 
-/// The problem of [x, ẋ_1, ẋ_2, …], along a part of the directions that begins at the given one.
-fn moving<T: Real>(
+/// The problem of [x, ẋ_1, ẋ_2, …], along a chunk of the directions, from `first` on.
+fn tangent_problem<T: Real>(
     (field, y0): (&dyn VectorField<T>, ArrayView2<'_, T>),
     problem: &Problem<T>,
     changes: &Changes,
     (directions, first): (&Directions<'_, T>, usize),
-    courses: &Arc<[Course<T>]>,
+    records: &Arc<[TrajectoryRecord<T>]>,
     reverse: bool,
-) -> Result<(Problem<T>, Vec<Tools<T>>)> {
+) -> Result<(Problem<T>, Vec<Evaluators<T>>)> {
     let Problem { batch, state, leaf, extras, ref ledger, ref inputs, ref options, ref rules, .. } = *problem;
     let Some(program) = field.program_field() else {
         return Err(Error::option("field", "a field that is a program", "another field"));
     };
     let events = !changes.events.is_empty();
-    let beside = Beside { maps: events || !changes.jumps.is_empty(), clocks: events };
-    let moving = program.along(directions, inputs, leaf, beside, ledger)?;
-    let mut start = Array2::zeros((batch, moving.state_size()));
+    let scope = TangentScope { maps: events || !changes.jumps.is_empty(), times: events };
+    let field = program.tangent_vector_field(directions, inputs, leaf, scope, ledger)?;
+    let mut start = Array2::zeros((batch, field.state_size()));
     start.slice_mut(s![.., ..state]).assign(&y0);
     for index in 0..directions.count {
         if let Some(given) = directions.of(directions.y0, index) {
@@ -237,28 +247,31 @@ fn moving<T: Real>(
             start.slice_mut(s![.., (1 + index) * state..(2 + index) * state]).assign(&given);
         }
     }
-    // Nothing chooses steps any longer; outputs lie where they did.
+    // Steps are replayed, not chosen; outputs are interpolated or landed on as before.
     let output = if options.interpolates(&[0.0, 1.0]) { Output::Interpolate } else { Output::Land };
     let steps = Steps::AtMost(f64::INFINITY);
     let options = Options { steps, output: Some(output), tolerances: Default::default(), ..options.clone() };
     let none = Changes::default();
-    let (mut again, mut tools) =
-        Problem::new(ledger, &moving, start.view(), &problem.times, &options, &none, extras, reverse)?;
-    let setup = LaneSetup::new(moving.parameters(), ledger);
-    for tools in &mut tools {
+    let (mut augmented, mut evaluators) =
+        Problem::new(ledger, &field, start.view(), &problem.times, &options, &none, extras, reverse)?;
+    let setup = LaneSetup::new(field.parameters(), ledger);
+    for evaluator in &mut evaluators {
         let lanes = |map: &Program, amounts: usize| -> Result<Box<dyn Lanes<T>>> {
-            let map = map_along(map, directions, batch, amounts, beside);
+            let map = tangent_map(map, directions, batch, amounts, scope);
             ProgramField::new(map, setup.parameters)?.timed_lanes(&setup, 1, reverse)
         };
         let jumps = changes.jumps.iter().zip(&rules.jumps).map(|(jump, given)| lanes(&jump.set, given.numbers));
         let events = changes.events.iter().map(|event| {
             let set = event.set.as_ref().map(|set| lanes(set, 0)).transpose()?;
-            Ok(EventMaps { when: vec![], set })
+            Ok(EventFunctions { when: vec![], set })
         });
-        tools.maps =
-            Maps { jumps: jumps.collect::<Result<_>>()?, events: events.collect::<Result<_>>()?, norm: vec![] };
+        evaluator.functions = ChangeFunctions {
+            jumps: jumps.collect::<Result<_>>()?,
+            events: events.collect::<Result<_>>()?,
+            norm: vec![],
+        };
     }
-    again.rules = Rules { normed: false, ..rules.clone() };
-    again.again = Some(Replay::new(Arc::clone(courses), problem, &moving, directions, first));
-    Ok((again, tools))
+    augmented.rules = Rules { custom_norm: false, ..rules.clone() };
+    augmented.replay = Some(Replay::new(Arc::clone(records), problem, &field, directions, first));
+    Ok((augmented, evaluators))
 }

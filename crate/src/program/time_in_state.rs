@@ -1,19 +1,19 @@
-//! A field whose trajectories have times of their own: the time is a last row of the state.
+//! The time as the last row of the state, for trajectories that have times of their own.
 
 use super::graph::{Graph, Id, Input, Op};
 use super::{Program, Sizes};
 
 impl Program {
     /// The same function of the state (x, t), with bitwise the same values.
-    pub(crate) fn timed(&self) -> Program {
+    pub(crate) fn with_time_in_state(&self) -> Program {
         let Sizes { state, .. } = self.sizes;
-        let source = timed((&self.source.0, self.source.1), state);
-        let (graph, value) = timed((&self.graph, self.value), state);
+        let source = with_time_in_state((&self.source.0, self.source.1), state);
+        let (graph, value) = with_time_in_state((&self.graph, self.value), state);
         Program { source, graph, value, sizes: Sizes { state: state + 1, ..self.sizes } }
     }
 }
 
-fn timed((graph, value): (&Graph, Id), row: usize) -> (Graph, Id) {
+fn with_time_in_state((graph, value): (&Graph, Id), row: usize) -> (Graph, Id) {
     let mut timed = Graph::default();
     let mut to: Vec<Id> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
