@@ -216,7 +216,7 @@ test("initial states that were measured, but are taken as exact, are told with t
   const pair = "param k = 1\nx' = -k * x\nv' = x\n";
   expect(task(pair, "time,x,v\n0,1,0\n1,,0.5\n2,,0.8\n").exact).toEqual(["v"]);
   const single = task("param k = 1\nx' = -k * x\n", "time,x\n0,1\n1,0.5\n");
-  expect([single.exact, notes(single)]).toEqual([["x"], []]);
+  expect([single.exact, await notes(single)]).toEqual([["x"], []]);
   const fixed = years({
     fix: pairs("birth, hunt, feed, death"),
     estimate: pairs("hare(0)"),
