@@ -2,7 +2,7 @@
 /* eslint-disable */
 
 /**
- * Trajectories of their own.
+ * An ensemble: trajectories that each take their own steps.
  */
 export class Ensemble {
     private constructor();
@@ -25,7 +25,7 @@ export class Ensemble {
      */
     readonly events: number;
     /**
-     * The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is handed out in a loop.
+     * The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is returned in a loop.
      */
     readonly failures: string;
     /**
@@ -53,7 +53,7 @@ export class Field {
      */
     energy(t: number, y: any, batch: number, parameters: any): Numbers;
     /**
-     * Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+     * An ensemble with its tangents along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
      * second derivatives where `keep` is set.
      */
     ensembleAlong(y0: any, batch: number, times: any, plan: string, numbers: any, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
@@ -76,7 +76,7 @@ export class Field {
      */
     integrator(y0: any, batch: number, t: any, plan: string, options: any, _arguments: any): Integrator;
     /**
-     * The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+     * The solution with its tangents along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
      * `times` (a Float64Array), each of all directions, or undefined.
      */
     jvp(y0: any, batch: number, times: any, directions: number, along: any, options: any, _arguments: any): Moved;
@@ -116,7 +116,7 @@ export class Field {
      */
     vjp(t: number, y: any, w: any, batch: number, parameters: any, _arguments: any): FieldPull;
     /**
-     * Numbers that each trajectory has beside its state.
+     * Arguments of each trajectory.
      */
     readonly argumentSize: number;
     /**
@@ -137,7 +137,7 @@ export class Field {
 }
 
 /**
- * What a field's transpose gives.
+ * The result of a field's pullback.
  */
 export class FieldPull {
     private constructor();
@@ -150,7 +150,7 @@ export class FieldPull {
 }
 
 /**
- * Trajectories that are taken on from call to call.
+ * Trajectories that are advanced call by call.
  */
 export class Integrator {
     private constructor();
@@ -172,7 +172,7 @@ export class Integrator {
      */
     readonly events: number;
     /**
-     * When each trajectory stands where it does.
+     * The present time of each trajectory.
      */
     readonly t: number;
     /**
@@ -183,7 +183,7 @@ export class Integrator {
 }
 
 /**
- * A solution with its derivatives along directions.
+ * A solution with its tangents along directions.
  */
 export class Moved {
     private constructor();
