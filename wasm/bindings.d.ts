@@ -16,7 +16,7 @@ export class Ensemble {
     /**
      * The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
      */
-    pullback(cotangent: any, times: any, states: any): Pulled;
+    pullback(cotangent: any, times: any, states: any): Gradient;
     stats(numbers: Float64Array): void;
     readonly eventStates: number;
     readonly eventsLength: number;
@@ -79,14 +79,14 @@ export class Field {
      * The solution with its tangents along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
      * `times` (a Float64Array), each of all directions, or undefined.
      */
-    jvp(y0: any, batch: number, times: any, directions: number, along: any, options: any, _arguments: any): Moved;
+    jvp(y0: any, batch: number, times: any, directions: number, along: any, options: any, _arguments: any): Jvp;
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
      * names of the public API, `arguments` is `[batch, arguments]` or undefined; the norms of its steps may be shared with other
      * parts of a batch.
      */
-    odeint(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Solved;
+    odeint(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Solution;
     /**
      * A field that a program, as JSON, describes.
      */
@@ -94,11 +94,11 @@ export class Field {
     /**
      * A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
      */
-    recordTangent(y0: any, batch: number, times: any, along: any, options: any, _arguments: any): RecordedTangent;
+    recordTangent(y0: any, batch: number, times: any, along: any, options: any, _arguments: any): JvpVjp;
     /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      */
-    record(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Recorded;
+    record(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Vjp;
     /**
      * What noise a flow draws: of which seed, and for samples from which on.
      */
@@ -114,7 +114,7 @@ export class Field {
     /**
      * The transpose of f at (t, y).
      */
-    vjp(t: number, y: any, w: any, batch: number, parameters: any, _arguments: any): FieldPull;
+    vjp(t: number, y: any, w: any, batch: number, parameters: any, _arguments: any): FieldVjp;
     /**
      * Arguments of each trajectory.
      */
@@ -139,7 +139,7 @@ export class Field {
 /**
  * The result of a field's pullback.
  */
-export class FieldPull {
+export class FieldVjp {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
@@ -147,6 +147,27 @@ export class FieldPull {
     readonly parameters: number;
     readonly t: number | undefined;
     readonly y: number;
+}
+
+/**
+ * A gradient.
+ */
+export class Gradient {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    stats(numbers: Float64Array): void;
+    readonly arguments: number;
+    /**
+     * ∂L/∂(times and amounts) of jumps.
+     */
+    readonly changes: number;
+    readonly parameters: number;
+    /**
+     * A pointer to the gradient of the times, zero where it is not known.
+     */
+    readonly times: number;
+    readonly y0: number;
 }
 
 /**
@@ -185,7 +206,7 @@ export class Integrator {
 /**
  * A solution with its tangents along directions.
  */
-export class Moved {
+export class Jvp {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
@@ -197,6 +218,25 @@ export class Moved {
      * `[directions, times, batch, state]`.
      */
     readonly tangents: number;
+    readonly y: number;
+}
+
+/**
+ * A solve with its derivative along a direction.
+ */
+export class JvpVjp {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+     */
+    pullback(cotangent: any, curvature: any): Gradient;
+    stats(numbers: Float64Array): void;
+    /**
+     * `[times, batch, state]`.
+     */
+    readonly tangent: number;
     readonly y: number;
 }
 
@@ -232,64 +272,9 @@ export class Optimizer {
 }
 
 /**
- * A gradient.
- */
-export class Pulled {
-    private constructor();
-    free(): void;
-    [Symbol.dispose](): void;
-    stats(numbers: Float64Array): void;
-    readonly arguments: number;
-    /**
-     * ∂L/∂(times and amounts) of jumps.
-     */
-    readonly changes: number;
-    readonly parameters: number;
-    /**
-     * A pointer to the gradient of the times, zero where it is not known.
-     */
-    readonly times: number;
-    readonly y0: number;
-}
-
-/**
- * A solve with what its gradients need.
- */
-export class Recorded {
-    private constructor();
-    free(): void;
-    [Symbol.dispose](): void;
-    /**
-     * The gradient for ∂L/∂y, `[times, batch, state]`.
-     */
-    pullback(cotangent: any): Pulled;
-    stats(numbers: Float64Array): void;
-    readonly y: number;
-}
-
-/**
- * A solve with its derivative along a direction.
- */
-export class RecordedTangent {
-    private constructor();
-    free(): void;
-    [Symbol.dispose](): void;
-    /**
-     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
-     */
-    pullback(cotangent: any, curvature: any): Pulled;
-    stats(numbers: Float64Array): void;
-    /**
-     * `[times, batch, state]`.
-     */
-    readonly tangent: number;
-    readonly y: number;
-}
-
-/**
  * A solution, and why it ends early if it does.
  */
-export class Solved {
+export class Solution {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
@@ -327,6 +312,21 @@ export class TensorFile {
     serialize(): Uint8Array;
     shape(name: string): Uint32Array;
     single(name: string): Float32Array;
+}
+
+/**
+ * A solve with what its gradients need.
+ */
+export class Vjp {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * The gradient for ∂L/∂y, `[times, batch, state]`.
+     */
+    pullback(cotangent: any): Gradient;
+    stats(numbers: Float64Array): void;
+    readonly y: number;
 }
 
 /**

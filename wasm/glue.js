@@ -75,14 +75,14 @@ class Ensemble {
      * @param {any} cotangent
      * @param {any} times
      * @param {any} states
-     * @returns {Pulled}
+     * @returns {Gradient}
      */
     pullback(cotangent, times, states) {
         const ret = wasm.ensemble_pullback(this.__wbg_ptr, cotangent, times, states);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return Pulled.__wrap(ret[0]);
+        return Gradient.__wrap(ret[0]);
     }
     /**
      * @param {Float64Array} numbers
@@ -326,14 +326,14 @@ class Field {
      * @param {any} along
      * @param {any} options
      * @param {any} _arguments
-     * @returns {Moved}
+     * @returns {Jvp}
      */
     jvp(y0, batch, times, directions, along, options, _arguments) {
         const ret = wasm.field_jvp(this.__wbg_ptr, y0, batch, times, directions, along, options, _arguments);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return Moved.__wrap(ret[0]);
+        return Jvp.__wrap(ret[0]);
     }
     /**
      * `[{ weight: { offset, shape }, … }]`, empty for a custom field.
@@ -396,7 +396,7 @@ class Field {
      * @param {any} options
      * @param {any} _arguments
      * @param {any | null} [all_reduce]
-     * @returns {Solved}
+     * @returns {Solution}
      */
     odeint(y0, batch, times, options, _arguments, all_reduce) {
         const val1 = +batch;
@@ -404,7 +404,7 @@ class Field {
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return Solved.__wrap(ret[0]);
+        return Solution.__wrap(ret[0]);
     }
     /**
      * Features of f(t, y).
@@ -461,14 +461,14 @@ class Field {
      * @param {any} along
      * @param {any} options
      * @param {any} _arguments
-     * @returns {RecordedTangent}
+     * @returns {JvpVjp}
      */
     recordTangent(y0, batch, times, along, options, _arguments) {
         const ret = wasm.field_recordTangent(this.__wbg_ptr, y0, batch, times, along, options, _arguments);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return RecordedTangent.__wrap(ret[0]);
+        return JvpVjp.__wrap(ret[0]);
     }
     /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
@@ -478,7 +478,7 @@ class Field {
      * @param {any} options
      * @param {any} _arguments
      * @param {any | null} [all_reduce]
-     * @returns {Recorded}
+     * @returns {Vjp}
      */
     record(y0, batch, times, options, _arguments, all_reduce) {
         const val1 = +batch;
@@ -486,7 +486,7 @@ class Field {
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return Recorded.__wrap(ret[0]);
+        return Vjp.__wrap(ret[0]);
     }
     /**
      * What noise a flow draws: of which seed, and for samples from which on.
@@ -535,14 +535,14 @@ class Field {
      * @param {number} batch
      * @param {any} parameters
      * @param {any} _arguments
-     * @returns {FieldPull}
+     * @returns {FieldVjp}
      */
     vjp(t, y, w, batch, parameters, _arguments) {
         const ret = wasm.field_vjp(this.__wbg_ptr, t, y, w, batch, parameters, _arguments);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
-        return FieldPull.__wrap(ret[0]);
+        return FieldVjp.__wrap(ret[0]);
     }
 }
 if (Symbol.dispose) Field.prototype[Symbol.dispose] = Field.prototype.free;
@@ -550,53 +550,119 @@ if (Symbol.dispose) Field.prototype[Symbol.dispose] = Field.prototype.free;
 /**
  * The result of a field's pullback.
  */
-class FieldPull {
+class FieldVjp {
     static __wrap(ptr) {
-        const obj = Object.create(FieldPull.prototype);
+        const obj = Object.create(FieldVjp.prototype);
         obj.__wbg_ptr = ptr;
-        FieldPullFinalization.register(obj, obj.__wbg_ptr, obj);
+        FieldVjpFinalization.register(obj, obj.__wbg_ptr, obj);
         return obj;
     }
     __destroy_into_raw() {
         const ptr = this.__wbg_ptr;
         this.__wbg_ptr = 0;
-        FieldPullFinalization.unregister(this);
+        FieldVjpFinalization.unregister(this);
         return ptr;
     }
     free() {
         const ptr = this.__destroy_into_raw();
-        wasm.__wbg_fieldpull_free(ptr, 0);
+        wasm.__wbg_fieldvjp_free(ptr, 0);
     }
     /**
      * @returns {number}
      */
     get arguments() {
-        const ret = wasm.fieldpull_arguments(this.__wbg_ptr);
+        const ret = wasm.fieldvjp_arguments(this.__wbg_ptr);
         return ret >>> 0;
     }
     /**
      * @returns {number}
      */
     get parameters() {
-        const ret = wasm.fieldpull_parameters(this.__wbg_ptr);
+        const ret = wasm.fieldvjp_parameters(this.__wbg_ptr);
         return ret >>> 0;
     }
     /**
      * @returns {number | undefined}
      */
     get t() {
-        const ret = wasm.fieldpull_t(this.__wbg_ptr);
+        const ret = wasm.fieldvjp_t(this.__wbg_ptr);
         return ret[0] === 0 ? undefined : ret[1];
     }
     /**
      * @returns {number}
      */
     get y() {
-        const ret = wasm.fieldpull_y(this.__wbg_ptr);
+        const ret = wasm.fieldvjp_y(this.__wbg_ptr);
         return ret >>> 0;
     }
 }
-if (Symbol.dispose) FieldPull.prototype[Symbol.dispose] = FieldPull.prototype.free;
+if (Symbol.dispose) FieldVjp.prototype[Symbol.dispose] = FieldVjp.prototype.free;
+
+/**
+ * A gradient.
+ */
+class Gradient {
+    static __wrap(ptr) {
+        const obj = Object.create(Gradient.prototype);
+        obj.__wbg_ptr = ptr;
+        GradientFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        GradientFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_gradient_free(ptr, 0);
+    }
+    /**
+     * @returns {number}
+     */
+    get arguments() {
+        const ret = wasm.gradient_arguments(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * ∂L/∂(times and amounts) of jumps.
+     * @returns {number}
+     */
+    get changes() {
+        const ret = wasm.gradient_changes(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get parameters() {
+        const ret = wasm.gradient_parameters(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @param {Float64Array} numbers
+     */
+    stats(numbers) {
+        wasm.gradient_stats(this.__wbg_ptr, numbers);
+    }
+    /**
+     * A pointer to the gradient of the times, zero where it is not known.
+     * @returns {number}
+     */
+    get times() {
+        const ret = wasm.gradient_times(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get y0() {
+        const ret = wasm.gradient_y0(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) Gradient.prototype[Symbol.dispose] = Gradient.prototype.free;
 
 /**
  * Trajectories that are advanced call by call.
@@ -723,47 +789,104 @@ if (Symbol.dispose) Integrator.prototype[Symbol.dispose] = Integrator.prototype.
 /**
  * A solution with its tangents along directions.
  */
-class Moved {
+class Jvp {
     static __wrap(ptr) {
-        const obj = Object.create(Moved.prototype);
+        const obj = Object.create(Jvp.prototype);
         obj.__wbg_ptr = ptr;
-        MovedFinalization.register(obj, obj.__wbg_ptr, obj);
+        JvpFinalization.register(obj, obj.__wbg_ptr, obj);
         return obj;
     }
     __destroy_into_raw() {
         const ptr = this.__wbg_ptr;
         this.__wbg_ptr = 0;
-        MovedFinalization.unregister(this);
+        JvpFinalization.unregister(this);
         return ptr;
     }
     free() {
         const ptr = this.__destroy_into_raw();
-        wasm.__wbg_moved_free(ptr, 0);
+        wasm.__wbg_jvp_free(ptr, 0);
     }
     /**
      * Those of the solve, with the peak of all.
      * @param {Float64Array} numbers
      */
     stats(numbers) {
-        wasm.moved_stats(this.__wbg_ptr, numbers);
+        wasm.jvp_stats(this.__wbg_ptr, numbers);
     }
     /**
      * `[directions, times, batch, state]`.
      * @returns {number}
      */
     get tangents() {
-        const ret = wasm.moved_tangents(this.__wbg_ptr);
+        const ret = wasm.jvp_tangents(this.__wbg_ptr);
         return ret >>> 0;
     }
     /**
      * @returns {number}
      */
     get y() {
-        const ret = wasm.moved_y(this.__wbg_ptr);
+        const ret = wasm.jvp_y(this.__wbg_ptr);
         return ret >>> 0;
     }
 }
-if (Symbol.dispose) Moved.prototype[Symbol.dispose] = Moved.prototype.free;
+if (Symbol.dispose) Jvp.prototype[Symbol.dispose] = Jvp.prototype.free;
+
+/**
+ * A solve with its derivative along a direction.
+ */
+class JvpVjp {
+    static __wrap(ptr) {
+        const obj = Object.create(JvpVjp.prototype);
+        obj.__wbg_ptr = ptr;
+        JvpVjpFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        JvpVjpFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_jvpvjp_free(ptr, 0);
+    }
+    /**
+     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+     * @param {any} cotangent
+     * @param {any} curvature
+     * @returns {Gradient}
+     */
+    pullback(cotangent, curvature) {
+        const ret = wasm.jvpvjp_pullback(this.__wbg_ptr, cotangent, curvature);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Gradient.__wrap(ret[0]);
+    }
+    /**
+     * @param {Float64Array} numbers
+     */
+    stats(numbers) {
+        wasm.jvpvjp_stats(this.__wbg_ptr, numbers);
+    }
+    /**
+     * `[times, batch, state]`.
+     * @returns {number}
+     */
+    get tangent() {
+        const ret = wasm.jvpvjp_tangent(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get y() {
+        const ret = wasm.jvpvjp_y(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) JvpVjp.prototype[Symbol.dispose] = JvpVjp.prototype.free;
 
 /**
  * An array that stays in WASM memory until freed.
@@ -922,201 +1045,30 @@ class Optimizer {
 if (Symbol.dispose) Optimizer.prototype[Symbol.dispose] = Optimizer.prototype.free;
 
 /**
- * A gradient.
- */
-class Pulled {
-    static __wrap(ptr) {
-        const obj = Object.create(Pulled.prototype);
-        obj.__wbg_ptr = ptr;
-        PulledFinalization.register(obj, obj.__wbg_ptr, obj);
-        return obj;
-    }
-    __destroy_into_raw() {
-        const ptr = this.__wbg_ptr;
-        this.__wbg_ptr = 0;
-        PulledFinalization.unregister(this);
-        return ptr;
-    }
-    free() {
-        const ptr = this.__destroy_into_raw();
-        wasm.__wbg_pulled_free(ptr, 0);
-    }
-    /**
-     * @returns {number}
-     */
-    get arguments() {
-        const ret = wasm.pulled_arguments(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
-     * ∂L/∂(times and amounts) of jumps.
-     * @returns {number}
-     */
-    get changes() {
-        const ret = wasm.pulled_changes(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
-     * @returns {number}
-     */
-    get parameters() {
-        const ret = wasm.pulled_parameters(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
-     * @param {Float64Array} numbers
-     */
-    stats(numbers) {
-        wasm.pulled_stats(this.__wbg_ptr, numbers);
-    }
-    /**
-     * A pointer to the gradient of the times, zero where it is not known.
-     * @returns {number}
-     */
-    get times() {
-        const ret = wasm.pulled_times(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
-     * @returns {number}
-     */
-    get y0() {
-        const ret = wasm.pulled_y0(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-}
-if (Symbol.dispose) Pulled.prototype[Symbol.dispose] = Pulled.prototype.free;
-
-/**
- * A solve with what its gradients need.
- */
-class Recorded {
-    static __wrap(ptr) {
-        const obj = Object.create(Recorded.prototype);
-        obj.__wbg_ptr = ptr;
-        RecordedFinalization.register(obj, obj.__wbg_ptr, obj);
-        return obj;
-    }
-    __destroy_into_raw() {
-        const ptr = this.__wbg_ptr;
-        this.__wbg_ptr = 0;
-        RecordedFinalization.unregister(this);
-        return ptr;
-    }
-    free() {
-        const ptr = this.__destroy_into_raw();
-        wasm.__wbg_recorded_free(ptr, 0);
-    }
-    /**
-     * The gradient for ∂L/∂y, `[times, batch, state]`.
-     * @param {any} cotangent
-     * @returns {Pulled}
-     */
-    pullback(cotangent) {
-        const ret = wasm.recorded_pullback(this.__wbg_ptr, cotangent);
-        if (ret[2]) {
-            throw takeFromExternrefTable0(ret[1]);
-        }
-        return Pulled.__wrap(ret[0]);
-    }
-    /**
-     * @param {Float64Array} numbers
-     */
-    stats(numbers) {
-        wasm.recorded_stats(this.__wbg_ptr, numbers);
-    }
-    /**
-     * @returns {number}
-     */
-    get y() {
-        const ret = wasm.recorded_y(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-}
-if (Symbol.dispose) Recorded.prototype[Symbol.dispose] = Recorded.prototype.free;
-
-/**
- * A solve with its derivative along a direction.
- */
-class RecordedTangent {
-    static __wrap(ptr) {
-        const obj = Object.create(RecordedTangent.prototype);
-        obj.__wbg_ptr = ptr;
-        RecordedTangentFinalization.register(obj, obj.__wbg_ptr, obj);
-        return obj;
-    }
-    __destroy_into_raw() {
-        const ptr = this.__wbg_ptr;
-        this.__wbg_ptr = 0;
-        RecordedTangentFinalization.unregister(this);
-        return ptr;
-    }
-    free() {
-        const ptr = this.__destroy_into_raw();
-        wasm.__wbg_recordedtangent_free(ptr, 0);
-    }
-    /**
-     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
-     * @param {any} cotangent
-     * @param {any} curvature
-     * @returns {Pulled}
-     */
-    pullback(cotangent, curvature) {
-        const ret = wasm.recordedtangent_pullback(this.__wbg_ptr, cotangent, curvature);
-        if (ret[2]) {
-            throw takeFromExternrefTable0(ret[1]);
-        }
-        return Pulled.__wrap(ret[0]);
-    }
-    /**
-     * @param {Float64Array} numbers
-     */
-    stats(numbers) {
-        wasm.recordedtangent_stats(this.__wbg_ptr, numbers);
-    }
-    /**
-     * `[times, batch, state]`.
-     * @returns {number}
-     */
-    get tangent() {
-        const ret = wasm.recordedtangent_tangent(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
-     * @returns {number}
-     */
-    get y() {
-        const ret = wasm.recordedtangent_y(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-}
-if (Symbol.dispose) RecordedTangent.prototype[Symbol.dispose] = RecordedTangent.prototype.free;
-
-/**
  * A solution, and why it ends early if it does.
  */
-class Solved {
+class Solution {
     static __wrap(ptr) {
-        const obj = Object.create(Solved.prototype);
+        const obj = Object.create(Solution.prototype);
         obj.__wbg_ptr = ptr;
-        SolvedFinalization.register(obj, obj.__wbg_ptr, obj);
+        SolutionFinalization.register(obj, obj.__wbg_ptr, obj);
         return obj;
     }
     __destroy_into_raw() {
         const ptr = this.__wbg_ptr;
         this.__wbg_ptr = 0;
-        SolvedFinalization.unregister(this);
+        SolutionFinalization.unregister(this);
         return ptr;
     }
     free() {
         const ptr = this.__destroy_into_raw();
-        wasm.__wbg_solved_free(ptr, 0);
+        wasm.__wbg_solution_free(ptr, 0);
     }
     /**
      * @returns {any}
      */
     get error() {
-        const ret = wasm.solved_error(this.__wbg_ptr);
+        const ret = wasm.solution_error(this.__wbg_ptr);
         return ret;
     }
     /**
@@ -1124,7 +1076,7 @@ class Solved {
      * @returns {number}
      */
     get lastState() {
-        const ret = wasm.solved_lastState(this.__wbg_ptr);
+        const ret = wasm.solution_lastState(this.__wbg_ptr);
         return ret >>> 0;
     }
     /**
@@ -1132,24 +1084,24 @@ class Solved {
      * @returns {number}
      */
     get reached() {
-        const ret = wasm.solved_reached(this.__wbg_ptr);
+        const ret = wasm.solution_reached(this.__wbg_ptr);
         return ret >>> 0;
     }
     /**
      * @param {Float64Array} numbers
      */
     stats(numbers) {
-        wasm.solved_stats(this.__wbg_ptr, numbers);
+        wasm.solution_stats(this.__wbg_ptr, numbers);
     }
     /**
      * @returns {number}
      */
     get y() {
-        const ret = wasm.solved_y(this.__wbg_ptr);
+        const ret = wasm.solution_y(this.__wbg_ptr);
         return ret >>> 0;
     }
 }
-if (Symbol.dispose) Solved.prototype[Symbol.dispose] = Solved.prototype.free;
+if (Symbol.dispose) Solution.prototype[Symbol.dispose] = Solution.prototype.free;
 
 /**
  * Named arrays, to and from the safetensors format.
@@ -1349,6 +1301,54 @@ class TensorFile {
     }
 }
 if (Symbol.dispose) TensorFile.prototype[Symbol.dispose] = TensorFile.prototype.free;
+
+/**
+ * A solve with what its gradients need.
+ */
+class Vjp {
+    static __wrap(ptr) {
+        const obj = Object.create(Vjp.prototype);
+        obj.__wbg_ptr = ptr;
+        VjpFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        VjpFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_vjp_free(ptr, 0);
+    }
+    /**
+     * The gradient for ∂L/∂y, `[times, batch, state]`.
+     * @param {any} cotangent
+     * @returns {Gradient}
+     */
+    pullback(cotangent) {
+        const ret = wasm.vjp_pullback(this.__wbg_ptr, cotangent);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Gradient.__wrap(ret[0]);
+    }
+    /**
+     * @param {Float64Array} numbers
+     */
+    stats(numbers) {
+        wasm.vjp_stats(this.__wbg_ptr, numbers);
+    }
+    /**
+     * @returns {number}
+     */
+    get y() {
+        const ret = wasm.vjp_y(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) Vjp.prototype[Symbol.dispose] = Vjp.prototype.free;
 
 /**
  * Names, defaults and widths, as a JSON object.
@@ -1578,36 +1578,36 @@ const EnsembleFinalization = (typeof FinalizationRegistry === 'undefined')
 const FieldFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_field_free(ptr, 1));
-const FieldPullFinalization = (typeof FinalizationRegistry === 'undefined')
+const FieldVjpFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_fieldpull_free(ptr, 1));
+    : new FinalizationRegistry(ptr => wasm.__wbg_fieldvjp_free(ptr, 1));
+const GradientFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_gradient_free(ptr, 1));
 const IntegratorFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_integrator_free(ptr, 1));
-const MovedFinalization = (typeof FinalizationRegistry === 'undefined')
+const JvpFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_moved_free(ptr, 1));
+    : new FinalizationRegistry(ptr => wasm.__wbg_jvp_free(ptr, 1));
+const JvpVjpFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_jvpvjp_free(ptr, 1));
 const NumbersFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_numbers_free(ptr, 1));
 const OptimizerFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_optimizer_free(ptr, 1));
-const PulledFinalization = (typeof FinalizationRegistry === 'undefined')
+const SolutionFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_pulled_free(ptr, 1));
-const RecordedFinalization = (typeof FinalizationRegistry === 'undefined')
-    ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_recorded_free(ptr, 1));
-const RecordedTangentFinalization = (typeof FinalizationRegistry === 'undefined')
-    ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_recordedtangent_free(ptr, 1));
-const SolvedFinalization = (typeof FinalizationRegistry === 'undefined')
-    ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_solved_free(ptr, 1));
+    : new FinalizationRegistry(ptr => wasm.__wbg_solution_free(ptr, 1));
 const TensorFileFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_tensorfile_free(ptr, 1));
+const VjpFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_vjp_free(ptr, 1));
 
 function addToExternrefTable0(obj) {
     const idx = wasm.__externref_table_alloc();
@@ -1794,5 +1794,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_ae740d0248e22ff6, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_set_59dc36dce85e2698, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_39dd95964336c7d2, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Ensemble, Field, FieldVjp, Gradient, Integrator, Jvp, JvpVjp, Numbers, Optimizer, Solution, TensorFile, Vjp, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_ae740d0248e22ff6, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_set_59dc36dce85e2698, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_39dd95964336c7d2, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

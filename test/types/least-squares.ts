@@ -1,5 +1,14 @@
 // Compiled, not run: a mistake in the options of a fit is reported where it is, and results have the names of the parameters.
-import { equations, type FieldFitResult, leastSquares, odeint, valueAndGrad, vectorField } from "symplectic-adjoint";
+import {
+  type AsyncFieldFitResult,
+  equations,
+  type FieldFitResult,
+  leastSquares,
+  odeint,
+  type Pool,
+  valueAndGrad,
+  vectorField,
+} from "symplectic-adjoint";
 
 const oral = equations("depot' = -ka * depot\ncentral' = ka * depot - ke * central", {
   parameters: { ka: 1, ke: 0.1 },
@@ -127,3 +136,40 @@ for (const field of models) {
 let best: FieldFitResult = fit;
 best = doses;
 best.parameters.ka?.value.toFixed();
+
+// With a pool, and with residuals that are promised, a fit is a promise, and so are its profiles.
+declare const pool: Pool;
+declare const maybe: Pool | undefined;
+const shared = leastSquares({ field: decay, data: { times, y: times, y0: [1] }, pool });
+shared.then(async ({ parameters: { k }, profile, curves, covariance }) => {
+  const { interval } = await profile("k");
+  const ends: readonly [number | undefined, number | undefined] = interval;
+  // @ts-expect-error There is no parameter of that name.
+  profile("q");
+  return [k.value, curves().length, covariance.length, ends];
+});
+// @ts-expect-error It has to be awaited.
+shared.parameters;
+const either: FieldFitResult | Promise<AsyncFieldFitResult> = leastSquares({
+  field: decay,
+  data: { times, y: times, y0: [1] },
+  pool: maybe,
+});
+leastSquares({ field: decay, data: { times, y: times, y0: [1] }, pool: undefined }).parameters.k.value.toFixed();
+// @ts-expect-error It is no pool.
+leastSquares({ field: decay, data: { times, y: times, y0: [1] }, pool: {} });
+
+const promised = leastSquares({ residuals: async ({ a, b }) => [a - 1, a + b], parameters: { a: 1, b: { start: 2 } } });
+promised.then(async ({ parameters, profile }) => [parameters.a.value, (await profile("b")).interval]);
+// @ts-expect-error It has to be awaited.
+promised.parameters;
+const derived = leastSquares({
+  residuals: async ({ a }) => ({ residuals: [a], jacobian: async () => [1] }),
+  parameters: { a: 1 },
+});
+derived.then(({ values }) => values.length);
+// What is any returns at once, as before; and so do explicit names.
+leastSquares({ residuals: () => JSON.parse("[1]"), parameters: { a: 1 } }).values.length;
+leastSquares<"a">({ residuals: ({ a }) => [a], parameters: { a: 1 } }).values.length;
+
+export { either };

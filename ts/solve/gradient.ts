@@ -1,5 +1,5 @@
 // Solves that are kept for their gradients.
-import type { Recorded } from "../../wasm/bindings.js";
+import type { Vjp as VjpHandle } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
@@ -34,7 +34,7 @@ import { gradientStats, solveStats } from "./stats.js";
 export class Recording<D extends Dtype> {
   /** What it holds. */
   readonly bytes: number;
-  #recorded: Recorded | undefined;
+  #recorded: VjpHandle | undefined;
   readonly #engine: Instance;
   readonly #dtype: D;
   readonly #field: WasmField<D>;
@@ -108,7 +108,7 @@ export class Recording<D extends Dtype> {
     }
   }
 
-  #use(): Recorded {
+  #use(): VjpHandle {
     if (!this.#recorded || this.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
     }

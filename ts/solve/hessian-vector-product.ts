@@ -1,5 +1,5 @@
 // Hessian–vector products: second derivatives of losses, by the reverse of a solve along a direction.
-import type { Pulled } from "../../wasm/bindings.js";
+import type { Gradient as GradientHandle } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
@@ -143,7 +143,7 @@ export function hessianVectorProduct<D extends Dtype>(
   const count = wasmField(field).parameterCount;
   const record = () => rust.recordTangent(start, batch, ends, tangentArrays as never, forCrate(solver), packed);
   const recorded = callWithProgress(engine, solver.progress, record, (result) => release(engine, result));
-  let pulled: Pulled | undefined;
+  let pulled: GradientHandle | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
@@ -155,7 +155,7 @@ export function hessianVectorProduct<D extends Dtype>(
     const tangent = engine.read(dtype, recorded.tangent, numbers);
     const { value, cotangent, curvature } = secondOrder(dtype, loss, solution, tangent, times);
     const [w, curved] = [engine.steady(cotangent), engine.steady(curvature)];
-    const made: Pulled = call(engine, () => recorded.pullback(w, curved));
+    const made: GradientHandle = call(engine, () => recorded.pullback(w, curved));
     pulled = made;
     return frozen({
       value,

@@ -1,5 +1,5 @@
 // Solves.
-import type { Solved } from "../../wasm/bindings.js";
+import type { Solution as SolutionHandle } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
@@ -80,7 +80,7 @@ export function solve<D extends Dtype>(
   const packed = wasmField(field).packArguments(given, batch);
   // Whoever gives the arguments may have disposed of the field.
   const { rust } = useField(field);
-  let solved: Solved | undefined;
+  let solved: SolutionHandle | undefined;
   try {
     const body = () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce);
     solved = callWithProgress(engine, progress, body, (result) => release(engine, result));

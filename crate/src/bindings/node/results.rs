@@ -41,7 +41,7 @@ impl NumbersHandle {
 }
 
 /// The result of a field's pullback.
-#[napi(js_name = "FieldPull")]
+#[napi(js_name = "FieldVjp")]
 pub struct FieldVjpHandle(Handle<Box<dyn AnyFieldVjp>>);
 
 impl FieldVjpHandle {
@@ -79,7 +79,7 @@ impl FieldVjpHandle {
 }
 
 /// A solution, and why it ends early if it does.
-#[napi(js_name = "Solved")]
+#[napi(js_name = "Solution")]
 pub struct SolutionHandle(Handle<(Box<dyn AnySolution>, Option<Error>)>);
 
 impl SolutionHandle {
@@ -125,7 +125,7 @@ impl SolutionHandle {
 }
 
 /// A solve with what its gradients need.
-#[napi(js_name = "Recorded")]
+#[napi(js_name = "Vjp")]
 pub struct VjpHandle(Handle<Box<dyn AnyTrajectory>>);
 
 impl VjpHandle {
@@ -327,7 +327,7 @@ impl IntegratorHandle {
 }
 
 /// A gradient.
-#[napi(js_name = "Pulled")]
+#[napi(js_name = "Gradient")]
 pub struct GradientHandle(Handle<Box<dyn AnyGradient>>);
 
 impl GradientHandle {
@@ -377,7 +377,7 @@ impl GradientHandle {
 }
 
 /// A solution with its tangents along directions.
-#[napi(js_name = "Moved")]
+#[napi(js_name = "Jvp")]
 pub struct JvpHandle(Handle<Box<dyn AnyJvp>>);
 
 impl JvpHandle {
@@ -412,7 +412,7 @@ impl JvpHandle {
 }
 
 /// A solve with its derivative along a direction.
-#[napi(js_name = "RecordedTangent")]
+#[napi(js_name = "JvpVjp")]
 pub struct JvpVjpHandle(Handle<Box<dyn AnyJvpVjp>>);
 
 impl JvpVjpHandle {

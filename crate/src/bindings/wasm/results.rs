@@ -28,10 +28,10 @@ impl NumbersHandle {
 }
 
 /// The result of a field's pullback.
-#[wasm_bindgen(js_name = FieldPull)]
+#[wasm_bindgen(js_name = FieldVjp)]
 pub struct FieldVjpHandle(pub(super) Box<dyn AnyFieldVjp>);
 
-#[wasm_bindgen(js_class = FieldPull)]
+#[wasm_bindgen(js_class = FieldVjp)]
 impl FieldVjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
@@ -55,13 +55,13 @@ impl FieldVjpHandle {
 }
 
 /// A solution, and why it ends early if it does.
-#[wasm_bindgen(js_name = Solved)]
+#[wasm_bindgen(js_name = Solution)]
 pub struct SolutionHandle {
     pub(super) solution: Box<dyn AnySolution>,
     pub(super) error: Option<Error>,
 }
 
-#[wasm_bindgen(js_class = Solved)]
+#[wasm_bindgen(js_class = Solution)]
 impl SolutionHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
@@ -91,10 +91,10 @@ impl SolutionHandle {
 }
 
 /// A solve with what its gradients need.
-#[wasm_bindgen(js_name = Recorded)]
+#[wasm_bindgen(js_name = Vjp)]
 pub struct VjpHandle(pub(super) Box<dyn AnyTrajectory>);
 
-#[wasm_bindgen(js_class = Recorded)]
+#[wasm_bindgen(js_class = Vjp)]
 impl VjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
@@ -240,10 +240,10 @@ impl IntegratorHandle {
 }
 
 /// A gradient.
-#[wasm_bindgen(js_name = Pulled)]
+#[wasm_bindgen(js_name = Gradient)]
 pub struct GradientHandle(pub(super) Box<dyn AnyGradient>);
 
-#[wasm_bindgen(js_class = Pulled)]
+#[wasm_bindgen(js_class = Gradient)]
 impl GradientHandle {
     #[wasm_bindgen(getter)]
     pub fn y0(&self) -> usize {
@@ -278,10 +278,10 @@ impl GradientHandle {
 }
 
 /// A solution with its tangents along directions.
-#[wasm_bindgen(js_name = Moved)]
+#[wasm_bindgen(js_name = Jvp)]
 pub struct JvpHandle(pub(super) Box<dyn AnyJvp>);
 
-#[wasm_bindgen(js_class = Moved)]
+#[wasm_bindgen(js_class = Jvp)]
 impl JvpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
@@ -301,10 +301,10 @@ impl JvpHandle {
 }
 
 /// A solve with its derivative along a direction.
-#[wasm_bindgen(js_name = RecordedTangent)]
+#[wasm_bindgen(js_name = JvpVjp)]
 pub struct JvpVjpHandle(pub(super) Box<dyn AnyJvpVjp>);
 
-#[wasm_bindgen(js_class = RecordedTangent)]
+#[wasm_bindgen(js_class = JvpVjp)]
 impl JvpVjpHandle {
     #[wasm_bindgen(getter)]
     pub fn y(&self) -> usize {
