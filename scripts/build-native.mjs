@@ -70,8 +70,14 @@ function buildNative(platform) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const force = process.argv.includes("--force");
-  const platform = process.argv.slice(2).find((argument) => !argument.startsWith("-")) ?? platformOf();
+  const [options, platforms] = [[], []];
+  for (const argument of process.argv.slice(2)) (argument.startsWith("-") ? options : platforms).push(argument);
+  if (platforms.length > 1 || options.some((option) => option !== "--force")) {
+    console.error("usage: node scripts/build-native.mjs [--force] [PLATFORM]");
+    process.exit(2);
+  }
+  const force = options.length > 0;
+  const [platform = platformOf()] = platforms;
   const path = addonOf(platform);
   if (!force && isCurrent() && existsSync(path)) {
     console.log("native/ is built from these sources.");
