@@ -70,8 +70,9 @@ function buildNative(platform) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [options, platforms] = [[], []];
-  for (const argument of process.argv.slice(2)) (argument.startsWith("-") ? options : platforms).push(argument);
+  const given = process.argv.slice(2);
+  const options = given.filter((argument) => argument.startsWith("-"));
+  const platforms = given.filter((argument) => !argument.startsWith("-"));
   if (platforms.length > 1 || options.some((option) => option !== "--force")) {
     console.error("usage: node scripts/build-native.mjs [--force] [PLATFORM]");
     process.exit(2);
