@@ -197,6 +197,19 @@ test("derivatives along directions and fits: as here", async () => {
   await expect(cluster.jvp(field, far, [0, 1], tangents, options)).rejects.toMatchObject({
     argument: "tangents.times",
   });
+  // What the caller has in its arrays later makes no difference, nor to shards that are tried once more.
+  const [start, moved] = [y0.slice(), { ...tangents, y0: tangents.y0.slice() }];
+  const later = [
+    cluster.jvp(field, start, [0, 0.5, 1], moved, options),
+    cluster.odeint(field, start, [0, 0.5, 1], options),
+  ];
+  start.fill(9);
+  moved.y0.fill(9);
+  const [along, plain] = await Promise.all(later);
+  expect((along as typeof own).tangents).toEqual(own.tangents);
+  expect((plain as typeof own.solution).y).toEqual(own.solution.y);
+  await expect(cluster.jvp(field, y0, [], tangents, options)).rejects.toMatchObject({ code: "SHAPE" });
+  await expect(cluster.jvp.call({} as never, field, y0, [0], tangents)).rejects.toMatchObject({ argument: "this" });
   const { times: _, ...rest } = tangents;
   await expect(cluster.jvp(field, far, [0, 1], rest, options)).rejects.toMatchObject({ trajectory: 70 });
 

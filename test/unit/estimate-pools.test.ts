@@ -2,6 +2,7 @@
 import { equations, jvp, leastSquares, nn, odeint, type Pool, parallel, vectorField } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { normals } from "../../ts/trace/random.js";
+import { thrown } from "./helpers.js";
 
 let pool: Pool;
 beforeAll(async () => {
@@ -142,10 +143,79 @@ test("derivatives along directions in a pool have the bits of those without", as
     argument: "batching",
   });
   await expect(pool.jvp(field, y0, [0, 1], { y0: [1] as never }, options)).rejects.toMatchObject({ code: "DTYPE" });
-  // Errors count trajectories as the whole batch does.
+  // Errors count trajectories, and numbers, as the whole batch does.
+  const nan = y0.slice();
+  nan[133] = Number.NaN;
+  await expect(pool.jvp(field, nan, [0, 1], tangents, options)).rejects.toThrow(/^y0: .* at index 133/);
+  const still = { ...tangents, parameters: tangents.parameters.slice() };
+  still.parameters[5] = Number.NaN;
+  await expect(pool.jvp(field, y0, [0, 1], still, options)).rejects.toThrow(/^tangents.parameters: .* at index 5/);
   const blown = y0.slice();
   blown[2 * 66] = 1e300;
   await expect(pool.jvp(field, blown, [0, 1], tangents, options)).rejects.toMatchObject({ trajectory: 66 });
+});
+
+test("an event that only touches zero is told with the number of its trajectory", async () => {
+  const field = equations("x' = v\nv' = -1 + 0 * a", { parameters: { a: 1 }, dtype: "float64" });
+  const y0 = Float64Array.from({ length: 100 }, (_, i) => (i % 2 ? 1 : i === 80 ? -0.5 : -0.6 - 0.01 * i));
+  const options = { batching: "independent", events: [{ when: "x", set: "v = v" }] } as const;
+  const failure = { code: "EVENT_GRAZING", trajectory: 40 };
+  expect(thrown("EVENT_GRAZING", () => jvp(field, y0, [0, 2], {}, options))).toMatchObject(failure);
+  await expect(pool.jvp(field, y0, [0, 2], {}, options)).rejects.toMatchObject(failure);
+});
+
+test("a signal ends a fit that waits, with its reason", async () => {
+  const parameters = { a: 1, k: 1 };
+  const never = new Promise<number[]>(() => {});
+  const ending = new AbortController();
+  const waiting = leastSquares({ parameters, residuals: () => never, signal: ending.signal });
+  const reason = new Error("enough");
+  ending.abort(reason);
+  await expect(waiting).rejects.toBe(reason);
+
+  // Between differences, and before what the residuals throw.
+  const [within, late] = [new AbortController(), new AbortController()];
+  let calls = 0;
+  const counted = async (now: Estimates) => {
+    if (++calls === 3) within.abort(reason);
+    return decay(now);
+  };
+  await expect(leastSquares({ parameters, residuals: counted, signal: within.signal })).rejects.toBe(reason);
+  expect(calls).toBe(3);
+  const failing = async () => {
+    late.abort(reason);
+    throw new Error("aborted by itself");
+  };
+  await expect(leastSquares({ parameters, residuals: failing, signal: late.signal })).rejects.toBe(reason);
+
+  const { field, data } = made(8);
+  const before = field.parameters.slice();
+  const controller = new AbortController();
+  const fitting = leastSquares({ field, data, pool, signal: controller.signal });
+  controller.abort(reason);
+  await expect(fitting).rejects.toBe(reason);
+  expect(field.parameters).toEqual(before);
+});
+
+test("a profile within the residuals of a profile", async () => {
+  const parameters = { a: 1, k: 1 };
+  let within: Promise<unknown> | undefined;
+  let fit: Awaited<ReturnType<typeof once>> | undefined;
+  const once = () =>
+    leastSquares({
+      parameters,
+      residuals: async (now: Estimates) => {
+        if (fit && !within) {
+          within = Promise.resolve();
+          within = fit.profile("a");
+          await within;
+        }
+        return decay(now);
+      },
+    });
+  fit = await once();
+  await expect(fit.profile("k")).resolves.toMatchObject({ name: "k" });
+  await expect(within).resolves.toMatchObject({ name: "a" });
 });
 
 const times = [0.5, 1, 1.5, 2, 3];

@@ -199,8 +199,8 @@ export const ALTERNATIVES: Readonly<Record<string, string>> = {
   forcedtmin: 'controller: "torchdiffeq" takes a step of minStep whatever its error',
   isoutofdomain: "an event can end the trajectory, and maxStep bounds steps",
   // joblib and its like
-  workers: "parallel({ workers }) makes a pool, which has odeint, vjp and valueAndGrad",
-  pool: "a pool has methods of its own, odeint, vjp and valueAndGrad; leastSquares runs on one thread: for more starts at once, run it in workers of your own with a seed each, and keep the result with the least cost",
+  workers: "parallel({ workers }) makes a pool, which has odeint, vjp, jvp and valueAndGrad",
+  pool: "a pool has methods of its own, odeint, vjp, jvp and valueAndGrad; leastSquares takes one together with a field, and residuals may return promises of its solves",
   // SciPy's curve_fit, R's nls
   sigma: "weights of the measurements, 1 / sigma^2, belong to data: { times, y, y0, weights }",
   weights: "they belong to data: { times, y, y0, weights }",

@@ -1,5 +1,5 @@
 // A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
-import { constructors } from "../checks/arrays.js";
+import { checkFinite, constructors } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   argument,
@@ -18,6 +18,7 @@ import { type FieldNames, type NamesOfField, type WasmField, wasmField } from ".
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import {
   type Cut,
+  checkFiniteJvp,
   cotangentsOfPart,
   joinGradients,
   joinResults,
@@ -223,6 +224,15 @@ class ClusterPool implements Cluster {
     Object.preventExtensions(this);
   }
 
+  /** The cluster itself, and not an object made from one. */
+  static #own(cluster: ClusterPool): ClusterPool {
+    return argument("this", cluster, OWN);
+  }
+
+  static is(value: unknown): boolean {
+    return isObject(value) && #models in value;
+  }
+
   /** What it is, for messages and consoles. */
   toString(): string {
     return "pool of a cluster";
@@ -363,8 +373,10 @@ class ClusterPool implements Cluster {
     keep: boolean,
   ): Promise<SolvedBatch<D>> {
     checkIndependent(options);
-    const problem = readProblem(field, y0, times, options);
-    checkLists(problem);
+    const given = readProblem(field, y0, times, options);
+    checkFinite("y0", given.y0);
+    checkLists(given);
+    const problem = ownProblem(given);
     const running = this.#begin(field, problem, { keep });
     const { cuts, name } = running;
     try {
@@ -446,9 +458,10 @@ class ClusterPool implements Cluster {
     times: Lists,
     options: GradientOptions = {},
   ): Promise<IndependentSolution<D>> {
-    const { running, solution } = await this.#solve(field, y0, times, readOptions(options), false);
+    const cluster = ClusterPool.#own(this);
+    const { running, solution } = await cluster.#solve(field, y0, times, readOptions(options), false);
     running.forget();
-    this.#tidy();
+    cluster.#tidy();
     return solution;
   }
 
@@ -458,10 +471,11 @@ class ClusterPool implements Cluster {
     times: Lists,
     options: GradientOptions = {},
   ): Promise<IndependentPoolVjp<D>> {
-    const solved = await this.#solve(field, y0, times, readOptions(options), true);
+    const cluster = ClusterPool.#own(this);
+    const solved = await cluster.#solve(field, y0, times, readOptions(options), true);
     const { solution, running } = solved;
-    return this.#kept.handOut(solution, running.forget, (cotangent: ArrayOf<D>, events?: EventCotangents<D>) =>
-      this.#transpose(solved, cotangent, events, true),
+    return cluster.#kept.handOut(solution, running.forget, (cotangent: ArrayOf<D>, events?: EventCotangents<D>) =>
+      cluster.#transpose(solved, cotangent, events, true),
     );
   }
 
@@ -472,9 +486,22 @@ class ClusterPool implements Cluster {
     tangents: Tangents<D>,
     options: OdeintOptions = {},
   ): Promise<IndependentSolutionJvp<D>> {
+    const cluster = ClusterPool.#own(this);
+    return cluster.#jvp(field, y0, times, tangents, options);
+  }
+
+  async #jvp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    tangents: Tangents<D>,
+    options: OdeintOptions,
+  ): Promise<IndependentSolutionJvp<D>> {
     const read = readOptions(options);
     checkIndependent(read);
-    const whole = readEnsembleJvp(field, y0, times, tangents, read, "jvp");
+    const given = readEnsembleJvp(field, y0, times, tangents, read, "jvp");
+    checkFiniteJvp(given);
+    const whole = { ...given, problem: ownProblem(given.problem), tangents: ownTangents(given.tangents) };
     const { problem, directions } = whole;
     const running = this.#begin(field, problem, { keep: false, directions });
     const widths = jvpWidths(problem, directions);
@@ -499,15 +526,18 @@ class ClusterPool implements Cluster {
     loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
   ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
+    const cluster = ClusterPool.#own(this);
     checkLoss(loss);
-    const solved = await this.#solve(field, y0, times, readOptions(options), true);
+    const solved = await cluster.#solve(field, y0, times, readOptions(options), true);
     const { running, solution } = solved;
     try {
-      const { value, cotangent, events } = await this.#coordinator.losses.wait(lossIn<D>(loss, solution, times, true));
-      return { value, gradient: await this.#transpose(solved, cotangent, events, false), solution };
+      const { value, cotangent, events } = await cluster.#coordinator.losses.wait(
+        lossIn<D>(loss, solution, times, true),
+      );
+      return { value, gradient: await cluster.#transpose(solved, cotangent, events, false), solution };
     } finally {
       running.forget();
-      this.#tidy();
+      cluster.#tidy();
     }
   }
 
@@ -548,6 +578,18 @@ function checkIndependent({ batching, partial }: OdeintOptions): void {
   if (partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
 }
 
+/** A problem whose states stay as they are: shards are made of them later, and some once more. */
+function ownProblem<D extends Dtype>(problem: EnsembleProblem<D>): EnsembleProblem<D> {
+  if (problem.times.length === 0) throw refused("SHAPE", "times", "at least one time", "0");
+  return { ...problem, y0: problem.y0.slice() as ArrayOf<D> };
+}
+
+/** Likewise directions. */
+function ownTangents<D extends Dtype>({ y0, parameters, arguments: args, times }: TangentArrays<D>): TangentArrays<D> {
+  const copy = (numbers: ArrayOf<D> | undefined) => numbers?.slice() as ArrayOf<D> | undefined;
+  return { y0: copy(y0), parameters: copy(parameters), arguments: copy(args), times };
+}
+
 /** A result with the number of workers that had a part in it. */
 function withWorkers<D extends Dtype>(result: EnsembleResult<D>, { owners }: RunningBatch<D>): EnsembleResult<D> {
   return { ...result, stats: { ...result.stats, workers: new Set(owners).size } };
@@ -560,3 +602,5 @@ async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   if (failed) throw (failed as PromiseRejectedResult).reason;
   return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
 }
+
+const OWN = required(rule<ClusterPool>("a cluster, from connect", (value) => ClusterPool.is(value)));

@@ -3,9 +3,11 @@ import { constructors, type Dtype } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { withMethods } from "../checks/frozen.js";
 import { options, type Read, type Rules, together } from "../checks/rules.js";
+import type { FieldNames } from "../fields/field.js";
 import { type ProgramOptions, programField, type WasmProgram } from "../fields/program.js";
+import type { Pool } from "../parallel/pool-types.js";
 import { readOptions } from "../solve/options.js";
-import { type Coroutine, inTurn } from "./coroutine.js";
+import { type Coroutine, inTurn, run } from "./coroutine.js";
 import { ERROR_MODELS } from "./error-models.js";
 import { FieldModel } from "./field-model.js";
 import { type FieldFitOptions, fieldFitRules, solverRules } from "./field-options.js";
@@ -14,7 +16,9 @@ import type { ProfileOptions } from "./results.js";
 import { fitRules } from "./settings.js";
 
 /** Fits a field; in a pool, profiles are promises. */
-export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | AsyncFieldFitResult> {
+export function* fitField(
+  given: FieldFitOptions<Dtype, string, FieldNames, Pool | undefined>,
+): Coroutine<FieldFitResult | AsyncFieldFitResult> {
   const solving = solverRules();
   const all = options(given, together(together(fieldFitRules, fitRules), solving));
   // A fit has no use for what a solution may have besides.
@@ -51,7 +55,7 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
     ) as WasmProgram<"float64">;
   const wanted = { data, observe, error, loss, lossScale, solver: own, parameters, initial, individual, pool };
   const model = new FieldModel(twin, wanted);
-  const inOrder = inTurn(pool !== undefined);
+  const inOrder = inTurn(settings.signal);
   return yield* model.using(function* () {
     const fitted = yield* model.fit(settings);
     const { varianceOf: _, profile: profileOf, ...result } = fitted;
@@ -59,8 +63,10 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
     const { curves, ...numbers } = yield* model.told(fitted);
+    const profiling = (name: string, options?: ProfileOptions) => model.profiling(() => profileOf(name, options));
+    // Those in a pool wait for solves, and share the field.
     const profile = (name: string, options?: ProfileOptions) =>
-      inOrder(() => model.profiling(() => profileOf(name, options)));
+      pool ? inOrder(() => profiling(name, options)) : run(profiling(name, options));
     return withMethods({ ...result, ...numbers }, { profile, curves }) as FieldFitResult | AsyncFieldFitResult;
   });
 }

@@ -28,7 +28,7 @@ export interface FieldFitOptions<
   D extends Dtype = Dtype,
   A extends string = string,
   N extends FieldNames = FieldNames,
-  P extends Pool | undefined = Pool | undefined,
+  P extends Pool | undefined = undefined,
 > extends FitSettings,
     Omit<SolveOptions<A, N>, "arguments" | "onFailure"> {
   /**

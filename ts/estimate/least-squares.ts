@@ -13,6 +13,8 @@ import type { AsyncFieldFitResult, EstimateName, FieldFitResult } from "./field-
 import { fitResiduals, type ResidualFitOptions, type Residuals } from "./residual-fit.js";
 import type { AsyncFitResult, FitResult } from "./results.js";
 
+type PooledFitOptions = FieldFitOptions<Dtype, string, FieldNames, Pool | undefined>;
+
 const optionsRule = required(
   hinted(object, (given) =>
     typeof given === "function" ? "write leastSquares({ residuals, parameters })" : undefined,
@@ -30,7 +32,13 @@ const optionsRule = required(
  */
 export function leastSquares<Name extends string, R extends Residuals | PromiseLike<Residuals> = Residuals>(
   options: ResidualFitOptions<Name, R> & { field?: never; pool?: never },
-): 0 extends 1 & R ? FitResult<Name> : R extends PromiseLike<unknown> ? Promise<AsyncFitResult<Name>> : FitResult<Name>;
+): 0 extends 1 & R
+  ? FitResult<Name>
+  : [R] extends [never]
+    ? FitResult<Name>
+    : R extends PromiseLike<unknown>
+      ? Promise<AsyncFitResult<Name>>
+      : FitResult<Name>;
 /**
  * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates, their
  * uncertainties, and diagnostics. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are those of the
@@ -51,9 +59,10 @@ export function leastSquares<
   options: Omit<FieldFitOptions<D, A, N, P>, "field"> & { field: F & ProgramField<D, A>; residuals?: never },
 ): P extends Pool ? Promise<AsyncFieldFitResult<EstimateName<N>>> : FieldFitResult<EstimateName<N>>;
 // The compiler reports a mistake of the form that it is in, as the other form is ruled out by an option that it has not.
-export function leastSquares(options: FieldFitOptions | ResidualFitOptions): unknown {
+export function leastSquares(options: PooledFitOptions | ResidualFitOptions): unknown {
   argument("options", options, optionsRule);
-  if (!outside(() => "field" in options)) return run(fitResiduals(options as ResidualFitOptions));
-  const fit = () => run(fitField(options as FieldFitOptions));
-  return outside(() => (options as FieldFitOptions).pool) === undefined ? fit() : (async () => fit())();
+  const signal = outside(() => options.signal);
+  if (!outside(() => "field" in options)) return run(fitResiduals(options as ResidualFitOptions), signal);
+  const fit = () => run(fitField(options as PooledFitOptions), signal);
+  return outside(() => (options as PooledFitOptions).pool) === undefined ? fit() : (async () => fit())();
 }

@@ -17,7 +17,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { isPromise } from "../trace/value.js";
-import { awaited, type Coroutine, inTurn } from "./coroutine.js";
+import { awaited, type Coroutine, run } from "./coroutine.js";
 import { logDensity } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
@@ -83,10 +83,13 @@ export function* fitResiduals<Name extends string>(
 ): Coroutine<FitResult<Name> | AsyncFitResult<Name>> {
   const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);
   const parameters = readParameters(given);
-  const model = residualModel(residuals, parameters, loss, lossScale);
+  const { signal } = settings;
+  const model = residualModel(residuals, parameters, { loss, lossScale, signal });
   const { varianceOf: _, profile: profileOf, ...result } = yield* fitModel<Name>(model, settings);
-  const inOrder = inTurn(model.isAsync);
-  const profile = (name: string, options?: ProfileOptions) => inOrder(() => profileOf(name, options));
+  const profile = (name: string, options?: ProfileOptions) => {
+    const profiling = () => run(profileOf(name, options), signal);
+    return model.isAsync ? (async () => profiling())() : profiling();
+  };
   return withMethods(result, { profile }) as FitResult<Name> | AsyncFitResult<Name>;
 }
 
@@ -117,8 +120,7 @@ const jacobianRule = inCallback(callable());
 function residualModel(
   residuals: ResidualsOf,
   parameters: readonly ModelParameter[],
-  loss: LossName,
-  lossScale: number,
+  { loss, lossScale, signal }: Pick<FitSettings, "signal"> & { loss: LossName; lossScale: number },
 ): FitModel & { readonly isAsync: boolean } {
   const estimated = parameters.flatMap(({ fixed }, i) => (fixed ? [] : [i]));
   let count: number | undefined;
@@ -130,6 +132,7 @@ function residualModel(
   function* compute(values: Float64Array): Coroutine<Computed | string> {
     const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
     failureCode = undefined;
+    signal?.throwIfAborted();
     try {
       const given = outside(() => residuals(named));
       isAsync ||= isPromise(given);

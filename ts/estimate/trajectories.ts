@@ -103,6 +103,7 @@ export function readData(
   const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
   const found: { trajectory: number; t: number; values: [observed: number, y: number, weight: number][] }[] = [];
   const starts: number[] = [];
+  const names = new Set<string>();
   const width = observed.length;
   for (const [index, one] of list.entries()) {
     const where = several ? `data[${index}].` : "data.";
@@ -136,9 +137,10 @@ export function readData(
     }
     starts.push(t0);
     const name = read.name ?? String(index + 1);
-    if (trajectories.some((other) => other.name === name)) {
+    if (names.has(name)) {
       throw refused("OPTION", `${where}name`, "a name that no other trajectory has", name);
     }
+    names.add(name);
     trajectories.push({
       name,
       isTimed: read.t0 !== undefined,
@@ -147,21 +149,18 @@ export function readData(
     });
   }
   if (found.length === 0) throw refused("OPTION", "data", "at least one measurement", "only missing values");
-  const groups = [...new Set(starts)].map((t0) => {
-    const members = starts.flatMap((start, index) => (start === t0 ? [index] : []));
-    const ends = found.filter(({ trajectory }) => members.includes(trajectory)).map(({ t }) => t);
-    return { members, times: Float64Array.from([...new Set([t0, ...ends])].sort((a, b) => a - b)) };
-  });
+  const { groups, groupOf, memberOf } = groupsOf(starts, found);
+  const timeOf = groups.map(({ times }) => new Map(Array.from(times, (t, index) => [t, index])));
   const places: { row: number; observed: number }[] = [];
   const rows = found.map(({ trajectory, t, values }, row) => {
-    const group = groups.findIndex(({ members }) => members.includes(trajectory));
-    const { members, times } = groups[group] as Group;
+    const group = groupOf[trajectory] as number;
     for (const [o, value, weight] of values) {
       places.push({ row, observed: o });
       y.push(value);
       weights.push(weight);
     }
-    return { trajectory, t, group, member: members.indexOf(trajectory), time: times.indexOf(t) };
+    const time = timeOf[group]?.get(t) as number;
+    return { trajectory, t, group, member: memberOf[trajectory] as number, time };
   });
   const weighted = weights.some((weight) => weight !== 1);
   return {
@@ -174,20 +173,40 @@ export function readData(
   };
 }
 
+/** The trajectories that begin at the same time, with all of their times; and of each, its group and its place there. */
+function groupsOf(starts: readonly number[], measured: readonly { readonly trajectory: number; readonly t: number }[]) {
+  const members = new Map<number, number[]>();
+  for (const [trajectory, t0] of starts.entries()) {
+    const others = members.get(t0);
+    if (others) others.push(trajectory);
+    else members.set(t0, [trajectory]);
+  }
+  const [groupOf, memberOf] = [new Array<number>(starts.length), new Array<number>(starts.length)];
+  const times = [...members].map(([t0, own], group) => {
+    for (const [member, trajectory] of own.entries()) [groupOf[trajectory], memberOf[trajectory]] = [group, member];
+    return new Set([t0]);
+  });
+  for (const { trajectory, t } of measured) times[groupOf[trajectory] as number]?.add(t);
+  const groups: Group[] = [...members.values()].map((own, group) => {
+    return { members: own, times: Float64Array.from(times[group] as Set<number>).sort() };
+  });
+  return { groups, groupOf, memberOf };
+}
+
 /**
  * The same with each trajectory by itself, up to its own last measurement: where one of them cannot be solved as far as another was
  * measured.
  */
 export function splitByTrajectory(data: Data): Data {
-  const groups = data.trajectories.map((_, index) => {
-    const group = data.groups.find(({ members }) => members.includes(index)) as Group;
-    const own = data.rows.filter(({ trajectory }) => trajectory === index).map(({ t }) => t);
-    return { members: [index], times: Float64Array.from([...new Set([group.times[0] as number, ...own])]) };
-  });
+  const times = data.trajectories.map(() => new Map<number, number>());
+  for (const { members, times: all } of data.groups) for (const i of members) times[i]?.set(all[0] as number, 0);
   const rows = data.rows.map((row) => {
-    const time = (groups[row.trajectory] as Group).times.indexOf(row.t);
+    const own = times[row.trajectory] as Map<number, number>;
+    const time = own.get(row.t) ?? own.size;
+    own.set(row.t, time);
     return { ...row, group: row.trajectory, member: 0, time };
   });
+  const groups = times.map((own, index) => ({ members: [index], times: Float64Array.from(own.keys()) }));
   return { ...data, groups, rows };
 }
 

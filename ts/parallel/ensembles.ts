@@ -81,6 +81,14 @@ export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): 
   };
 }
 
+/** Checks numbers by the indices of the whole batch, which whoever solves a part does not know. */
+export function checkFiniteJvp<D extends Dtype>({ problem, tangents }: EnsembleJvpProblem<D>): void {
+  checkFinite("y0", problem.y0);
+  for (const [name, numbers] of Object.entries(tangents)) {
+    if (numbers) checkFinite(`tangents.${name}`, numbers as Float64Array);
+  }
+}
+
 /** The same directions for a run of trajectories. */
 export function tangentsOfPart<D extends Dtype>(
   { problem, directions, tangents }: EnsembleJvpProblem<D>,
@@ -95,7 +103,8 @@ export function tangentsOfPart<D extends Dtype>(
   const [begin, end] = rangeOf(counts, times.length, cut);
   return {
     y0: rows(tangents.y0),
-    parameters: tangents.parameters,
+    // They may be a view of much more, all of which would be sent.
+    parameters: tangents.parameters?.slice() as ArrayOf<D> | undefined,
     arguments: rows(tangents.arguments),
     times: tangents.times && ofEach<"float64">(tangents.times, directions, begin, end),
   };

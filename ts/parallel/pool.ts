@@ -16,7 +16,7 @@ import {
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
-import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
+import { type Field, type FieldState, useField, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
@@ -50,6 +50,7 @@ import { readEnsembleJvp, type Tangents } from "../solve/tangents.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import {
   type Cut,
+  checkFiniteJvp,
   cotangentsOfPart,
   cutBatch,
   joinGradients,
@@ -423,8 +424,11 @@ class WorkerPool implements Pool {
   ): Promise<IndependentSolutionJvp<D>> {
     const pool = WorkerPool.#own(this);
     const read = readOptions(options);
+    useField(field);
     checkIndependent(read, times);
-    return pool.#solveJvp(field, readEnsembleJvp(field, y0, times, tangents, read, "jvp"), read.progress);
+    const whole = readEnsembleJvp(field, y0, times, tangents, read, "jvp");
+    checkFiniteJvp(whole);
+    return pool.#solveJvp(field, whole, read.progress);
   }
 
   async valueAndGrad<D extends Dtype>(

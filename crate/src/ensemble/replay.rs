@@ -89,6 +89,7 @@ impl<T: Real> EventTimeDerivatives<T> {
         if !crosses {
             let rule = &problem.rules.events[event];
             if rule.changes_state || rule.terminal.is_some() {
+                let trajectory = problem.extras.part.unwrap_or(0) + trajectory;
                 return Err(Error::Grazing { event, trajectory, t: step.to, slope });
             }
             return Ok(None);
