@@ -3,6 +3,7 @@ import { classOf, refused } from "../checks/errors.js";
 import {
   anything,
   callable,
+  checkAbsent,
   count,
   fallback,
   finitePositive,
@@ -106,7 +107,7 @@ const samplerRule: Rule<Sampler | SamplerFunction | undefined> = {
   valid: (value) => typeof value === "function" || samplerNames.valid(value),
 };
 
-const rules = together(serverRules, {
+export const sweepRules = together(serverRules, {
   run: required(
     rule<string | TrialFunction>(
       "a function, or the name of a task: 1 to 64 letters, digits, - and _",
@@ -151,19 +152,11 @@ const rules = together(serverRules, {
  * server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
-  const given = readOptions(options, rules);
-  const { run, seed, sampler, signal, direction, servers, prefix, client: own, nats, replicas, stallTimeout } = given;
+  const given = readOptions(options, sweepRules);
+  const { run, seed, sampler, signal, direction } = given;
+  checkUsed(options);
   const dimensions = readSpace(given.space, sampler);
   const trials = trialsOf(given, dimensions);
-  if (typeof run === "function") {
-    for (const name of ["servers", "nats", "name", "replicas"] as const) {
-      if (options[name] !== undefined) {
-        throw refused("OPTION", name, "no value, since run is a function in this process", "a value");
-      }
-    }
-  } else if (options.parallel !== undefined) {
-    throw refused("OPTION", "parallel", "no value, since workers run the trials", String(options.parallel));
-  }
   signal?.throwIfAborted();
   const points =
     typeof sampler === "function" ? readPoints(sampler, { trials, dimensions: dimensions.length, seed }) : undefined;
@@ -178,25 +171,32 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     name: given.name ?? `sweep-${randomName()}`,
     task: typeof run === "string" ? run : "here",
     ...{ attempts: given.attempts, timeout: given.timeout && 1000 * given.timeout, existing: given.existing },
-    ...{ definition, shared, points, replicas, stallMs: 1000 * stallTimeout },
+    ...{ definition, shared, points, replicas: given.replicas, stallMs: 1000 * given.stallTimeout },
   };
   const plan = planOf(asked, points);
   const common = { name: head.name, signal, onEvent: given.onEvent };
   if (typeof run === "function") {
     return drive(plan, common, async (listener) => openLocal(run, given.parallel, head, listener));
   }
+  const { servers, prefix, nats } = given;
   const client = await connectClient({
-    servers,
-    prefix,
-    client: own,
+    ...{ servers, prefix, client: given.client, name: "symplectic-adjoint sweep" },
     ...(nats && { nats }),
-    name: "symplectic-adjoint sweep",
   });
   try {
     return await drive(plan, common, (listener) => openQueue(client, head, listener));
   } finally {
     await client.connection.close().catch(() => {});
   }
+}
+
+/** Refuses options that would change nothing where the trials run. */
+function checkUsed({ run, parallel, ...options }: SweepOptions): void {
+  if (typeof run === "function") {
+    const { servers, prefix, client, nats, name, replicas, stallTimeout, attempts, existing } = options;
+    const ofServers = { servers, prefix, client, nats, name, replicas, stallTimeout, attempts, existing };
+    checkAbsent(ofServers, ", as run is a function in this process");
+  } else checkAbsent({ parallel }, ", as workers run the trials");
 }
 
 function trialsOf(
