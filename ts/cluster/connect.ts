@@ -4,6 +4,7 @@ import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   argument,
   callable,
+  checkAbsent,
   count,
   fallback,
   isObject,
@@ -545,7 +546,7 @@ function warnOfWaiting({ kind, reason }: ClusterEvent): void {
 /** Refuses what a cluster cannot do. */
 function checkIndependent({ batching, partial }: OdeintOptions): void {
   if (batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
-  if (partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
+  checkAbsent({ partial }, " in a cluster");
 }
 
 /** A result with the number of workers that had a part in it. */

@@ -2,7 +2,7 @@
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { argument, flag, isObject, required } from "../checks/rules.js";
 import { type EnsembleCotangents, EnsembleSolve } from "../solve/ensemble.js";
 import { EnsembleJvp, type TangentArrays } from "../solve/ensemble-jvp.js";
 import { Forgotten } from "./failures.js";
@@ -39,7 +39,7 @@ function readShardTask(body: Uint8Array): ShardTask {
   if (!isObject(task) || !["solve", "jvp", "pull"].includes(task.kind) || typeof task.solve !== "string") {
     throw refused("OPTION", "task", "solve, jvp or pull, with the name of a solve", "something else");
   }
-  if (typeof task.keep !== "boolean") throw refused("OPTION", "task.keep", "true or false", describe(task.keep));
+  argument("task.keep", task.keep, required(flag));
   return task;
 }
 
