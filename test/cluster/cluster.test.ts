@@ -236,7 +236,7 @@ test("workers killed and stopped in the middle of a gradient, and others that co
   expect(bits(there.gradient)).toEqual(bits(own.gradient));
   expect(there.value).toBe(own.value);
   await until("both are missed", () => events.filter(({ kind }) => kind === "lost").length >= 2);
-  expect(cluster.status).toMatchObject({ inFlight: 0, refused: 0 });
+  expect(cluster.status).toMatchObject({ inFlight: 0, rejected: 0 });
 });
 
 test("the server killed in the middle of a training: the same losses", async () => {

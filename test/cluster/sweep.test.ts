@@ -427,7 +427,7 @@ test("nonsense among the trials and the results counts for nothing", async () =>
     expect(rungs[0]?.worker).toBe(child.name);
   }
   expect(best?.value).toBeGreaterThan(0);
-  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThanOrEqual(5);
+  expect(events.filter(({ kind }) => kind === "rejected").length).toBeGreaterThanOrEqual(5);
   expect(child.exitCode).toBe(null);
   // What was no trial has been taken out.
   while ((await manager.streams.info(names.trialStream)).state.messages > 0) {
@@ -447,7 +447,7 @@ test("a result that cannot be read, or was deleted, holds up nothing: its trial 
   await start(prefix);
   const { trials } = await done;
   expect(trials.map(({ status }) => status)).toEqual(Array(4).fill("done"));
-  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThan(0);
+  expect(events.filter(({ kind }) => kind === "rejected").length).toBeGreaterThan(0);
   // Without a coordinator too, and by the next one; deleted in one way or another.
   await store.delete(`results.${id}.0_0`);
   await store.purge(`results.${id}.1_0`);

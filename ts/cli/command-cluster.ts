@@ -66,7 +66,7 @@ function noteOf({ kind, worker, engine, reason, server }: ClusterEvent): string 
   if (kind === "waiting") return reason;
   if (kind === "lost") return `worker ${worker} is lost; others do its shards`;
   if (kind === "different") return `a worker gets no shards (${engine}): ${reason}`;
-  if (kind === "refused") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;
+  if (kind === "rejected") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;
   if (kind === "disconnected") return `${server} is gone; waiting for it`;
   return kind === "connected" ? `connected to ${server}` : undefined;
 }

@@ -372,7 +372,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
         show();
         open = event.trials;
         tellLine(`  ${counted(event.trials, "trial")} of ${event.budget} steps`);
-      } else if (event.kind === "refused") tellLine(`rejected a result: ${event.reason}`);
+      } else if (event.kind === "rejected") tellLine(`rejected a result: ${event.reason}`);
       else {
         ({ status } = event);
         if (event.kind === "trial") open = Math.max(0, open - 1);

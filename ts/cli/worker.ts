@@ -54,7 +54,7 @@ function reporter(quiet: boolean, threads: () => number) {
       const { sweep, trial, ms = 0, message } = event;
       const told = message === undefined ? `done in ${(ms / 1000).toPrecision(3)} s` : `failed: ${message}`;
       say(`${sweep}: trial ${trial} ${told}`);
-    } else if (event.kind === "refused") {
+    } else if (event.kind === "rejected") {
       // Whoever sends nonsense may send a lot of it.
       const own = (refusals.get(event.message ?? "") ?? 0) + 1;
       refusals.set(event.message ?? "", own);

@@ -102,7 +102,7 @@ export class Coordinator {
   #ended: SymplecticAdjointError | undefined;
   /** Losses that are waited for. */
   readonly losses = new UntilEnd();
-  #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
+  #counts = { done: 0, retries: 0, rejected: 0, duplicates: 0 };
   #looking = false;
   /** Since when tasks have waited for a worker; infinite once that was told. */
   #waitingSince: number | undefined;
@@ -398,8 +398,8 @@ export class Coordinator {
   }
 
   #refuse(reason: string, worker: string | undefined): void {
-    this.#counts.refused++;
-    this.#options.onEvent({ kind: "refused", reason, worker });
+    this.#counts.rejected++;
+    this.#options.onEvent({ kind: "rejected", reason, worker });
   }
 
   #wrong(pending: PendingTask, worker: string, reason: string): void {

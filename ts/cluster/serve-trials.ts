@@ -110,7 +110,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const job = readJob(message.data);
     const run = job && tasks.get(job.task);
     if (!job || !run) {
-      onEvent({ kind: "refused", message: "a message in the queue of trials is not a trial" });
+      onEvent({ kind: "rejected", message: "a message in the queue of trials is not a trial" });
       message.term("no trial");
       return;
     }
@@ -180,7 +180,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     } catch (error) {
       // Another worker does it; after a while, if it was no wish to leave.
       message.nak(closing ? undefined : 1000);
-      if (!closing) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
+      if (!closing) onEvent({ kind: "rejected", message: `a trial was given back: ${textOf(error)}` });
     } finally {
       clearInterval(alive);
     }
@@ -255,7 +255,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   const hello = listen(client, names.hello, () => pauses.end());
   Promise.allSettled(Array.from({ length: parallel }, pull)).then((all) => {
     const refused = all.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
-    if (refused) onEvent({ kind: "refused", message: `no trials here: ${textOf(refused.reason)}` });
+    if (refused) onEvent({ kind: "rejected", message: `no trials here: ${textOf(refused.reason)}` });
   });
   return {
     async close() {

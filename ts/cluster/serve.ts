@@ -183,7 +183,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const receipt = receipts[stop];
       if (receipt === "again") part = 0;
       else if (receipt === "refused") {
-        onEvent({ kind: "refused", message: "the coordinator rejected an answer" });
+        onEvent({ kind: "rejected", message: "the coordinator rejected an answer" });
         return true;
       } else if (receipt !== undefined) return true;
       else await delay(250);
@@ -217,7 +217,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   async function take(message: JsMsg, ackMs: number, begun: () => void): Promise<void> {
     const task = readTask(message.data);
     if (!task) {
-      onEvent({ kind: "refused", message: "a message in the queue is not a task" });
+      onEvent({ kind: "rejected", message: "a message in the queue is not a task" });
       message.term("no task");
       return;
     }
@@ -254,7 +254,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         if (hasNoJetStream(error) && !isWithout) {
           isWithout = true;
           onEvent({
-            kind: "refused",
+            kind: "rejected",
             message: "no JetStream on the server, so there is no work: start nats-server -js",
           });
         }
@@ -268,7 +268,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   function follow(message: Msg): void {
     const task = readTask(message.data);
     if (!task || closing) {
-      if (!task) onEvent({ kind: "refused", message: "a message is not a task" });
+      if (!task) onEvent({ kind: "rejected", message: "a message is not a task" });
       // Without a word, the coordinator asks another.
       return;
     }

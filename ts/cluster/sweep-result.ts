@@ -108,7 +108,7 @@ export type SweepEvent =
     }
   | {
       /** A worker returned something that is not a result of a trial; it does not count. */
-      readonly kind: "refused";
+      readonly kind: "rejected";
       /** Why the result was rejected. */
       readonly reason: string;
     };

@@ -287,7 +287,7 @@ function drive(
         if (over) return;
         const best = report && board.bestOf(report.rung);
         const reason = report ? board.take(report) : "it cannot be read";
-        if (reason !== undefined || !report) return tell({ kind: "refused", reason: reason ?? "" });
+        if (reason !== undefined || !report) return tell({ kind: "rejected", reason: reason ?? "" });
         // What an earlier coordinator has heard of is no news.
         if (!queue) return;
         tell({ kind: "trial", result: board.resultOf(report.trial), status: board.status() });
