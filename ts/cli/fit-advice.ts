@@ -158,7 +158,7 @@ export function adviceOnFit(
     );
   else if (reason === "derivatives")
     lines.push(
-      `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
+      `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--method bosh3" : "--method dopri5"}, or other units of time`,
     );
   // The reason is told already, in options of the command.
   const others = converged ? warnings : warnings.slice(1);

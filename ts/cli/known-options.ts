@@ -38,7 +38,7 @@ const OPTION_ALIASES: Readonly<Record<string, readonly string[]>> = {
   na: ["--missing"],
   navalues: ["--missing"],
   nastrings: ["--missing"],
-  method: ["--solver"],
+  solver: ["--method"],
   tol: ["--rtol"],
   tolerance: ["--rtol"],
   reltol: ["--rtol"],

@@ -38,7 +38,7 @@ export interface SimulateOptions {
   /** Columns, each with its expression if that is not its name; by default the states. */
   readonly observe?: readonly Pair[];
   /** By default as `fit` has it. */
-  readonly solver?: Method;
+  readonly method?: Method;
   readonly rtol: number;
   readonly atol: number;
   /** Fixed steps, no longer than this. */
@@ -110,7 +110,7 @@ export function simulate(request: SimulateRequest) {
     // As a fit solves it: from 0 on, where the equations do not depend on the time.
     const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin, unit };
     const doses = solveDoses(dosesOf(request, text, field, begin), timing);
-    const method = request.solver ?? methodFor(times.values.length, rtol);
+    const method = request.method ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
     const solution = withTrajectoryNames(labelOf, timing, times.clock, () =>

@@ -25,7 +25,7 @@ const VARIED: Readonly<Record<string, Kind>> = {
     patience: "integer",
   },
   ...{ "learning-rate": "number", "weight-decay": "number", rtol: "number", lag: "number", period: "number" },
-  ...{ model: "word", activation: "word", solver: "word" },
+  ...{ model: "word", activation: "word", method: "word" },
 };
 
 /** What stands in `train` for these. */

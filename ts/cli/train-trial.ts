@@ -11,7 +11,7 @@ import type { Trial, TrialOutcome } from "../cluster.js";
  */
 const TRIAL_OPTIONS: readonly string[] = [
   ...["state", "time", "id", "log", "model", "delays", "lag", "extra", "with-time", "period", "hidden", "activation"],
-  ...["solver", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
+  ...["method", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
   ...["dose-amount", "dose-state", "dose-factor", "dose-duration", "dose-rate", "dose-repeats", "dose-interval"],
   ...["mdv", "initial", "delimiter", "decimal", "comment", "encoding", "missing", "time-unit"],
 ];

@@ -455,7 +455,9 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
   };
   for (const [name, given] of Object.entries(request.given)) {
     const value = name === "lag" || name === "period" ? spanOf(name, given as Span, timing) : named(name, given);
-    const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
+    const before = (
+      { ...settings, ...format, method: settings.solver, time, id, state, log } as Readonly<Record<string, unknown>>
+    )[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(
         `--resume: this training has ${name} ${JSON.stringify(before)}, not ${JSON.stringify(value)}`,
