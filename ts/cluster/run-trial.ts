@@ -1,14 +1,14 @@
-// Runs a trial, wherever that is, and tells what has become of it.
+// Runs a trial, and turns what happens into a result.
 import { textOf } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import { type Json, MOST_INFO, type Report, type Trial, type TrialFunction, type TrialOutcome } from "./trials.js";
 
-/** How a trial ended: with a value, or NaN and why. */
+/** How a trial ended: its value, or NaN and a message. */
 export type Ended = Pick<Report, "value" | "message" | "ms" | "info"> & { readonly stateBytes: Uint8Array | undefined };
 
 /**
- * Runs a trial; rejects only where `stop` is aborted, because the trial is not wanted here any more. Each trial has its own: Node warns of
- * a signal with many listeners.
+ * Runs a trial; rejects only if `stop` is aborted, because the trial is no longer wanted here. Each trial has its own controller: Node
+ * warns about a signal with many listeners.
  */
 export async function runTrial(
   run: TrialFunction,
@@ -26,7 +26,7 @@ export async function runTrial(
   const stopped = new Promise<Ended>((resolve, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason));
     if (timeout === undefined) return;
-    // Timers take no more.
+    // setTimeout takes no longer delays.
     timer = setTimeout(
       () => {
         resolve(failed(`it took more than ${timeout / 1000} s`));

@@ -1,4 +1,4 @@
-// Sweeps: which trials there are, which go on, what comes of them. Where they run is the queue's.
+// Sweeps: chooses the trials, decides which continue, and collects the results. A queue runs them.
 import { classOf, refused } from "../checks/errors.js";
 import {
   anything,
@@ -227,7 +227,7 @@ async function hashesOf(files: Readonly<Record<string, Uint8Array>>): Promise<Re
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** Has trials run until all have ended, each rung after the one before. */
+/** Runs all trials, rung by rung. */
 function drive(
   plan: Plan,
   { name, signal, onEvent }: { name: string; signal: AbortSignal | undefined; onEvent(event: SweepEvent): void },
@@ -237,14 +237,14 @@ function drive(
   return new Promise((resolve, reject) => {
     let queue: TrialQueue | undefined;
     let over = false;
-    /** Rungs whose trials are in the queue. */
+    /** How many rungs have their trials in the queue. */
     let begun = 0;
     const end = async (empty: boolean, outcome: () => Promise<SweepResult>) => {
       if (over) return;
       over = true;
       signal?.removeEventListener("abort", onAbort);
       try {
-        // The state of the best is still there to be read.
+        // Read the best state before the queue is closed.
         const result = await outcome().finally(() => queue?.close(empty));
         resolve(result);
       } catch (error) {
@@ -260,7 +260,7 @@ function drive(
         fail(error);
       }
     };
-    /** Puts in what has become possible; ends where nothing is left. */
+    /** Queues the trials of rungs that have begun; ends the sweep after the last one. */
     const advance = () => {
       if (over || !queue) return;
       for (; begun < board.members.length; begun++) {
@@ -288,7 +288,7 @@ function drive(
         const best = report && board.bestOf(report.rung);
         const reason = report ? board.take(report) : "it cannot be read";
         if (reason !== undefined || !report) return tell({ kind: "rejected", reason: reason ?? "" });
-        // What an earlier coordinator has heard of is no news.
+        // While the queue opens, reports are those of an earlier process: not news.
         if (!queue) return;
         tell({ kind: "trial", result: board.resultOf(report.trial), status: board.status() });
         for (const old of board.superseded(report, best)) queue.dropState(old);
@@ -298,7 +298,7 @@ function drive(
       fail,
     };
     signal?.addEventListener("abort", onAbort, { once: true });
-    // It may have been while the connection was made.
+    // It may have been aborted while the connection was made.
     if (signal?.aborted) onAbort();
     open(listener).then((opened) => {
       queue = opened;
