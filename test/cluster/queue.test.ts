@@ -288,10 +288,10 @@ test("shards do not wait in silence for workers of another version, nor for thos
   const [other, idle] = await Promise.all([announced(PROTOCOL + 1), announced(PROTOCOL)]);
   const version = `symplectic-adjoint 9.8.7 speaks protocol ${PROTOCOL + 1}; install the same version everywhere`;
   expect(other).toEqual([
-    [`1 worker is there, but not of protocol ${PROTOCOL}, which this version speaks: ${version}`],
+    [`1 worker is connected, but not with protocol ${PROTOCOL} of this version: ${version}`],
     [version],
   ]);
-  expect(idle).toEqual([[expect.stringMatching(/^1 worker is idle and does not take what is in the queue/)], []]);
+  expect(idle).toEqual([[expect.stringMatching(/^1 worker is idle and does not take shards from the queue/)], []]);
 });
 
 test("workers of another arithmetic get nothing, unless any will do", async () => {
@@ -303,7 +303,7 @@ test("workers of another arithmetic get nothing, unless any will do", async () =
   const waiting = () => events.filter(({ kind }) => kind === "waiting");
   await until("it is told", () => waiting().length > 0);
   const reason = expect.stringMatching(
-    /^1 worker is there, but not with the arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
+    /^1 worker is connected, but not with the same arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
   );
   expect(waiting()).toEqual([{ kind: "waiting", reason }]);
   const { pid } = await worker({ prefix });

@@ -307,7 +307,7 @@ test("a trial that takes too long has failed, and its signal says so", async () 
       }),
     ...{ space: { x: [1] }, sampler: "grid", timeout: 0.02 },
   });
-  expect(trials[0]?.message).toBe("it took more than 0.02 s");
+  expect(trials[0]?.message).toBe("the trial took more than 0.02 s");
   expect((reason as Error).message).toContain("too long");
   expect(best).toBeUndefined();
 });

@@ -1,7 +1,10 @@
 // Errors that the user is told of without a stack.
 import { SymplecticAdjointError } from "../index.js";
 
-/** What went wrong, for the user; status 2 is a mistake in the command itself, 128 and more a signal. */
+/** The exit status of a training that diverged. */
+export const DIVERGED = 3;
+
+/** An error for the user, without a stack. Status 2 is a mistake in the command itself, 128 and more a signal. */
 export class Failure extends Error {
   constructor(
     message: string,

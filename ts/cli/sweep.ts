@@ -14,7 +14,7 @@ import type {
   TrialRung,
 } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
-import { Failure } from "./failure.js";
+import { DIVERGED, Failure } from "./failure.js";
 import { readSource } from "./input.js";
 import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
@@ -277,9 +277,9 @@ async function tryOnce(
       },
     });
   } catch (error) {
-    // A field may go astray with some parameters, and not with others.
-    const message = (error as Error).message;
-    if (!message.startsWith("the field went astray")) throw new Failure(message, 2);
+    // Training may diverge with some parameters and not with others.
+    const hasDiverged = error instanceof Failure && error.status === DIVERGED;
+    if (!hasDiverged) throw new Failure((error as Error).message, 2);
   }
 }
 

@@ -4,6 +4,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Trial, TrialOutcome } from "../cluster.js";
+import { Failure } from "./failure.js";
 
 /**
  * Options of `train` that a sweep may set. None of them is a file's name, or says where something is written: what comes over the network
@@ -105,7 +106,7 @@ export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
     } = await runCommand(["train", table, ...argumentsOf(trial), ...given, ...own], signal);
     if (code !== 0) {
       const message = err.replaceAll(join(folder, "/"), "").replace(/^error: /, "");
-      throw new Error(message.trim() || `train ended with status ${code}`);
+      throw new Failure(message.trim() || `train ended with status ${code}`, code);
     }
     const { validation, steps, bestStep, loss, parameters } = JSON.parse(said);
     if (validation === null) throw new Error("train: no error was measured: too few steps, or nothing held out");

@@ -20,7 +20,7 @@ import { type CommandCluster, checkServers, connectWorkers } from "./command-clu
 import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
-import { Failure, reasonOf } from "./failure.js";
+import { DIVERGED, Failure, reasonOf } from "./failure.js";
 import { readEquations, readSource, type Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
@@ -187,10 +187,11 @@ export async function trainModel(given: TrainRequest) {
       if (isStopped) throw new Failure(message, SIGNALS[signal]);
       throw new Failure(`${(error as Error).message}\n${message}`);
     }
-    const astray = code !== undefined && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(code);
-    if (!astray) throw error;
+    const hasDiverged = code !== undefined && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(code);
+    if (!hasDiverged) throw error;
     throw new Failure(
-      `the field went astray at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${(error as Error).message}`,
+      `training diverged at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${(error as Error).message}`,
+      DIVERGED,
     );
   } finally {
     cluster?.pool.close();

@@ -97,7 +97,7 @@ export const stallRule = (unless: number) =>
 const UNREACHABLE: readonly (readonly [what: RegExp, hint: string])[] = [
   [/authori[sz]ation|authentication/i, "check the user, password, token or credentials"],
   [/certificate|altnames/i, "check the server's certificate, and the CA certificates that you trust"],
-  [/'tls'/, "the server there offers no TLS"],
+  [/'tls'/, "the server does not offer TLS"],
 ];
 
 /** The error for servers that cannot be reached. */

@@ -479,7 +479,7 @@ export class Coordinator {
     if (idle.length === 0 || now - since < WAITING_MS) return;
     const who = idle.length === 1 ? "1 worker is idle and does" : `${idle.length} workers are idle and do`;
     this.#tellWaiting(
-      `${who} not take what is in the queue: may it read there? See docs/cluster.md for the permissions`,
+      `${who} not take shards from the queue: see docs/cluster.md for the permissions that reading it needs`,
     );
   }
 

@@ -25,7 +25,8 @@ export const versionOf = ({ version, protocol }: Announcement) =>
   `symplectic-adjoint ${version} speaks protocol ${protocol}; install the same version everywhere`;
 
 /** How to make all workers compute with the same arithmetic. */
-const ALIKE = "set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md";
+const ALIKE =
+  "set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same value for all; see docs/cluster.md";
 
 /** Announcements of further workers are ignored. */
 const MOST_WORKERS = 10_000;
@@ -69,12 +70,13 @@ export class Roster {
   /** Why no worker gets tasks, for messages. */
   get absence(): string {
     const others = [...this.#known.values()];
-    if (others.length === 0) return "no worker is there: start some with npx symplectic-adjoint worker";
+    if (others.length === 0) return "no worker is connected: start some with npx symplectic-adjoint worker";
     const unlike = others.find(({ protocol }) => protocol !== PROTOCOL);
-    const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
-    if (unlike) return `${there} of protocol ${PROTOCOL}, which this version speaks: ${versionOf(unlike)}`;
+    const connected =
+      others.length === 1 ? "1 worker is connected, but not" : `${others.length} workers are connected, but none`;
+    if (unlike) return `${connected} with protocol ${PROTOCOL} of this version: ${versionOf(unlike)}`;
     const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
-    return `${there} with the arithmetic of this process (${engines}): ${ALIKE}`;
+    return `${connected} with the same arithmetic as this process (${engines}): ${ALIKE}`;
   }
 
   /** How many workers get no tasks. */

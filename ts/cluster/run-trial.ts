@@ -20,7 +20,7 @@ export async function runTrial(
   const { signal } = stop;
   const failed = (message: string): Ended => {
     const ms = performance.now() - start;
-    return { value: Number.NaN, message: message || "it failed", ms, info: undefined, stateBytes: undefined };
+    return { value: Number.NaN, message: message || "the trial failed", ms, info: undefined, stateBytes: undefined };
   };
   let timer: ReturnType<typeof setTimeout> | undefined;
   const stopped = new Promise<Ended>((resolve, reject) => {
@@ -29,7 +29,7 @@ export async function runTrial(
     // setTimeout takes no longer delays.
     timer = setTimeout(
       () => {
-        resolve(failed(`it took more than ${timeout / 1000} s`));
+        resolve(failed(`the trial took more than ${timeout / 1000} s`));
         stop.abort(new Error("the trial took too long"));
       },
       Math.min(timeout, 2 ** 31 - 1),
@@ -50,10 +50,11 @@ export async function runTrial(
 
 function read(given: unknown): Pick<Ended, "value" | "info" | "stateBytes"> {
   const { value, state, info } = (isObject(given) ? given : { value: given }) as Partial<TrialOutcome>;
-  if (typeof value !== "number") throw new Error(`it returned ${typeof value}, not a number or { value }`);
-  if (!Number.isFinite(value)) throw new Error(`its value is ${value}`);
-  if (state !== undefined && !(state instanceof Uint8Array)) throw new Error("its state is not a Uint8Array");
+  if (typeof value !== "number") throw new Error(`the trial returned ${typeof value}, not a number or { value }`);
+  if (!Number.isFinite(value)) throw new Error(`the trial's value is ${value}`);
+  if (state !== undefined && !(state instanceof Uint8Array)) throw new Error("the trial's state is not a Uint8Array");
   const text = info === undefined ? undefined : JSON.stringify(info);
-  if (text !== undefined && text.length > MOST_INFO) throw new Error(`its info has more than ${MOST_INFO} characters`);
+  if (text !== undefined && text.length > MOST_INFO)
+    throw new Error(`the trial's info has more than ${MOST_INFO} characters`);
   return { value, stateBytes: state, info: text === undefined ? undefined : (JSON.parse(text) as Json) };
 }

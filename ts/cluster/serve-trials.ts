@@ -130,7 +130,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       else message.nak(1000);
       return;
     }
-    const failed = lacksState ? failedBy("what it left at the rung before is lost") : lostOf(deliveryCount - 1);
+    const failed = lacksState ? failedBy("the state of the rung before is lost") : lostOf(deliveryCount - 1);
     const ended = isLast ? failed : await runOf(job, run, all, state);
     const until = performance.now() + OFFER_MS;
     for (;;) {
@@ -277,4 +277,4 @@ const failedBy = (message: string): Ended => ({
   stateBytes: undefined,
 });
 
-const lostOf = (workers: number) => failedBy(`${workers} workers were lost or left while they ran it`);
+const lostOf = (workers: number) => failedBy(`${workers} workers were lost or left while running the trial`);

@@ -286,7 +286,7 @@ function drive(
       report(report) {
         if (over) return;
         const best = report && board.bestOf(report.rung);
-        const reason = report ? board.take(report) : "it cannot be read";
+        const reason = report ? board.take(report) : "the result cannot be read";
         if (reason !== undefined || !report) return tell({ kind: "rejected", reason: reason ?? "" });
         // While the queue opens, reports are those of an earlier process: not news.
         if (!queue) return;

@@ -42,7 +42,10 @@ export class TrialWorkers {
     const unlike = all.find(({ protocol }) => protocol !== PROTOCOL);
     if (unlike) return { workers, absence: `this version speaks protocol ${PROTOCOL}, and ${versionOf(unlike)}` };
     const tasks = [...new Set(all.flatMap(({ trials }) => trials))].slice(0, 10).join(", ");
-    return { workers, absence: `those that are there do ${tasks === "" ? "no trials" : tasks}, not ${this.#task}` };
+    return {
+      workers,
+      absence: `the connected workers run ${tasks === "" ? "no trials" : `${tasks}, not ${this.#task}`}`,
+    };
   }
 
   end(): void {
