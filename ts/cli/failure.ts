@@ -1,4 +1,4 @@
-// Errors that the user is told of without a stack.
+// Errors that are shown without a stack.
 import { SymplecticAdjointError } from "../index.js";
 
 /** The exit status of a training that diverged. */
@@ -14,7 +14,7 @@ export class Failure extends Error {
   }
 }
 
-/** What the system says of files, in words. */
+/** Descriptions of the system's error codes. */
 const REASONS: Record<string, string> = {
   ENOENT: "no such file",
   ENOTDIR: "a part of its path is not a folder",
@@ -36,7 +36,7 @@ export function reasonOf(error: unknown): string {
   return REASONS[code ?? ""] ?? message;
 }
 
-/** The package's own errors, and those of the system, as failures of the command; faults of the program stay what they are. */
+/** Turns the errors of the package and of the system into failures of the command. Internal errors are returned as they are. */
 export function failureOf(error: unknown): unknown {
   if (error instanceof SymplecticAdjointError && error.code !== "INTERNAL") return new Failure(error.message);
   const { code, path, syscall } = error as NodeJS.ErrnoException;

@@ -156,7 +156,7 @@ With --servers, workers solve the trajectories: start them with symplectic-adjoi
       throw new Failure("--noise: expected --loss linear and --error additive or lognormal: other fits estimate it", 2);
     }
     const request: FitRequest = {
-      // As defaults of the options, help would list them.
+      // Set here: as defaults of the options, they would show in help.
       ...{ arguments: [], initial: [], estimate: [], shared: [], individual: [], log: [], logit: [], fix: [] },
       ...{ start: new Map(), bounds: new Map() },
       ...others,

@@ -73,7 +73,7 @@ If several names have several values, all combinations are solved, and each of t
       out?: string;
     };
     const { method, stepSize } = others;
-    // As for inputs, - is no file.
+    // As for inputs, - is not a file.
     const out = to === "-" ? undefined : to;
     if (regimen.doses && dosing === undefined) throw new Failure("--dose-amount: expected --doses as well", 2);
     const tolerance = ["rtol", "atol"].find((name) => command.getOptionValueSource(name) === "cli");

@@ -10,7 +10,7 @@ import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
 import { type GivenSettings, type TrainRequest, trainModel } from "../train.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 
-/** Those that make a field smooth enough for adaptive steps, and are not linear. */
+/** Activations that are not linear, and smooth enough for adaptive steps. */
 const ACTIVATIONS = ALL_ACTIVATIONS.filter((name) => name !== "relu" && name !== "identity");
 
 export const trainCommand = new Command("train")
