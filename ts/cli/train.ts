@@ -131,8 +131,8 @@ export async function trainModel(given: TrainRequest) {
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
   let ended = { steps: optimizer.steps, stand: undefined as Uint8Array | undefined };
   /**
-   * Called after each step. While the loss of the next step is evaluated by workers, its update may already be applied: then this is where
-   * to continue.
+   * Remembers the state after each step. If training stops while the next one is validated, the optimizer has already moved: training then
+   * continues from here.
    */
   const endStep = () => {
     const { steps } = optimizer;
