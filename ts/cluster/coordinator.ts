@@ -378,7 +378,7 @@ export class Coordinator {
     const { code, message, details } = failure;
     reply("taken");
     if (ELSEWHERE.includes(code)) {
-      pending.failure = `${worker} said: ${message}`;
+      pending.failure = `${worker} reported: ${message}`;
       this.#elsewhere(pending, worker, `${code}: ${message}`);
     } else this.#fail(pending, new SymplecticAdjointError(code, message, details));
   }
@@ -505,7 +505,7 @@ export class Coordinator {
       for (const pending of [...this.#pending.values()]) {
         if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
-          this.#queue(pending, "nobody has it any more");
+          this.#queue(pending, "no worker has it any more");
         } else if (now - pending.arrived > slow * (1 + pending.hedges.length)) this.#hedge(pending);
       }
     } catch {

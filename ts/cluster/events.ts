@@ -1,13 +1,13 @@
-// What clusters and their workers tell of themselves.
+// Events and status of clusters and workers.
 
 /** Something that has happened in a cluster. */
 export interface ClusterEvent {
   /**
-   * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
-   * long; `different`: there is a worker that gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried
-   * again; `rejected`: an answer was wrong. `waiting`: shards have waited for some seconds, and no worker that suits is there, or none takes
-   * them; it comes once, and without `onEvent` the console says it. `disconnected` and `connected`: the connection to the server was lost,
-   * or is there again. `progress` comes once a second while shards are in flight.
+   * What happened. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: it gave no sign of life for too
+   * long; `different`: a worker gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried again; `rejected`:
+   * an answer was wrong. `waiting`: shards have waited for some seconds, because no matching worker is connected, or none takes them; this
+   * is reported once, and without `onEvent` as a warning on the console. `disconnected` and `connected`: the connection to the server was
+   * lost or restored. `progress`: once a second while shards are in flight.
    */
   readonly kind:
     | ("joined" | "left" | "lost" | "different")
@@ -69,9 +69,9 @@ export interface ClusterStatus {
 /** Something that has happened in a worker. */
 export interface WorkerEvent {
   /**
-   * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `rejected`: a message made no sense, or an
-   * answer was rejected. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection to the server
-   * was lost, or is there again.
+   * What happened. `done`: a shard was solved or transposed; `failed`: a shard could not be solved or transposed; `rejected`: a message was
+   * invalid, or an answer was rejected. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection
+   * to the server was lost or restored.
    */
   readonly kind: "done" | "failed" | "rejected" | "trial" | "disconnected" | "connected";
   /** How long the shard or the trial took, in milliseconds; with `done`, `failed` and `trial`. */
@@ -80,7 +80,7 @@ export interface WorkerEvent {
   readonly sweep?: string;
   /** The number of the trial within its sweep, from 0; with `trial`. */
   readonly trial?: number;
-  /** Why a shard or a trial failed, or what was rejected. */
+  /** Why a shard or a trial failed, or what was rejected; with `failed`, `trial` and `rejected`. */
   readonly message?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;

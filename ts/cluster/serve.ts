@@ -224,7 +224,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       if (await work(task, begun)) message.ack();
-      else message.term("nobody waits for it");
+      else message.term("no coordinator waits for it");
     } finally {
       clearInterval(alive);
     }
