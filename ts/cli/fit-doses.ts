@@ -35,9 +35,7 @@ export function dosingColumns({ doses, mdv }: Dosing, header: readonly string[],
   return { numbers, texts: label === undefined ? [] : [{ name: label, option: "dose-state" }] };
 }
 
-/**
- * The series of a table with their doses; rows that are only doses lose their measurements. `measured` are the columns that are compared.
- */
+/** The series of a table with their doses, without rows that have no measurements. `measured` are the columns that are compared. */
 export function dosedSeries(
   table: Table,
   columns: Pick<TableColumns, "time" | "id" | "trained">,

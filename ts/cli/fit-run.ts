@@ -86,7 +86,7 @@ export async function runFit(request: RunRequest, listener: Listener): Promise<v
   }
 }
 
-/** The workers of a fit; undefined if the fit is to end before one is there. */
+/** The workers of a fit. If the fit is to end while there are none, it does not wait for them. */
 async function clusterOf(servers: ServerRequest, listener: Listener) {
   const stop = new AbortController();
   let cluster: CommandCluster | undefined;
