@@ -70,7 +70,7 @@ function reporter(quiet: boolean, threads: () => number) {
 }
 
 /** Errors for which retrying is pointless. */
-const FINAL = /authori[sz]ation|authentication|certificate|altnames|no TLS|max_payload/i;
+const FINAL = /authori[sz]ation|authentication|certificate|altnames|not offer TLS|max_payload/i;
 
 /** Works until a signal arrives; returns it. */
 export async function work(request: WorkerCommandRequest): Promise<Signal | null> {
