@@ -113,9 +113,9 @@ for (const [name, one] of Object.entries(CASES)) {
 const head = ["network, batch", "a thread", "two threads", "one worker", "two workers", "one : two", "bytes", "shards"];
 const figures = table(head, rows);
 
-// A model of many workers, with as many cores: each has a shard of each round, as long as there are leaves; what a thread computes is shared
-// among them, the coordinator's work grows with the shards, and two rounds of messages are waited for. It breaks where the coordinator
-// is as busy as the workers, or where there are more workers than leaves.
+// A model of many workers, each with its own core and one shard per round, as long as there are leaves. The work of a thread is divided among
+// them, the coordinator's work grows with the number of shards, and each gradient waits for two rounds of messages. Efficiency drops when
+// the coordinator is as busy as the workers, or when there are more workers than leaves.
 const latency = Math.max(0, found.small.alone - found.small.local);
 const counts = [1, 2, 4, 8, 16, 32, 64];
 const efficiency = Object.entries(found).map(([name, { local, cpu, shards, leaves }]) => [
@@ -130,9 +130,9 @@ const efficiency = Object.entries(found).map(([name, { local, cpu, shards, leave
 const model = table(["workers", "leaves", ...counts.map(String)], efficiency);
 const costs = Object.values(found).map(({ cpu, shards }) => `${digits(cpu / shards)} ms`);
 const explained =
-  `What follows for more workers, each with its own core: the share of their time spent on the gradient. It is a model of three ` +
-  `measured numbers: what a thread computes, in as many equal parts as there are leaves; the coordinator's own work for a shard, ` +
-  `${costs.join(", ")}, which no worker shares; and ${digits(latency)} ms for two rounds of messages.`;
+  `Predicted efficiency with more workers, each on its own core: the share of their time spent on the gradient. The model uses three ` +
+  `measured numbers: the time of a thread, which is divided over the leaves; the coordinator's work per shard, ` +
+  `${costs.join(", ")}, which workers do not share; and ${digits(latency)} ms for two rounds of messages.`;
 const text = `${figures}\n\n${explained}\n\n${model}`;
 console.log(text);
 if (flags["write-docs"]) fill("docs/cluster.md", `${text}\n\n${where(api)}, ${availableParallelism()} cores.`);

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
 import { cores } from "./shared/child.mjs";
-import { EVERY_GRADIENT } from "./shared/gradients.mjs";
+import { DISTINCT, EVERY_GRADIENT } from "./shared/gradients.mjs";
 
 /**
  * Our engines. `kind` is what results are found by, and `suffix` tells them apart where a table says what a contender runs in.
@@ -47,9 +47,6 @@ const gradients = [
   // The same parameter gradient as by a step of Euler, given the cotangent.
   { name: "field.vjp", variant: { gradient: "field.vjp" }, methods: ["euler"] },
 ];
-/** In a Node that is not the one compared with the peers. */
-const elsewhere = ["symplectic", "auto", "backprop"];
-
 const noSolver = "no adaptive solver there";
 const fixed = ["rk4", "euler"];
 const tooLong = "unrolled, 10,000 steps are a million operations";
@@ -110,7 +107,7 @@ export function contenders({ nodes, addon, native, environments }) {
   const ours = [main, ...nodes.slice(0, -1)].flatMap((node) =>
     enginesIn(node, addon).flatMap((engine) =>
       gradients
-        .filter(({ name, only = engine.kind }) => only === engine.kind && (node === main || elsewhere.includes(name)))
+        .filter(({ name, only = engine.kind }) => only === engine.kind && (node === main || DISTINCT.includes(name)))
         .map((gradient) => ({
           ...gradient,
           ...engine,

@@ -2,10 +2,11 @@
 // float32 ends where it becomes interesting.
 
 import { efforts, gradientErrors, measure } from "./rounds.mjs";
+import { TIMED } from "./shared/gradients.mjs";
 import { problemsOf, writeInputs } from "./shared/problems.mjs";
 
 const CASES = ["small", "medium"];
-const NAMES = ["symplectic", "auto", "aca", "backprop", "adjoint, tuned"];
+const NAMES = [...TIMED, "adjoint, tuned"];
 const RTOLS = [1e-3, 1e-5, 1e-7, 1e-9];
 
 /** Results as `measure` gives them, each with the `rtol` asked for. */

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { placeLabels } from "./labels.mjs";
-import { GRADIENT_COLOURS } from "./shared/gradients.mjs";
+import { DISTINCT, GRADIENT_COLOURS } from "./shared/gradients.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
 import { FONT, sheet } from "./shared/sheet.mjs";
 import { inNode } from "./targets.mjs";
@@ -47,7 +47,7 @@ function timeMemory({ results, runtime }) {
 /** A contender in the plot; but for WebAssembly, of ours only those that differ most, as the rest has the same memory. */
 function pointOf({ contender, kind, ms, countedBytes, growthBytes }) {
   const other = kind === "native" || kind === "addon";
-  if (other && !["symplectic", "auto", "backprop"].includes(contender)) return [];
+  if (other && !DISTINCT.includes(contender)) return [];
   const counted = countedBytes !== undefined && countedBytes !== null;
   const bytes = counted ? countedBytes : growthBytes;
   if (!bytes) return [];

@@ -1,4 +1,5 @@
 // Results as tables in Markdown.
+import { TIMED } from "./shared/gradients.mjs";
 import { describeModel, models } from "./shared/models.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
 import { published, publishedRuns } from "./shared/published.mjs";
@@ -243,8 +244,6 @@ function machineLine(runs) {
   return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${software}; ${days.join(", ")}.${haste}`;
 }
 
-const EXACT = ["symplectic", "auto", "aca", "backprop"];
-
 /** How the tuned adjoint compares with exact gradients that are as good: above 1, the exact one is faster. */
 export function adjointTable(results, runtime) {
   const ours = results.filter((r) => r.kind === "ours" && r.runtime === runtime);
@@ -255,7 +254,7 @@ export function adjointTable(results, runtime) {
     )
     .map((tuned) => {
       const same = ours.filter((r) => r.case === tuned.case && r.method === tuned.method && r.rtol === tuned.rtol);
-      const ratios = EXACT.map((name) => {
+      const ratios = TIMED.map((name) => {
         const exact = same.find(({ contender }) => contender === name);
         const ratio = exact && timeRatio(tuned, exact);
         return ratio ? digits(ratio) : NONE;
@@ -267,5 +266,5 @@ export function adjointTable(results, runtime) {
       return [tuned.case, asked, steps, ...errors, ...ratios];
     });
   const head = ["case", "rtol", "steps there / back", "exact error", "adjoint's error"];
-  return rows.length > 0 ? table([...head, ...EXACT.map((name) => `adjoint / ${name}`)], rows) : undefined;
+  return rows.length > 0 ? table([...head, ...TIMED.map((name) => `adjoint / ${name}`)], rows) : undefined;
 }

@@ -478,9 +478,9 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.equal(switched.method, "dopri5");
   assert.ok(Math.abs(switched.parameters.k1.value - 0.04) < 2e-4);
   assert.match(await succeed(["predict", "robertson.st", "robertson.csv"]), /^time,a,b,c\n/);
-  const useless = await run([...stiff, "--solver", "dopri8"]);
+  const useless = await run([...stiff, "--method", "dopri8"]);
   assert.equal(useless.code, 3, useless.err);
-  assert.match(useless.err, /warning: not converged: the equations are probably stiff for dopri8.* --solver dopri5/);
+  assert.match(useless.err, /warning: not converged: the equations are probably stiff for dopri8.* --method dopri5/);
   assert.doesNotMatch(useless.err, /output:/);
   // Whole trajectories from a pipe: a dose, a rate for each patient, errors in proportion.
   const pharmacokinetics =
@@ -1053,7 +1053,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["learn"], 2, /unknown command/],
     [["train"], 2, /missing required argument/],
     [["train", "bad.csv", "--steps", "0"], 2, /positive integer/],
-    [["train", "bad.csv", "--solver", "rk9"], 2, /dopri5/],
+    [["train", "bad.csv", "--method", "rk9"], 2, /dopri5/],
     [["train", "bad.csv"], 1, /bad\.csv:3: column x: expected a number, given "two"/],
     [["train", "back.csv"], 1, /back\.csv:4: column time: expected increasing times, given 1 after 2/],
     [["train", "ragged.csv"], 1, /ragged\.csv:3/],

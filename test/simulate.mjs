@@ -65,12 +65,12 @@ try {
   assert.deepEqual(numbersIn(whole), solved([30, 4], grid));
   const swapped = ["--initial", "lynx=4", "--initial", "hare(0)=30", "--parameters", "death=0.8,feed=0.02,birth=0.45"];
   assert.equal(await succeed(["simulate", "-", ...swapped, "--times", grid.join()], { input: text }), whole);
-  const loose = ["--solver", "bosh3", "--rtol", "1e-3", "--atol", "1e-4", "--times", "0:4:0.5"];
+  const loose = ["--method", "bosh3", "--rtol", "1e-3", "--atol", "1e-4", "--times", "0:4:0.5"];
   assert.deepEqual(
     numbersIn(await succeed(["simulate", "prey.txt", ...begins, ...rates, ...loose])),
     solved([30, 4], grid, { method: "bosh3", rtol: 1e-3, atol: 1e-4 }),
   );
-  const fixed = ["--solver", "rk4", "--step-size", "0.1", "--times", "0:4:0.5"];
+  const fixed = ["--method", "rk4", "--step-size", "0.1", "--times", "0:4:0.5"];
   assert.deepEqual(
     numbersIn(await succeed(["simulate", "prey.txt", ...begins, ...rates, ...fixed])),
     solved([30, 4], grid, { method: "rk4", stepSize: 0.1 }),
@@ -128,7 +128,7 @@ try {
     "",
   );
   const same = ["--initial", "hare=30,lynx=4", "--parameters", estimates.join(), "--times", "1900:1930:0.5"];
-  const again = ["--time", "year", "--observe", shown, "--solver", solver, "--rtol", `${rtol}`, "--atol", `${atol}`];
+  const again = ["--time", "year", "--observe", shown, "--method", solver, "--rtol", `${rtol}`, "--atol", `${atol}`];
   const simulated = await succeed(["simulate", "full.txt", ...same, ...again]);
   assert.equal(simulated.split("\n")[0], ahead.split("\n")[0]);
   assert.deepEqual(
@@ -290,12 +290,12 @@ try {
     [[...x, "--initial", "x=1", "--t0", "0.5"], 2, /--times: expected none before --t0, 0\.5/],
     [[...x, "--initial", "x=1", "--t0", "2024-01-01"], 2, /--t0: expected a number, as in --times, given a date/],
     // How it is solved.
-    [[...x, "--initial", "x=1", "--solver", "rk4"], 2, /--solver rk4: expected --step-size as well/],
+    [[...x, "--initial", "x=1", "--method", "rk4"], 2, /--method rk4: expected --step-size as well/],
     [[...x, "--initial", "x=1", "--step-size", "0.1", "--atol", "1"], 2, /--atol: cannot be combined with --step-size/],
     [[...x, "--y0", "x=1"], 2, /unknown option '--y0'\n\(Did you mean --initial\?\)/],
     [[...x, "--params", "k=1"], 2, /Did you mean --parameters\?/],
     [[...x, "--equations", "crlf.txt"], 2, /the file of equations has no option before it/],
-    [[...x, "--method", "rk4"], 2, /Did you mean --solver\?/],
+    [[...x, "--solver", "rk4"], 2, /Did you mean --method\?/],
     [
       ["simulate", "explodes.txt", "--initial", "x=1", "--parameters", "k=0.1,1", "--times", "5:7:1"],
       1,

@@ -210,5 +210,5 @@ export {
   warmUp,
 } from "./train/schedules.js";
 export { meanSquaredError } from "./train/squared-error.js";
-export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
+export { fit, type History, type TrainFitOptions, type TrainOptions, type TrainStep, train } from "./train/train.js";
 export type { Best, SavedBest, Validation } from "./train/validation.js";

@@ -14,8 +14,16 @@ export const GRADIENT_COLOURS = {
 const order = Object.keys(GRADIENT_COLOURS);
 const sorted = [...KNOWN].sort((one, other) => order.indexOf(one) - order.indexOf(other));
 
-/** All but `auto`, which is one of them or between. */
+/** All except `auto`, which is one of them or in between. */
 export const GRADIENTS = sorted.filter((gradient) => gradient !== "auto");
 /** Those that give the same gradient, each with its own memory. */
 export const EXACT = GRADIENTS.filter((gradient) => gradient !== "adjoint");
+/** The exact gradients that are timed against the adjoint: `baseline` has the memory of `backprop`, and takes longer. */
+export const TIMED = sorted.filter((gradient) => gradient !== "adjoint" && gradient !== "baseline");
+/**
+ * The exact gradients that differ most, where the others would add nothing.
+ *
+ * @type {readonly string[]}
+ */
+export const DISTINCT = TIMED.filter((gradient) => gradient !== "aca");
 export const EVERY_GRADIENT = /** @type {const} */ (["auto", ...GRADIENTS]);

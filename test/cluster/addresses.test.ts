@@ -53,7 +53,7 @@ test("to a tls: address nothing is sent without encryption, whatever its server 
     const { port, heard } = await listener();
     const client = { user: "me", pass: "hunter2", ...tls };
     await expect(connected(`tls://127.0.0.1:${port}`, client)).rejects.toMatchObject({
-      ...{ code: "CONNECTION", message: expect.stringContaining("the server there offers no TLS") },
+      ...{ code: "CONNECTION", message: expect.stringContaining("the server does not offer TLS") },
     });
     expect(heard()).toBe("");
   }

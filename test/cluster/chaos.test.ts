@@ -63,5 +63,5 @@ test(`${ROUNDS} gradients`, async () => {
     expect(gradient.y0).toEqual(own.gradient.y0);
     await Promise.all(strikes);
   }
-  expect(cluster.status).toMatchObject({ inFlight: 0, refused: 0 });
+  expect(cluster.status).toMatchObject({ inFlight: 0, rejected: 0 });
 }, 3_600_000);

@@ -249,7 +249,7 @@ test("workers killed and stopped in the middle of a gradient, and others that co
   expect(bits(there.gradient)).toEqual(bits(own.gradient));
   expect(there.value).toBe(own.value);
   await until("both are missed", () => events.filter(({ kind }) => kind === "lost").length >= 2);
-  expect(cluster.status).toMatchObject({ inFlight: 0, refused: 0 });
+  expect(cluster.status).toMatchObject({ inFlight: 0, rejected: 0 });
 });
 
 test("the server killed in the middle of a training: the same losses", async () => {
@@ -379,7 +379,7 @@ test("the command says what is wrong with it, and waits for a server that is not
     [[...servers, "--tls-cert", "cert.pem"], 2, /--tls-cert and --tls-key: expected both or neither/],
     [[...servers, "--prefix", "a b"], 2, /error: --prefix: expected 1 to 64 letters/],
     [[...servers, "more"], 2, /too many arguments/],
-    [["--servers", server.url.replace("nats", "tls")], 1, /the server there offers no TLS/],
+    [["--servers", server.url.replace("nats", "tls")], 1, /the server does not offer TLS/],
     [["--servers", "http://localhost:1"], 2, /error: --servers: expected addresses that begin with nats/],
   ];
   for (const [args, status, text] of wrong) {

@@ -133,8 +133,8 @@ test("false answers are refused, and the task is done by somebody else", async (
   expect(await said(encodeAnswer({ ...head, body: new Uint8Array(500_000) }))).toBe("refused");
   expect(await said(encodeAnswer({ ...head, kind: "failed", body: Uint8Array.of(1) }))).toBe("refused");
   expect(result).toBeUndefined();
-  expect(coordinator.status.refused).toBe(4);
-  expect(events.filter(({ kind }) => kind === "refused").length).toBe(4);
+  expect(coordinator.status.rejected).toBe(4);
+  expect(events.filter(({ kind }) => kind === "rejected").length).toBe(4);
   // Announcements of nobody and of too much.
   for (const bytes of Object.values(CLAIMS)) connection.publish(names.announcement("x"), bytes);
   const announcement = {

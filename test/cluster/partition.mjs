@@ -104,7 +104,7 @@ for (let round = 0; round < rounds; round++) {
   const before = doneBy();
   while (doneBy() === before) await gradient("never", () => {});
 }
-const { inFlight, refused } = cluster.status;
+const { inFlight, rejected } = cluster.status;
 cluster.close();
 
 // The training's own link, for longer than after which workers are missed.
@@ -128,5 +128,5 @@ codes.push(await ended(child));
 const model = readFileSync(here ?? "").equals(readFileSync(there ?? ""));
 rmSync(folder, { recursive: true });
 await server.remove();
-console.log(JSON.stringify({ same, retried, inFlight, refused, codes, cuts, model }));
+console.log(JSON.stringify({ same, retried, inFlight, rejected, codes, cuts, model }));
 process.exit();

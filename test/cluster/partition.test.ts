@@ -26,6 +26,6 @@ test(`workers, ${ROUNDS} times, and a training are cut off and come back: the bi
   });
   const code = await new Promise((resolve) => child.once("close", resolve));
   expect([code, wrong]).toEqual([0, ""]);
-  const queue = { retried: true, inFlight: 0, refused: 0 };
+  const queue = { retried: true, inFlight: 0, rejected: 0 };
   expect(JSON.parse(said)).toEqual({ same: true, ...queue, codes: [0, 0], cuts: 1, model: true });
 }, 3_600_000);

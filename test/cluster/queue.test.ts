@@ -37,7 +37,7 @@ test("each task is done, with values and answers of any size", async () => {
   expect(large.value).toBe(5_000_000);
   const { value: padded } = await coordinator.submit(task({ number: 1, padding: "x".repeat(2_500_000) }));
   expect(padded).toMatchObject({ number: 1, sum: 0 });
-  expect(coordinator.status).toMatchObject({ inFlight: 0, done: 42, refused: 0 });
+  expect(coordinator.status).toMatchObject({ inFlight: 0, done: 42, rejected: 0 });
 });
 
 test("a task that fits a message, but not beside its headers, is done", async () => {
@@ -179,7 +179,7 @@ test("a worker cut off from the network: another does its tasks; when the networ
   other.kill("SIGKILL");
   await until("it is back", () => coordinator.status.workers.some((known) => known.name === name));
   expect((await coordinator.submit(task({ number: 7 }))).value.number).toBe(7);
-  expect(coordinator.status).toMatchObject({ done: 13, inFlight: 0, refused: 0 });
+  expect(coordinator.status).toMatchObject({ done: 13, inFlight: 0, rejected: 0 });
 });
 
 test("coordinators with the same workers may have other stall timeouts, and none that a server cannot keep", async () => {
@@ -209,7 +209,7 @@ test("what a slow worker has, an idle one does as well, and it counts once", asy
   expect((await done).worker).toBe(quick.name);
   slow.kill("SIGCONT");
   await until("its answer comes too late", () => coordinator.status.duplicates > 0);
-  expect(coordinator.status).toMatchObject({ done: 1, refused: 0 });
+  expect(coordinator.status).toMatchObject({ done: 1, rejected: 0 });
 });
 
 test("a worker that leaves ends what it has begun", async () => {
@@ -288,10 +288,10 @@ test("shards do not wait in silence for workers of another version, nor for thos
   const [other, idle] = await Promise.all([announced(PROTOCOL + 1), announced(PROTOCOL)]);
   const version = `symplectic-adjoint 9.8.7 speaks protocol ${PROTOCOL + 1}; install the same version everywhere`;
   expect(other).toEqual([
-    [`1 worker is there, but not of protocol ${PROTOCOL}, which this version speaks: ${version}`],
+    [`1 worker is connected, but not with protocol ${PROTOCOL} of this version: ${version}`],
     [version],
   ]);
-  expect(idle).toEqual([[expect.stringMatching(/^1 worker is idle and does not take what is in the queue/)], []]);
+  expect(idle).toEqual([[expect.stringMatching(/^1 worker is idle and does not take shards from the queue/)], []]);
 });
 
 test("workers of another arithmetic get nothing, unless any will do", async () => {
@@ -303,7 +303,7 @@ test("workers of another arithmetic get nothing, unless any will do", async () =
   const waiting = () => events.filter(({ kind }) => kind === "waiting");
   await until("it is told", () => waiting().length > 0);
   const reason = expect.stringMatching(
-    /^1 worker is there, but not with the arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
+    /^1 worker is connected, but not with the same arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
   );
   expect(waiting()).toEqual([{ kind: "waiting", reason }]);
   const { pid } = await worker({ prefix });

@@ -231,7 +231,7 @@ export const number = 3;
     undefined,
     "the thread of the trial ended with 4",
     undefined,
-    "it took more than 2 s",
+    "the trial took more than 2 s",
   ]);
   // Settings that would read or write a file of the worker's machine.
   const harmful: Record<string, string>[] = [

@@ -159,9 +159,9 @@ test("what throws, is no number, takes too long or kills its workers has failed,
   expect(trials.map(({ message }) => message)).toEqual([
     undefined,
     "no trial 1",
-    "its value is NaN",
-    "it took more than 1.5 s",
-    "2 workers were lost or left while they ran it",
+    "the trial's value is NaN",
+    "the trial took more than 1.5 s",
+    "2 workers were lost or left while running the trial",
   ]);
 });
 
@@ -427,7 +427,7 @@ test("nonsense among the trials and the results counts for nothing", async () =>
     expect(rungs[0]?.worker).toBe(child.name);
   }
   expect(best?.value).toBeGreaterThan(0);
-  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThanOrEqual(5);
+  expect(events.filter(({ kind }) => kind === "rejected").length).toBeGreaterThanOrEqual(5);
   expect(child.exitCode).toBe(null);
   // What was no trial has been taken out.
   while ((await manager.streams.info(names.trialStream)).state.messages > 0) {
@@ -447,7 +447,7 @@ test("a result that cannot be read, or was deleted, holds up nothing: its trial 
   await start(prefix);
   const { trials } = await done;
   expect(trials.map(({ status }) => status)).toEqual(Array(4).fill("done"));
-  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThan(0);
+  expect(events.filter(({ kind }) => kind === "rejected").length).toBeGreaterThan(0);
   // Without a coordinator too, and by the next one; deleted in one way or another.
   await store.delete(`results.${id}.0_0`);
   await store.purge(`results.${id}.1_0`);
@@ -530,7 +530,7 @@ test("a worker with several tasks does not wait for empty queues while others ha
   expect(trials.map(({ status, message }) => message ?? status)).toEqual(Array(20).fill("done"));
 });
 
-test("a sweep tells how many workers do its trials, and why those that are there do not", async () => {
+test("a sweep tells how many workers do its trials, and why the connected ones do not", async () => {
   const prefix = freshPrefix();
   const { connection, names } = await intruder(prefix);
   const { events } = begin(prefix, { trials: 2 });
@@ -550,8 +550,8 @@ test("a sweep tells how many workers do its trials, and why those that are there
     ["parabola"],
     says(/^this version speaks protocol \d+, and symplectic-adjoint 9\.8\.7 speaks/),
   );
-  await heard(PROTOCOL, ["train", "other"], says(/^those that are there do train, other, not parabola$/));
-  await heard(PROTOCOL, [], says(/^those that are there do no trials, not parabola$/));
+  await heard(PROTOCOL, ["train", "other"], says(/^the connected workers run train, other, not parabola$/));
+  await heard(PROTOCOL, [], says(/^the connected workers run no trials$/));
   const counts = (event: SweepEvent) =>
     event.kind === "queue" && event.workers === 1 && event.absence === undefined && event.retried === 0;
   await heard(PROTOCOL, ["train", "parabola"], counts);

@@ -29,7 +29,7 @@ const tasks = new Map<string, TrialFunction>([
 ]);
 const served = serveTrials(connected, {
   ...{ name, tasks, parallel, most: 2 ** 28 },
-  onEvent: ({ kind, message }) => kind === "refused" && console.log(`refused ${message}`),
+  onEvent: ({ kind, message }) => kind === "rejected" && console.log(`refused ${message}`),
 });
 process.on("SIGTERM", async () => {
   await served.close();

@@ -547,7 +547,7 @@ test("a line says what to try where a fit is no good", async () => {
   expect((await advice(blowing, { starts: 4 })).join("\n")).toMatch(/\d of 4 starts failed: .*: try --bounds/);
 });
 
-test("without --solver a fit of stiff equations takes another method; with it, it has not converged", async () => {
+test("without --method a fit of stiff equations takes another method; with it, it has not converged", async () => {
   const robertson = `param k1 = 0.04
 param k2 = 3e7
 param k3 = 1e4
@@ -564,7 +564,7 @@ c' = k2 * b^2
   const { result: useless } = await fitted(own, { solver: "dopri8" });
   expect(isReliable(useless)).toBe(false);
   expect(messageOf(useless)).toMatch(/^Not converged after \d+ iterations?: the derivatives of the solution/);
-  expect(adviceOnFit(useless, [])).toEqual([expect.stringMatching(/stiff for dopri8.*try --solver dopri5/)]);
+  expect(adviceOnFit(useless, [])).toEqual([expect.stringMatching(/stiff for dopri8.*try --method dopri5/)]);
 });
 
 test("estimates that the data do not determine are no success", async () => {

@@ -301,6 +301,6 @@ test("an array is changed in place, and what is fixed of a field stays", async (
   );
   expect(await refusal({ array: Float64Array.of(Number.NaN) })).toMatch(/^array: expected finite numbers/);
   // A view of a field's parameters moves with the engine's memory.
-  expect(await refusal({ array: field.parameters })).toMatch(/^array: expected a field itself/);
+  expect(await refusal({ array: field.parameters })).toMatch(/^array: expected the field itself/);
   expect(thrown("OPTION", () => adam(field.parameters)).message).toMatch(/^array: expected the field itself/);
 });

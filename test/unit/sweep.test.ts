@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { membersOf, readHalving, sizesOf } from "../../ts/cluster/halving.js";
 import { pointsOf, type Sampler, type SamplerRequest } from "../../ts/cluster/sampler.js";
 import { gridSize, readSpace, type SearchSpace, samplesOf } from "../../ts/cluster/space.js";
-import { type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import { type SweepOptions, sweep, sweepRules } from "../../ts/cluster/sweep.js";
 import type { SweepEvent } from "../../ts/cluster/sweep-result.js";
 import { uniforms } from "../../ts/trace/random.js";
 
@@ -307,7 +307,7 @@ test("a trial that takes too long has failed, and its signal says so", async () 
       }),
     ...{ space: { x: [1] }, sampler: "grid", timeout: 0.02 },
   });
-  expect(trials[0]?.message).toBe("it took more than 0.02 s");
+  expect(trials[0]?.message).toBe("the trial took more than 0.02 s");
   expect((reason as Error).message).toContain("too long");
   expect(best).toBeUndefined();
 });
@@ -367,5 +367,39 @@ test("what cannot be is refused, by name", async () => {
   for (const [options, argument] of wrong) {
     const all = { ...good, ...options } as SweepOptions;
     await expect(sweep(all), JSON.stringify(options)).rejects.toMatchObject({ code: "OPTION", argument });
+  }
+});
+
+test("every option is used or refused, wherever trials run", async () => {
+  const here = { run: () => 1, space: { x: { min: 1, max: 2 } }, trials: 2 };
+  const used = [
+    "sampler",
+    "seed",
+    "direction",
+    "halving",
+    "settings",
+    "files",
+    "timeout",
+    "parallel",
+    "signal",
+    "onEvent",
+  ];
+  const ofServers = {
+    ...{
+      servers: "nats://127.0.0.1:1",
+      prefix: "x",
+      client: { user: "me" },
+      nats: { core: {}, jetstream: {}, kv: {} },
+    },
+    ...{ name: "mine", replicas: 1, stallTimeout: 3, attempts: 2, existing: "resume" },
+  } as const;
+  expect([...Object.keys(here), ...used, ...Object.keys(ofServers)].sort()).toEqual(Object.keys(sweepRules).sort());
+  for (const [argument, value] of Object.entries(ofServers)) {
+    const given = sweep({ ...here, [argument]: value });
+    await expect(given, argument).rejects.toMatchObject({
+      code: "OPTION",
+      argument,
+      given: expect.not.stringMatching("a value"),
+    });
   }
 });

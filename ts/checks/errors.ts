@@ -57,7 +57,7 @@ export interface ErrorDetails {
   trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   bytes?: number;
-  /** The file with the mistake, as the runtime names it, if one of your recorded functions did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if one of your traced functions did something that it must not. */
   file?: string;
   /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   line?: number;
@@ -89,7 +89,7 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   declare readonly bytes?: number;
-  /** The file with the mistake, as the runtime names it, if one of your recorded functions did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if one of your traced functions did something that it must not. */
   declare readonly file?: string;
   /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   declare readonly line?: number;

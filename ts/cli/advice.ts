@@ -1,14 +1,14 @@
-// Whether a training has learned anything, and what helps where it has not.
+// Judges whether a training has learned anything, and suggests what to try.
 import type { Batch } from "../index.js";
 import type { Settings, StateLayout } from "./model.js";
 
-/** The mean squared error of the mean of what is held out, with the share of its numbers among all that count. */
+/** The error of predicting the mean of the held-out data, and the share of the counted numbers that it is measured on. */
 export interface MeanBaseline {
   readonly error: number;
   readonly share: number;
 }
 
-/** What the mean of each column would have as its error; undefined where there are too few values to tell. */
+/** The error of each column's mean; undefined if there are too few values. */
 export function errorOfMean(
   batches: readonly Pick<Batch<"float32">, "y0" | "target" | "mask">[],
   { clocks, observed, size }: StateLayout,
@@ -20,7 +20,7 @@ export function errorOfMean(
       const column = (i % size) - clocks;
       if (column < 0 || column >= observed || mask?.[i] === 0) continue;
       all++;
-      // The first states are given.
+      // The first states are given, not predicted.
       if (i >= y0.length) columns[column]?.push(target[i] as number);
     }
   }
@@ -34,14 +34,14 @@ export function errorOfMean(
   return { error: squares / count, share: count / all };
 }
 
-/** What to try where a model is hardly better than the mean of what is held out; null where it is. */
+/** Advice if a model is hardly better than the mean of the held-out data; otherwise null. */
 export function adviceOn(
   validation: number,
   { error, share }: MeanBaseline,
   settings: Settings,
   columns: number,
 ): string | null {
-  // That of the model counts the first states too, which are right.
+  // The model's error also counts the first states, which are exact.
   const own = validation / share;
   if (own < error / 2) return null;
   const better = own < error ? "hardly better" : "no better";
@@ -68,10 +68,10 @@ function remedyFor({ model, delays, extra, withTime, period }: Settings, columns
   return `${cause}; try ${remedies.join(", ")}`;
 }
 
-/** The fewest trajectories of a shard: as many as a leaf has, of networks and of equations. */
+/** The fewest trajectories of a shard: the size of a leaf, for networks and for equations. */
 const LEAF = { network: 64, equations: 256 };
 
-/** Tells of batches that workers cannot share. */
+/** Notes for batches that are too small to share among workers. */
 export function notesOnBatch({ batch, model }: Settings): string[] {
   const leaf = model === "equations" ? LEAF.equations : LEAF.network;
   if (batch > leaf) return [];

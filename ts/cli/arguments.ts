@@ -1,4 +1,4 @@
-// Options of the command line, as numbers and lists.
+// Parsers for options with numbers, lists, times and units.
 import { InvalidArgumentError } from "commander";
 import { CsvError, parse } from "csv-parse/sync";
 import { readNumber } from "./number.js";
@@ -22,7 +22,7 @@ export const factor = number("a number from 2 to 100", (value) => value >= 2 && 
 export const level = number("a number between 0 and 1", (value) => value > 0 && value < 1);
 export const share = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
 
-/** Names, by commas; in quotes those that have one. */
+/** Names, separated by commas; a name with a comma is quoted. */
 export function names(text: string): string[] {
   const list = cellsOf(text);
   if (list.includes("")) throw new InvalidArgumentError("Expected names separated by commas.");
@@ -30,7 +30,7 @@ export function names(text: string): string[] {
   return list;
 }
 
-/** Texts of missing values, as they were written: models keep them. */
+/** Texts of missing values. They are kept as written, for the model file. */
 export function missing(text: string): string {
   names(text);
   return text;
@@ -46,7 +46,7 @@ function cellsOf(text: string): string[] {
   throw new InvalidArgumentError(`Expected names separated by commas, such as: x,"a, b".`);
 }
 
-/** What stands between the cells of a table. */
+/** The delimiter of a table. */
 export function delimiter(text: string): string {
   const words: Record<string, string> = { tab: "\t", "\\t": "\t", space: " ", comma: ",", semicolon: ";" };
   const value = words[text] ?? text;
@@ -54,7 +54,7 @@ export function delimiter(text: string): string {
   return value;
 }
 
-/** The name of an encoding, as the runtime knows it. */
+/** The name of an encoding that the runtime supports. */
 export function encoding(text: string): string {
   try {
     return new TextDecoder(text).encoding;
@@ -63,20 +63,20 @@ export function encoding(text: string): string {
   }
 }
 
-/** Numbers, by commas. */
+/** Numbers, separated by commas. */
 export function numbers(text: string): number[] {
   return text.split(",").map(number("numbers separated by commas", () => true));
 }
 
-/** Positive integers, by commas. */
+/** Positive integers, separated by commas. */
 export function counts(text: string): number[] {
   return text.split(",").map(count);
 }
 
-/** A span of time: so much of the unit of time, or so many seconds. */
+/** A span of time: a number in the unit of time, or seconds. */
 export type Span = number | { readonly seconds: number };
 
-/** A span of time above zero: a number, or with dates also one with its unit, such as 6h. */
+/** A positive span of time: a number, or for tables with dates also one with a unit, such as 6h. */
 export function span(text: string): Span {
   const seconds = readSeconds(text.trim());
   if (seconds !== undefined && seconds > 0) return { seconds };
@@ -90,13 +90,16 @@ export function timeUnit(text: string): TimeUnit {
   return unit;
 }
 
-/** Times, and how they are written. */
+/** Times, with the format in which they were written. */
 export interface Times {
   readonly clock: Clock;
   readonly values: readonly number[];
 }
 
-/** Times that increase: `0:10:0.5`, from, to and step, or a list. Steps between dates or times of day are in seconds, or have a unit. */
+/**
+ * Increasing times: a range `0:10:0.5` (from, to, step), or a list. Steps between dates or times of day are in seconds unless they have a
+ * unit.
+ */
 export function times(text: string): Times {
   return rangeOf(text) ?? listOf(text);
 }
@@ -119,7 +122,7 @@ function rangeOf(text: string): Times | undefined {
   const last = (parts.at(-1) as string).trim();
   const seconds = readSeconds(last);
   const step = seconds ?? readNumber(last);
-  // Times of day have colons too: those that make two of the same kind are meant.
+  // Times of day contain colons too: split where both ends are times of the same format.
   for (let middle = 1; middle < parts.length - 1; middle++) {
     const [from, to] = [parts.slice(0, middle), parts.slice(middle, -1)].map((some) => readTime(some.join(":").trim()));
     if (!from || !to || from.clock !== to.clock || Number.isNaN(step)) continue;
@@ -134,15 +137,15 @@ function rangeOf(text: string): Times | undefined {
   return undefined;
 }
 
-/** The numbers of a range, as one would write them; undefined where it is empty, or has more than a million. */
+/** The numbers of a range, rounded as one would write them; undefined if it is empty or has more than a million. */
 export function numbersBetween(from: number, to: number, step: number): number[] | undefined {
   const steps = (to - from) / step;
   if (!(step > 0) || !(to > from) || Math.round(steps) > 1e6) return undefined;
-  // Without the rounding of the multiples: 0.3 and not 0.30000000000000004.
+  // Removes the rounding of multiples: 0.3 rather than 0.30000000000000004.
   return Array.from({ length: Math.floor(steps + 1e-9) + 1 }, (_, i) => Number((from + i * step).toPrecision(15)));
 }
 
-/** A time, and how it is written. */
+/** A time, with the format in which it was written. */
 export function time(text: string): Time {
   const read = readTime(text.trim());
   if (!read) throw new InvalidArgumentError(`Expected ${TIMES}.`);

@@ -1,9 +1,9 @@
-// Plots as SVG, for a page that needs nothing else: lines, bands and points on two axes.
+// Plots as self-contained SVG: lines, bands and points on two axes.
 import { type Clock, writeTime } from "./time.js";
 
 interface Axis {
   readonly label: string;
-  /** How its numbers are written, if it is one of times. */
+  /** The format of its numbers, if they are times. */
   readonly clock?: Clock;
 }
 
@@ -41,14 +41,14 @@ export interface Plot {
   readonly marks: readonly Mark[];
 }
 
-/** A text in a page. */
+/** A text with HTML's special characters escaped. */
 export const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** Margins. */
 const [LEFT, RIGHT, TOP, BOTTOM] = [58, 12, 26, 40];
 const HOUR = 3600;
 const DAY = 24 * HOUR;
-/** Steps between ticks of times, beyond which they are those of plain numbers of days. */
+/** The steps between ticks on an axis of times; beyond them, ticks are round numbers of days. */
 const TIME_STEPS = [
   1,
   2,
@@ -74,7 +74,7 @@ const TIME_STEPS = [
   365.25 * DAY,
 ];
 
-/** About so many round numbers between two. */
+/** About `count` round numbers between two. */
 export function ticksOf(low: number, high: number, count: number, clock: Clock = "number"): number[] {
   const rough = (high - low) / count;
   if (!(rough > 0) || !Number.isFinite(rough)) return [low];
@@ -91,7 +91,7 @@ const written = (value: number, clock: Clock = "number") =>
     ? String(Number(value.toPrecision(10)))
     : String(writeTime(value, clock)).replace(/T00:00:00Z?$/, "");
 
-/** The least and the greatest of finite numbers; a little apart where they are the same. */
+/** The range of finite numbers, widened if it is empty. */
 function extentOf(values: Iterable<number>): [number, number] {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const value of values) {
@@ -105,7 +105,7 @@ function extentOf(values: Iterable<number>): [number, number] {
   return [low - some, high + some];
 }
 
-/** A plot as the text of an SVG. */
+/** A plot as SVG. */
 export function svgOf({ title = "", width, height, x, y, marks }: Plot): string {
   function* xs() {
     for (const mark of marks) {
@@ -119,7 +119,7 @@ export function svgOf({ title = "", width, height, x, y, marks }: Plot): string 
       if (mark.kind === "level") yield mark.y;
     }
   }
-  // Bands may be wide where little is known: they are cut, and the rest stays to be seen.
+  // Bands may be very wide where little is known: cut them, so that the rest stays visible.
   const [least, most] = extentOf(ys());
   const room = most - least;
   function* bands() {
@@ -207,7 +207,7 @@ export function svgOf({ title = "", width, height, x, y, marks }: Plot): string 
   return `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped([title, y.label].filter(Boolean).join(": "))}">${parts.join("")}</svg>`;
 }
 
-/** A matrix of correlations as coloured squares. */
+/** A correlation matrix as coloured squares. */
 export function correlationSvg(names: readonly string[], values: ArrayLike<number>): string {
   const count = names.length;
   const longest = names.reduce((most, { length }) => Math.max(most, length), 0);

@@ -1,17 +1,17 @@
-// Expressions of columns, such as `dose * weight`, by the grammar of equations.
+// Expressions of columns, such as `dose * weight`, with the grammar of equations.
 import { equations, SymplecticAdjointError } from "../index.js";
 
-/** The names that an expression uses, but for functions, and for pi in a table without a column of that name. */
+/** The names in an expression, without functions; `pi` counts only if the table has a column of that name. */
 export function columnsIn(expression: string, header: readonly string[]): string[] {
   const names: readonly string[] = expression.match(/(?<![\w.])[A-Za-z_]\w*(?!\w|\s*\()/g) ?? [];
   return [...new Set(names)].filter((name) => name !== "pi" || header.includes(name));
 }
 
-/** The field whose slope is the expression; undefined where it cannot be read. */
+/** A field whose slope is the expression; undefined if it is invalid. */
 function fieldOf(expression: string, columns: readonly string[]) {
   let name = "value";
   while (columns.includes(name)) name += "_";
-  // On another line there could be anything.
+  // A line break could begin another statement.
   if (/[#\n\r]/.test(expression)) return undefined;
   try {
     return equations(`${name}' = ${expression}`, { arguments: columns, dtype: "float64" });

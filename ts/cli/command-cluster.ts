@@ -1,29 +1,29 @@
-// The cluster of a command: its workers do the solves, and the command tells how they are doing.
+// Connects a command to a cluster and reports on its workers.
 import type { Cluster, ClusterEvent, ClusterStatus } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { counted } from "./number.js";
 import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
 
-/** Workers that are there answer sooner than that. */
+/** How long connected workers may take to answer. */
 const ANSWER_MS = 1000;
 
-/** What is told of a cluster. */
+/** Where reports go. */
 export interface ClusterProgress {
-  /** How its workers are doing. */
+  /** Shows the state of the workers in the progress line. */
   workers(text: string): void;
-  /** A line by itself. */
+  /** Prints a line. */
   note(text: string): void;
 }
 
-/** A cluster that a command has connected to. */
+/** The cluster of a command. */
 export interface CommandCluster {
   readonly pool: Cluster;
-  /** Tells how the cluster is doing. */
+  /** Updates the state of the workers. */
   tell(): void;
 }
 
-/** Connects to the servers, and waits for the first worker, or until the signal aborts. */
+/** Connects, and waits for the first worker or for the signal. */
 export async function connectWorkers(
   request: ServerRequest,
   progress: ClusterProgress,
@@ -42,10 +42,10 @@ export async function connectWorkers(
   const onEvent = (event: ClusterEvent): void => {
     if (event.kind === "joined") joined();
     const text = noteOf(event);
-    // Many workers may have the same reason.
+    // Many workers may have the same reason: print it once.
     if (text !== undefined && !(event.kind === "different" && told.has(text))) progress.note(text);
     if (text !== undefined) told.add(text);
-    // Those of the last look: between two steps nothing is in flight.
+    // The last status with shards in flight: between two steps there are none.
     inFlight = event.status?.inFlight ?? inFlight;
     tell();
   };
@@ -66,7 +66,7 @@ function noteOf({ kind, worker, engine, reason, server }: ClusterEvent): string 
   if (kind === "waiting") return reason;
   if (kind === "lost") return `worker ${worker} is lost; others do its shards`;
   if (kind === "different") return `a worker gets no shards (${engine}): ${reason}`;
-  if (kind === "refused") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;
+  if (kind === "rejected") return `rejected an answer of ${worker ?? "a worker"}: ${reason}`;
   if (kind === "disconnected") return `${server} is gone; waiting for it`;
   return kind === "connected" ? `connected to ${server}` : undefined;
 }
@@ -76,7 +76,7 @@ function lineOf({ workers, shardsPerSecond, inFlight, retries }: ClusterStatus):
   return `${counted(workers.length, "worker")}, ${Number(shardsPerSecond.toPrecision(2))} shards/s, ${inFlight} in flight${again}`;
 }
 
-/** The command that starts a worker; passwords in addresses are not repeated. */
+/** The command that starts a worker, without passwords from addresses. */
 function startingWorkers(request: ServerRequest): string {
   const servers = serverOptions(request).servers.map((address) => address.replace(/\/\/.*@/, "//"));
   const prefix = request.prefix === undefined ? "" : ` --prefix ${request.prefix}`;
@@ -84,7 +84,7 @@ function startingWorkers(request: ServerRequest): string {
   return `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix}${others ? ", and the credentials of workers" : ""}`;
 }
 
-/** Refuses options of servers where no servers are named. */
+/** Refuses options for servers without --servers. */
 export function checkServers(request: ServerRequest): void {
   const [unused] = serverOptionsIn(request);
   if (request.servers === undefined && unused !== undefined) {

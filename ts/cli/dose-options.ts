@@ -1,11 +1,11 @@
-// Options that say where doses and first states are read from.
+// Options that say where doses and initial states are read from.
 import { Option } from "commander";
 import type { InitialStates, Regimen } from "./dosed-table.js";
 import { Failure } from "./failure.js";
 import { readNumber } from "./number.js";
 import { type Pair, pairs } from "./pairs.js";
 
-/** The options of a command whose table may have doses. */
+/** Options of the commands that read doses. */
 export const DOSE_OPTIONS = [
   new Option("--dose-amount <column>", 'column of amounts: rows with one are doses (in --doses, "amount" by default)'),
   new Option(
@@ -27,7 +27,7 @@ export const DOSE_OPTIONS = [
   ),
 ];
 
-/** What commander makes of them. */
+/** The values of these options, as commander parses them. */
 interface DoseOptions {
   readonly doses?: string;
   readonly doseAmount?: string;
@@ -41,7 +41,7 @@ interface DoseOptions {
   readonly initial?: readonly Pair[];
 }
 
-/** What the options say, and the other options. `told` are settings that were named, to be compared with those of a training. */
+/** Splits off the options for doses. `told` has the settings that were given explicitly, to compare with those of a resumed training. */
 export function regimenOf(options: Record<string, unknown>) {
   const names = DOSE_OPTIONS.map((option) => option.attributeName());
   const rest = Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)));

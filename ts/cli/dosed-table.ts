@@ -1,4 +1,4 @@
-// Tables whose trajectories may have doses, rows that are no observations, and first states that no row has.
+// Tables with doses, rows that are not observations, and initial states that are not in a row.
 import {
   ALL_MATCHED,
   byName,
@@ -27,25 +27,25 @@ import {
 } from "./table.js";
 import { writeTime } from "./time.js";
 
-/** Where first states come from: the same for all trajectories, or a column of their first rows. */
+/** Where initial states come from: a number for all trajectories, or a column, read in the first row. */
 export type InitialStates = Readonly<Record<string, { readonly number: number } | { readonly column: string }>>;
 
-/** What a table has beside observations. */
+/** What a table contains beside observations. */
 export interface Regimen {
   readonly doses: DoseColumns | null;
-  /** A column that is not 0 in rows that are no observations. */
+  /** The column that is not 0 in rows that are not observations. */
   readonly mdv: string | null;
   readonly initial: InitialStates;
 }
 
-/** A table with doses. */
+/** A table with its doses. */
 export interface DosedTable extends Table {
   readonly unmatched: Unmatched;
 }
 
 /**
- * Reads a table whose trajectories may have doses, in its own rows or in a table of their own. `states` are those of the model, where
- * they are known before the table is; those that are no columns have no values, and `initial` tells how they begin.
+ * Reads a table whose doses are in its own rows or in a separate table. `states` are those of the model, if known before the table is read;
+ * states without a column have no values, and `initial` sets how they begin.
  */
 export function readDosed(
   source: Source,
@@ -104,7 +104,7 @@ function checkInitial(initial: InitialStates, states: readonly string[]): void {
   throw new Failure(`--initial: expected states of the equations: ${listOf(states)}; given ${other}`, 2);
 }
 
-/** Refuses tables that have an amount in all rows, as those do that repeat what belongs to a trajectory. */
+/** Refuses an amount in every row: such a table repeats a property of the trajectory. */
 export function checkAmounts(file: string, { amount }: DoseColumns, { series }: Table): void {
   const rows = series.flatMap((own) => own.numbers ?? []);
   const isRepeated = rows.length > series.length && rows.every(([value]) => !Number.isNaN(value) && value !== 0);
@@ -115,7 +115,7 @@ export function checkAmounts(file: string, { amount }: DoseColumns, { series }: 
   );
 }
 
-/** A row that is an observation, and whether a dose at the same time stands above it. */
+/** A row with an observation, and whether a dose at the same time comes before it. */
 interface ObservationRow {
   readonly time: number;
   readonly line: number;
@@ -128,7 +128,7 @@ interface ObservationSeries {
   readonly rows: readonly ObservationRow[];
 }
 
-/** The rows of a series that are doses, and those that are observations; some are both. */
+/** Separates the doses of a series from its observations; a row may be both. */
 export function separated(
   { id, times, rows, lines, numbers, texts }: Series,
   columns: readonly Further[],
@@ -140,7 +140,7 @@ export function separated(
   for (const [i, time] of times.entries()) {
     const line = lines?.[i] as number;
     const cells = byName(columns, numbers?.[i] ?? []);
-    // As NONMEM has it, an amount of 0 is none.
+    // As in NONMEM, an amount of 0 is no dose.
     const amount = (doses && cells[doses.amount]) || 0;
     const values = rows[i] as readonly number[];
     const isMarked = mdv !== null && (cells[mdv] || 0) !== 0;
@@ -152,7 +152,7 @@ export function separated(
   return { rows: given, observations: { id, rows: observations } };
 }
 
-/** Observations of all states, with doses. */
+/** The observations of all states, with the doses. */
 function withDoses(
   { id, rows }: ObservationSeries,
   columns: readonly string[],
@@ -170,7 +170,7 @@ function withDoses(
   };
 }
 
-/** Refuses observations at the same time, which may have a dose between them and nothing else. */
+/** Refuses observations at the same time, unless exactly one dose separates them. */
 function checkTimes(file: string, column: string, { times, lines, early }: Series, { clock }: Table): void {
   const i = times.findIndex((time, row) => {
     const before = times[row - 1];
@@ -182,7 +182,7 @@ function checkTimes(file: string, column: string, { times, lines, early }: Serie
   throw new Failure(`${file}:${lines?.[i]}: column ${column}: expected ${expected}, given ${now} after ${before}`);
 }
 
-/** What first states are read from. */
+/** What initial states are read from. */
 interface InitialStateSource {
   /** The series with all of its rows. */
   readonly whole: Series;
@@ -194,7 +194,7 @@ interface InitialStateSource {
   readonly table: Table;
 }
 
-/** A series that begins with its first row or dose, where the state is known. */
+/** Makes a series begin with its first row or dose, where the state is known. */
 function withInitialState(
   series: Series,
   { whole, initial, states, numbers, file, columns, table }: InitialStateSource,
@@ -202,7 +202,7 @@ function withInitialState(
   const { doses, early, rows, times } = series;
   const begin = Math.min(whole.times[0] as number, doses?.[0]?.time ?? Number.POSITIVE_INFINITY);
   const isObserved = times[0] === begin;
-  // An observation below a dose at the same time is no state before it.
+  // An observation after a dose at the same time is not the state before it.
   const isBefore = isObserved && (early?.[0] || doses?.[0]?.time !== begin);
   const start = states.map((state, i) => {
     const origin = initial[state];
@@ -222,7 +222,7 @@ function withInitialState(
     ...series,
     start,
     times: [begin, ...times],
-    // What is known there is the state, and nothing to compare.
+    // This row has the initial state, and nothing to compare.
     rows: [states.map(() => Number.NaN), ...rows],
     lines: [whole.lines?.[0] as number, ...(series.lines ?? [])],
     ...(early && { early: [false, ...early] }),

@@ -1,4 +1,4 @@
-// Doses: which columns tell of them, and what their rows mean.
+// Doses: the columns that describe them, and what their rows mean.
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
@@ -13,28 +13,28 @@ import {
   type TableColumns,
 } from "./table.js";
 
-/** Which columns doses are read from. */
+/** The columns that doses are read from. */
 export interface DoseColumns {
-  /** Whether they are in a table of their own. */
+  /** Whether the doses are in a separate table. */
   readonly apart: boolean;
   readonly amount: string;
-  /** A state that all doses go into, or a column that tells; null: there is one state only, or the column `state` tells. */
+  /** The state that all doses go into, or the column that names it; null if there is one state only, or the column is called `state`. */
   readonly state: string | null;
-  /** Of an infusion how long it takes, or its amount in a unit of time. */
+  /** The column with the duration of an infusion, or the one with its rate. */
   readonly duration: string | null;
   readonly rate: string | null;
-  /** How many more doses follow, and how far apart. */
+  /** The columns with the number of repeated doses, and with the time between them. */
   readonly repeats: string | null;
   readonly interval: string | null;
-  /** By states what a dose of 1 adds to them, an expression of the parameters of equations; default 1. */
+  /** By state, what a dose of 1 adds to it: an expression of the parameters of the equations; default 1. */
   readonly factors: Readonly<Record<string, string>>;
 }
 
-/** Whether a value, such as a file has it, is a plain object. */
+/** Whether a value from a file is a plain object. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Whether what a file tells are columns of doses. */
+/** Whether a value from a file describes columns of doses. */
 export function isDoseColumns(value: unknown): value is DoseColumns {
   if (!isRecord(value)) return false;
   const { apart, amount, state, duration, rate, repeats, interval, factors } = value;
@@ -47,21 +47,21 @@ export function isDoseColumns(value: unknown): value is DoseColumns {
   );
 }
 
-/** A row that has an amount, and what its further cells say. */
+/** A row with a dose. */
 export interface DoseRow {
   readonly time: number;
   readonly line: number;
   readonly amount: number;
-  /** The cell that tells the state, where one does. */
+  /** The cell that names the state, if a column does; otherwise empty. */
   readonly label: string;
-  /** By the names of columns. */
+  /** Numbers by column. */
   readonly numbers: Readonly<Record<string, number>>;
 }
 
-/** The state that a dose goes into: the same for all, or what a cell tells. */
+/** The state that a dose goes into: the same for all, or named by a cell. */
 type DoseTarget = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
 
-/** The columns of doses that have numbers, the amount first. */
+/** The numeric columns of doses, the amount first. */
 export function doseNumbers({ amount, duration, rate, repeats, interval }: DoseColumns): Further[] {
   const further = [
     { name: duration, option: "dose-duration" },
@@ -75,7 +75,7 @@ export function doseNumbers({ amount, duration, rate, repeats, interval }: DoseC
   ];
 }
 
-/** The column that tells the state of a dose, if one does. */
+/** The column that names the state of a dose, if there is one. */
 export function labelOf(
   { state }: DoseColumns,
   header: readonly string[],
@@ -84,7 +84,7 @@ export function labelOf(
   return state !== null && !states.includes(state) ? columnIn(header, state) : undefined;
 }
 
-/** Where doses go, by the option, or the column that tells. */
+/** Where doses go: the state of the option, or the column that names it. */
 export function targetOf({ state }: DoseColumns, label: string | undefined, states: readonly string[]): DoseTarget {
   if (label !== undefined) return { states, column: label };
   if (state !== null && states.includes(state)) return { state };
@@ -94,7 +94,7 @@ export function targetOf({ state }: DoseColumns, label: string | undefined, stat
   throw new Failure(`--dose-state: expected ${expected}${state === null ? "" : `; given ${state}`}`, 2);
 }
 
-/** The doses of rows, in the order of their times; durations, rates and intervals count in a unit of time. */
+/** The doses of rows, in the order of their times. Durations, rates and intervals are in the unit of time. */
 export function dosesOf(
   file: string,
   rows: readonly DoseRow[],
@@ -105,7 +105,7 @@ export function dosesOf(
   return rows.flatMap((row) => dosesOfRow(file, row, columns, target, unit)).sort((a, b) => a.time - b.time);
 }
 
-/** More would be a slip of the hand. */
+/** More would be a typo. */
 const MOST_REPEATS = 10_000;
 
 function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: DoseTarget, unit: number): Dose[] {
@@ -113,7 +113,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Do
   const fail = (column: string, expected: string, given: string | number) =>
     new Failure(`${file}:${row.line}: column ${column}: expected ${expected}, given ${given === "" ? "none" : given}`);
   const cell = (column: string | null, expected: string, valid: (value: number) => boolean): number => {
-    // A missing one is none.
+    // A missing number counts as 0.
     const value = column === null ? 0 : row.numbers[column] || 0;
     if (column !== null && !valid(value)) throw fail(column, expected, value);
     return value;
@@ -130,7 +130,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Do
     const { states, column } = target as Extract<DoseTarget, { column: string }>;
     throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
   }
-  // Without the rounding of the multiples, so that a row at 2.1 is at the time of a dose every 0.7.
+  // Removes the rounding of multiples, so that a row at 2.1 is at the time of a dose every 0.7.
   const at = (i: number) => (i === 0 ? time : Number((time + i * interval * unit).toPrecision(15)));
   return Array.from({ length: 1 + repeats }, (_, i) => ({ time: at(i), amount, state, duration }));
 }
@@ -143,8 +143,8 @@ function stateOf(label: string, target: DoseTarget): string | undefined {
 }
 
 /**
- * Doses from a table of their own, by the names of trajectories; undefined as a name stands for all of them, where the table has no
- * column that tells them apart. `table` is that of the observations.
+ * Doses from a separate table, by trajectory. If the table has no column that tells trajectories apart, they belong to all, under the key
+ * undefined. `table` has the observations.
  */
 export function readDoses(
   source: Source,
@@ -155,10 +155,10 @@ export function readDoses(
 ): Map<string | undefined, Dose[]> {
   const { name: file } = source;
   const header = headerOf(source, { time: timeOfTable }, format);
-  // Named as in the table of observations, or else as it would be by default.
+  // Named as in the table of observations, otherwise by the default name.
   const time = columnIn(header, timeOfTable) ?? columnIn(header, "time") ?? timeOfTable;
   const id = idOfTable === undefined ? undefined : (columnIn(header, idOfTable) ?? idOfTable);
-  // The column that the option would name.
+  // The column that --dose-state would name.
   const named = columns.state ?? columnIn(header, "state") ?? null;
   const label = labelOf({ ...columns, state: named }, header, table.state);
   const target = targetOf({ ...columns, state: named }, label, table.state);
@@ -202,17 +202,17 @@ export function readDoses(
   return all;
 }
 
-/** Trajectories that only one of the tables has: that of the doses, or that of the observations. */
+/** Trajectories that are in only one of the two tables. */
 export interface Unmatched {
-  /** Their doses are not used. */
+  /** Trajectories with doses but without observations. */
   readonly unused: readonly string[];
-  /** They have no doses, and others do. */
+  /** Trajectories without doses, while others have some. */
   readonly undosed: readonly string[];
 }
 
 export const ALL_MATCHED: Unmatched = { unused: [], undosed: [] };
 
-/** What a user should know of these. */
+/** Notes for the user about these. */
 export function notesOn({ unused, undosed }: Unmatched): string[] {
   return [
     ...(unused.length > 0 ? [`not used: doses of ${listOf(unused)} (no rows in the data)`] : []),
@@ -220,7 +220,7 @@ export function notesOn({ unused, undosed }: Unmatched): string[] {
   ];
 }
 
-/** Doses of the trajectories of a table from a table of their own, and which trajectories only one of the two has. */
+/** Doses from a separate table, and the trajectories that are in only one of the two tables. */
 export function dosesApart(
   source: Source,
   columns: TableColumns,
@@ -241,9 +241,9 @@ export function dosesApart(
   return { of: (id) => own.get(id), unmatched: { unused, undosed: ids.filter((id) => !own.has(id)) } };
 }
 
-/** Refuses doses that may be of single trajectories, by a column of another name: all trajectories would have all of them. */
+/** Refuses doses without a column for the trajectory if another column could be it: otherwise all trajectories would get all doses. */
 function checkShared(file: string, id: string, idle: readonly string[]): void {
-  // A comma at the end of each line, and pandas, make columns without a name.
+  // A comma at the end of each line, or pandas, makes columns without a name.
   const named = idle.filter((name) => !/^(unnamed: \d+)?$/i.test(name));
   if (named.length === 0) return;
   const [what, them] =
@@ -253,18 +253,18 @@ function checkShared(file: string, id: string, idle: readonly string[]): void {
   );
 }
 
-/** The numbers of a row by the names of their columns. */
+/** The numbers of a row by column. */
 export function byName(columns: readonly Further[], values: readonly number[]): Record<string, number> {
   return Object.fromEntries(columns.map(({ name }, i) => [name, values[i] as number]));
 }
 
-/** A change of a state: when, and by how much. */
+/** A change of a state: its time and its amount. */
 export interface Change {
   readonly time: number;
   readonly amount: number;
 }
 
-/** The rate of an infusion is on for its duration. */
+/** An infusion as two changes of a rate: on, and off after its duration. */
 export function changesOf({ time, amount, duration }: Dose): Change[] {
   const rate = amount / duration;
   return [

@@ -1,4 +1,4 @@
-// What a model's equation is of: the columns observed, as they are and as they were, the time, and dimensions nobody sees.
+// The state of a model's equation: the observed columns now and at earlier times, the time, and hidden dimensions.
 import {
   adam,
   type Batch,
@@ -16,7 +16,7 @@ import type { Series } from "./table.js";
 import { equationsField, scaledField, scalesOf } from "./text-model.js";
 import { scaledTimes, toModelScale, type Units } from "./units.js";
 
-/** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
+/** Adds earlier values to the rows of a series: one lag ago, two lags ago and so on, interpolated between rows. */
 export function withDelays(series: Series, delays: number, lag: number): Series {
   if (delays === 0) return series;
   const { id, times, rows } = series;
@@ -24,7 +24,7 @@ export function withDelays(series: Series, delays: number, lag: number): Series 
   const same = 1e-9 * (end - begin);
   const later = times.map((_, row) => row).filter((row) => (times[row] as number) >= begin + delays * lag - same);
   if (later.length === 0) return { id, times: [], rows: [] };
-  /** The row of each lag at or before its time. */
+  /** For each lag, the last row at or before that time. */
   const places = Array.from({ length: delays }, () => 0);
   const before = (time: number, delay: number): readonly number[] => {
     let place = places[delay - 1] as number;
@@ -45,7 +45,7 @@ export function withDelays(series: Series, delays: number, lag: number): Series 
   };
 }
 
-/** What is observed in a row, as the model sees it; the columns are those of the units again and again. */
+/** The observed values of a row, scaled; delayed columns repeat the same units. */
 function scaled(row: readonly number[], { log, mean, scale }: Units): number[] {
   return row.map((value, i) => {
     const column = i % mean.length;
@@ -53,7 +53,7 @@ function scaled(row: readonly number[], { log, mean, scale }: Units): number[] {
   });
 }
 
-/** What the clocks show at a time of the table. */
+/** The phases of the clocks at a time of the table. */
 function clocksAt(time: number, { withTime, period }: Settings, { origin, spread }: Units): number[] {
   const angle = (2 * Math.PI * time) / (period ?? 1);
   return [
@@ -62,7 +62,7 @@ function clocksAt(time: number, { withTime, period }: Settings, { origin, spread
   ];
 }
 
-/** A series, delays included, as the model sees it: clocks and what is observed, NaN where it is missing. */
+/** A series, with delays, in the model's units: clocks and observed values, NaN where one is missing. */
 export function trajectoryOf(series: Series, { settings, units }: Pick<Description, "settings" | "units">) {
   const values = series.rows.flatMap((row, i) => [
     ...clocksAt(series.times[i] as number, settings, units),
@@ -77,7 +77,7 @@ export function trajectoryOf(series: Series, { settings, units }: Pick<Descripti
   };
 }
 
-/** The state that a row of the table, delays included, is the beginning of. */
+/** The model's initial state at a row of the table, with delays. */
 export function stateOf(
   row: readonly number[],
   time: number,
@@ -91,7 +91,7 @@ export function stateOf(
   ]);
 }
 
-/** A batch with all of the state: only what is observed counts. */
+/** Extends a batch to the whole state; the mask leaves only observed values. */
 export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | "mask">>(
   batch: B,
   { clocks, observed, extra, size }: StateLayout,
@@ -114,12 +114,12 @@ export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | 
   return { ...batch, y0: wide(y0), stateSize: size, target: wide(target), mask };
 }
 
-/** Batches of `minibatches`, epoch by epoch without end, completed one by one. */
+/** Endless completed batches, epoch by epoch. */
 export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: StateLayout): Generator<Batch<D>> {
   for (;;) for (const batch of data) yield completed(batch, layout);
 }
 
-/** The network of a model, or of one with an energy its system, or its equations. */
+/** The network of a model; the Hamiltonian system of an energy; or the equations. */
 export function networkOf<D extends Dtype>(settings: Settings, columns: number, dtype: D): Field<D> {
   const { hidden, activation, seed, equations } = settings;
   if (equations !== null && equations !== undefined) return equationsField("equations", equations, dtype);
@@ -131,8 +131,8 @@ export function networkOf<D extends Dtype>(settings: Settings, columns: number, 
 }
 
 /**
- * The field of a model: its network, or where there are clocks one around it, with a copy of its parameters, of which the
- * network gives all slopes but those of the clocks; or equations in the units of the model.
+ * The field of a model: its network; with clocks, a field around it with a copy of its parameters, where the network gives all slopes
+ * except those of the clocks; or the equations in the model's units.
  */
 export function fieldOf<D extends Dtype>(network: Field<D>, settings: Settings, units: Units): Field<D> {
   if (settings.model === "equations")
@@ -178,7 +178,7 @@ export function fieldOf<D extends Dtype>(network: Field<D>, settings: Settings, 
   });
 }
 
-/** Adam for the field around a network, as far as the network's own has come. */
+/** An optimizer for the field around a network, in the state of the network's own. */
 export function optimizerOf<D extends Dtype>(
   field: Field<D>,
   network: Field<D>,
@@ -191,7 +191,7 @@ export function optimizerOf<D extends Dtype>(
   return own;
 }
 
-/** Hands what the field around a network has learned, and how far its optimizer has come, to the network and its own. */
+/** Copies the parameters and the optimizer's state from the field around a network back to the network. */
 export function settle<D extends Dtype>(
   [field, own]: readonly [Field<D>, Optimizer<D>],
   [network, optimizer]: readonly [Field<D>, Optimizer<D>],

@@ -1,7 +1,10 @@
-// Errors that the user is told of without a stack.
+// Errors that are shown without a stack.
 import { SymplecticAdjointError } from "../index.js";
 
-/** What went wrong, for the user; status 2 is a mistake in the command itself, 128 and more a signal. */
+/** The exit status of a training that diverged. */
+export const DIVERGED = 3;
+
+/** An error for the user, without a stack. Status 2 is a mistake in the command itself, 128 and more a signal. */
 export class Failure extends Error {
   constructor(
     message: string,
@@ -11,7 +14,7 @@ export class Failure extends Error {
   }
 }
 
-/** What the system says of files, in words. */
+/** Descriptions of the system's error codes. */
 const REASONS: Record<string, string> = {
   ENOENT: "no such file",
   ENOTDIR: "a part of its path is not a folder",
@@ -33,7 +36,7 @@ export function reasonOf(error: unknown): string {
   return REASONS[code ?? ""] ?? message;
 }
 
-/** The package's own errors, and those of the system, as failures of the command; faults of the program stay what they are. */
+/** Turns the errors of the package and of the system into failures of the command. Internal errors are returned as they are. */
 export function failureOf(error: unknown): unknown {
   if (error instanceof SymplecticAdjointError && error.code !== "INTERNAL") return new Failure(error.message);
   const { code, path, syscall } = error as NodeJS.ErrnoException;

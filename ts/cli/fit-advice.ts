@@ -1,4 +1,4 @@
-// What the command says of a fit: the numbers, what to make of them, and what to try.
+// Summarizes a fit for the user: the numbers, warnings, and options to try.
 import type { PriorEstimate, Profile } from "../index.js";
 import type { Observed } from "./fit-observed.js";
 import type { FitCommandOptions } from "./fit-request.js";
@@ -7,13 +7,13 @@ import type { FitTask } from "./fit-task.js";
 import { counted } from "./number.js";
 import { columnIn, listOf } from "./table.js";
 
-/** How well each column is fitted. */
+/** How well a column is fitted. */
 export interface Quality {
   readonly column: string;
   readonly measurements: number;
   /** The root mean square of the residuals. */
   readonly error: number;
-  /** The same of the mean of the column. */
+  /** The root mean square deviation from the column's mean. */
   readonly errorOfMean: number;
 }
 
@@ -33,9 +33,9 @@ export function qualitiesOf({ measurements }: FitNumbers, observed: readonly Obs
   });
 }
 
-/** What the numbers rest on without saying so: initial states that were measured, but are taken as exact. A line each. */
+/** Notes, a line each, on assumptions behind the numbers: initial states that were measured but count as exact. */
 export function notesOnFit(result: FitNumbers, exact: readonly string[]): string[] {
-  // Without standard errors there is nothing that could be too small.
+  // Without standard errors, none can be too small.
   if (exact.length === 0 || result.degreesOfFreedom < 1 || result.freeNames.length === 0) return [];
   const [are, they] = exact.length === 1 ? ["is", "it has"] : ["are", "they have"];
   const names = exact.map((state) => `${state}(0)`);
@@ -44,7 +44,7 @@ export function notesOnFit(result: FitNumbers, exact: readonly string[]): string
   ];
 }
 
-/** Tells which columns are taken for states that have no column of exactly their name. A line. */
+/** A note on columns that were taken for states with a slightly different name. */
 export function notesOnNames({ mapping: { observed }, states }: Pick<FitTask, "mapping" | "states">): string[] {
   const loose = observed.filter(({ column, expression }) => column !== expression && states.includes(expression));
   const isAlike = loose.filter(({ column, expression }) => columnIn([column], expression) !== undefined);
@@ -54,7 +54,7 @@ export function notesOnNames({ mapping: { observed }, states }: Pick<FitTask, "m
   ];
 }
 
-/** What columns of doses are called in NONMEM and its like, in small letters, and the options that read them. */
+/** Names of dose columns in NONMEM and similar tools, in lower case, with the options that read them. */
 const DOSE_COLUMNS: Readonly<Record<string, string>> = {
   amt: "dose-amount",
   dose: "dose-amount",
@@ -67,7 +67,7 @@ const DOSE_COLUMNS: Readonly<Record<string, string>> = {
   evid: "mdv",
 };
 
-/** Columns of doses that no option reads, of those that could; other columns may be about anything. A line each. */
+/** Notes, a line each, on unused columns that look like doses. */
 export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<FitTask, "unread" | "mapping">): string[] {
   const given: Readonly<Record<string, unknown>> = {
     ...{ mdv, "dose-amount": doses, "dose-state": doses?.state, "dose-duration": doses?.duration },
@@ -84,12 +84,12 @@ export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<FitTask
   return [`columns not used: ${columns}. If they are about doses, add ${found.map(({ option }) => option).join(" ")}`];
 }
 
-/** So many times as large as an estimate and its start, a standard error says that nothing is known of it. */
+/** A standard error this many times as large as the estimate and its start means that the value is unknown. */
 const FAR_BEYOND = 10;
 
 /**
- * What is estimated, but not determined by the data: it has no finite error, or one far beyond the estimate, and is correlated with
- * another to all digits that are shown.
+ * Estimates that the data do not determine: without a finite standard error; or with one far beyond the estimate, and with a correlation
+ * that is ±1 in all digits shown.
  */
 function undeterminedOf({ parameters, freeNames, correlation }: FitNumbers): string[] {
   const isTied = (i: number) =>
@@ -101,10 +101,10 @@ function undeterminedOf({ parameters, freeNames, correlation }: FitNumbers): str
   });
 }
 
-/** Whether a fit came to estimates that can be relied on. */
+/** Whether a fit converged to estimates that the data determine. */
 export const isReliable = (result: FitNumbers) => result.converged && undeterminedOf(result).length === 0;
 
-/** Why a fit ended, in the words of the command. */
+/** Why a fit ended, in terms of the command. */
 export function messageOf(result: FitNumbers, signal?: string): string {
   const { reason, message, iterations, starts } = result;
   const after = `after ${iterations} iteration${iterations === 1 ? "" : "s"}`;
@@ -118,7 +118,7 @@ export function messageOf(result: FitNumbers, signal?: string): string {
   const undetermined = undeterminedOf(result);
   if (undetermined.length > 0)
     return `Stopped ${after}, where the cost stopped falling; the data do not determine ${listOf(undetermined)}.`;
-  // No option of the command has that name.
+  // The command has no option of that name.
   return message.replace("Converged:", `Converged ${after}:`).replace("costTolerance", "its tolerance");
 }
 
@@ -132,7 +132,7 @@ const NAMED = [
   /^The data hardly determine (.*?): their/,
 ];
 
-/** What the user should know, with options to try; a line each. */
+/** Warnings for the user, a line each, with options to try. */
 export function adviceOnFit(
   result: FitNumbers,
   observed: readonly Observed[],
@@ -158,9 +158,9 @@ export function adviceOnFit(
     );
   else if (reason === "derivatives")
     lines.push(
-      `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
+      `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--method bosh3" : "--method dopri5"}, or other units of time`,
     );
-  // The reason is told already, in options of the command.
+  // The reason was already given, with options of the command.
   const others = converged ? warnings : warnings.slice(1);
   for (const warning of others) {
     const bounded = /^(.*) ended at its (?:lower|upper) bound/.exec(warning);
@@ -210,7 +210,7 @@ export function adviceOnFit(
   return lines;
 }
 
-/** Tells where the absolute tolerance of solves is not small beside what was measured. */
+/** A warning if the absolute tolerance is not small compared with the measurements. */
 export function adviceOnTolerance({ mapping, members }: Pick<FitTask, "mapping" | "members">, atol: number): string[] {
   const { observed } = mapping;
   return observed.flatMap(({ column }, o) => {
@@ -222,7 +222,7 @@ export function adviceOnTolerance({ mapping, members }: Pick<FitTask, "mapping" 
   });
 }
 
-/** A number to the third digit of its error; without one, with six digits. */
+/** A number to the third digit of its error; with six digits if it has none. */
 export function shown(value: number | undefined | null, error?: number | null): string {
   if (value === undefined || value === null || Number.isNaN(value)) return "–";
   if (value === Number.POSITIVE_INFINITY) return "∞";
@@ -234,7 +234,7 @@ export function shown(value: number | undefined | null, error?: number | null): 
   return isPlain ? value.toFixed(decimals) : String(Number(value.toPrecision(Math.max(3, Math.min(12, digits)))));
 }
 
-/** Rows of cells as aligned lines, the first column to the left. */
+/** Rows of cells as aligned lines; the first column is left-aligned. */
 export function alignedLines(rows: readonly (readonly string[])[]): string[] {
   const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
   return rows.map((row) =>
@@ -255,7 +255,7 @@ function priorText(prior: PriorEstimate): string {
   return `${kind} ${shown(center)} ± ${shown(spread)}${narrower}`;
 }
 
-/** The estimates as rows of cells, with a head. */
+/** The estimates as rows of cells, with a header. */
 export function estimateRows({ parameters }: FitNumbers, level: number): string[][] {
   const head = ["", "estimate", "standard error", `${Number((100 * level).toPrecision(6))} % CI lower`, "upper", ""];
   const rows = Object.values(parameters).map(
@@ -276,11 +276,11 @@ export function estimateRows({ parameters }: FitNumbers, level: number): string[
   return [head, ...rows];
 }
 
-/** The numbers of a fit, in a line. */
+/** The statistics of a fit, in a line. */
 export function summaryOf(result: FitNumbers, error: FitCommandOptions["error"]): string {
   const { standardDeviation, degreesOfFreedom, aic, bic, conditionNumber, measurements, parameters } = result;
   const free = Object.values(parameters).filter(({ fixed }) => !fixed).length;
-  // Where errors grow with the prediction, residuals have no standard error in common.
+  // If errors grow with the prediction, residuals have no common standard deviation.
   const hasOne = error === "additive" || error === "lognormal";
   const parts = [
     counted(measurements.length, "measurement"),

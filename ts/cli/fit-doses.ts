@@ -1,4 +1,4 @@
-// Doses of a fit: which rows of a table are doses, and what those do to the states.
+// Doses of a fit: the rows of a table that are doses, and what those do to the states.
 import type { Jump } from "../index.js";
 import { checkAmounts, separated } from "./dosed-table.js";
 import {
@@ -17,14 +17,14 @@ import type { Source } from "./input.js";
 import type { Dose, Format, Further, Series, Table, TableColumns } from "./table.js";
 import { ratesOf } from "./text-model.js";
 
-/** What a fit's table has beside measurements. */
+/** What the table of a fit contains beside measurements. */
 export interface Dosing {
   readonly doses?: DoseColumns | null;
-  /** A column that is not 0 in rows that are no measurements. */
+  /** The column that is not 0 in rows that are not measurements. */
   readonly mdv?: string | null;
 }
 
-/** The columns that are read for doses. */
+/** The columns that doses are read from. */
 export function dosingColumns({ doses, mdv }: Dosing, header: readonly string[], states: readonly string[]) {
   const inside = doses && !doses.apart ? doses : undefined;
   const numbers: Further[] = [
@@ -35,10 +35,7 @@ export function dosingColumns({ doses, mdv }: Dosing, header: readonly string[],
   return { numbers, texts: label === undefined ? [] : [{ name: label, option: "dose-state" }] };
 }
 
-/**
- * The series of a table with their doses, and without the measurements of rows that have none. `measured` are the columns that
- * are compared.
- */
+/** The series of a table with their doses, without rows that have no measurements. `measured` are the columns that are compared. */
 export function dosedSeries(
   table: Table,
   columns: Pick<TableColumns, "time" | "id" | "trained">,
@@ -49,7 +46,7 @@ export function dosedSeries(
 ): { series: readonly Series[]; unmatched: Unmatched } {
   if (doses === null && mdv === null) return { series: table.series, unmatched: ALL_MATCHED };
   const inside = doses && !doses.apart ? doses : null;
-  // Columns by their places: all have been read.
+  // By index: all columns have been read.
   const { numbers } = dosingColumns({ doses, mdv }, [], states);
   const label = inside !== null && table.series.some(({ texts }) => texts !== undefined) ? inside.state : null;
   const target = inside ? targetOf(inside, label ?? undefined, states) : undefined;
@@ -76,25 +73,22 @@ export function dosedSeries(
   return { series, unmatched: apart?.unmatched ?? ALL_MATCHED };
 }
 
-/** Which rows have the state before a dose at the same time: those above all of its rows. */
+/** The rows that have the state before a dose at the same time: those above all rows of that dose. */
 function earlyRows(times: readonly number[], dosed: ReadonlySet<number>, isAfter: (row: number) => boolean): boolean[] {
   const early: boolean[] = [];
   for (const [i, time] of times.entries()) {
-    // Behind a row that has the state after it, no other can have that before it.
+    // After a row with the state after the dose, no row can have the state before it.
     const isLate = times[i - 1] === time && early[i - 1] === false;
     early.push(dosed.has(time) && !isLate && !isAfter(i));
   }
   return early;
 }
 
-/** The states that some of these doses go into over a while, in the order of the equations. */
+/** The states that receive infusions, in the order of the equations. */
 export const infusedBy = (doses: readonly (readonly Dose[])[], states: readonly string[]): string[] =>
   states.filter((state) => doses.some((own) => own.some((dose) => dose.state === state && dose.duration > 0)));
 
-/**
- * Doses of trajectories, at the times of their solves, as jumps: at once into the states, or of rates into those of infusions, as
- * `infusedText` has them.
- */
+/** Doses of trajectories as jumps at the times of their solves: of states, or for infusions of the rates that `infusedText` adds. */
 export function fitJumps(
   text: string,
   states: readonly string[],

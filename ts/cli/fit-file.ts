@@ -1,4 +1,4 @@
-// Model files of fits: the equations with their estimates, how sure those are, and how a table becomes measurements.
+// Model files of fits: the equations with their estimates and standard errors, and how tables are mapped to measurements.
 import { load, loadTensors, type Method, type ProgramField, save } from "../index.js";
 import { isExpression } from "./column-expression.js";
 import { isDoseColumns, isRecord } from "./doses.js";
@@ -14,7 +14,7 @@ import { CLOCKS, type Clock } from "./time.js";
 
 const KEY = "symplectic-adjoint.fit";
 
-/** What a file tells of an estimate; JSON has no NaN and no infinity: null. */
+/** An estimate in a file. JSON has neither NaN nor infinity: they are null. */
 export interface SavedEstimate {
   readonly value: number;
   readonly standardError: number | null;
@@ -24,41 +24,41 @@ export interface SavedEstimate {
   readonly atBound: "lower" | "upper" | null;
 }
 
-/** A trajectory as it was fitted. */
+/** A fitted trajectory. */
 export interface SavedTrajectory {
   readonly name: string;
-  /** The time it begins at, in the table's. */
+  /** The time at which it begins, as in the table. */
   readonly begin: number;
   readonly end: number;
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
-  /** At the table's times. */
+  /** The times of its doses are those of the table. */
   readonly doses?: readonly Dose[];
 }
 
-/** What a model file of a fit tells beside the field. */
+/** The metadata of a fit's model file. */
 export interface FitDescription extends Mapping {
   readonly clock: Clock;
   readonly format: Format;
   readonly settings: FitCommandOptions;
   readonly estimates: Readonly<Record<string, SavedEstimate>>;
-  /** Rows and columns of `covariance`; both are null where the fit was cut short. */
+  /** Names of the rows and columns of `covariance`; both are null if the fit was stopped. */
   readonly freeNames: readonly string[] | null;
   readonly covariance: readonly (number | null)[] | null;
   readonly trajectories: readonly SavedTrajectory[];
   readonly fit: Readonly<Record<string, string | number | boolean | null>>;
 }
 
-/** A model file of a fit. */
+/** A fit's model file. */
 export interface FitFile {
   readonly field: ProgramField<"float64">;
   readonly description: FitDescription;
 }
 
-/** The value of everything that was fitted, by name. */
+/** The values of all estimates, by name. */
 export type Values = Readonly<Record<string, number>>;
 
-/** Estimates whose errors nobody knows, as the last iteration left them. */
+/** Estimates without errors, from the last iteration of a stopped fit. */
 export function unfinished(task: FitTask, values: Values): Readonly<Record<string, SavedEstimate>> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => {
@@ -69,7 +69,7 @@ export function unfinished(task: FitTask, values: Values): Readonly<Record<strin
   );
 }
 
-/** What a file tells of estimates. */
+/** Estimates as a file has them. */
 export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string, SavedEstimate>> {
   const finite = (value: number) => (Number.isFinite(value) ? value : null);
   return Object.fromEntries(
@@ -87,7 +87,7 @@ export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string,
   );
 }
 
-/** Trajectories with what was estimated of them. */
+/** The fitted trajectories, with their own estimates. */
 export function trajectoriesOf({ states, members }: FitTask, values: Values): SavedTrajectory[] {
   const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
   return members.map(({ name, t0, times, y0, arguments: args, doses }) => ({
@@ -114,10 +114,10 @@ export function fitBytes(task: FitTask, values: Values, description: FitDescript
   }
 }
 
-/** Whether a model file is one of a fit. */
+/** Whether a model file is that of a fit. */
 export const isFit = (source: Source) => fromModel(source, () => loadTensors(source.bytes)).metadata.has(KEY);
 
-/** Reads a model file of a fit. The field is the caller's to dispose of. */
+/** Reads a fit's model file. The caller disposes of the field. */
 export function readFit(source: Source): FitFile {
   const { name: file, bytes } = source;
   const { field, optimizer, metadata } = fromModel(source, () => load(bytes, { dtype: "float64" }));
@@ -127,7 +127,7 @@ export function readFit(source: Source): FitFile {
     const description = JSON.parse(text ?? "null") as FitDescription;
     if (isSound(description, field as ProgramField)) return { field: field as ProgramField<"float64">, description };
   } catch {
-    // What cannot be read is as good as what says nothing.
+    // Metadata that cannot be read is treated as invalid.
   }
   field.dispose();
   throw new Failure(
@@ -149,7 +149,7 @@ function isOrigin(origin: InitialOrigin | Origin): boolean {
   );
 }
 
-/** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
+/** Whether a description is valid, as far as this command relies on it; may throw instead of returning false. */
 function isSound(
   description: FitDescription,
   { states, entries, argumentNames, equations, outputSize, stateSize }: ProgramField,
@@ -209,7 +209,7 @@ function isSound(
   );
 }
 
-/** The solver's options of a fit. */
+/** The solver options of a fit. */
 export const solverOf = ({ settings: { solver, rtol, atol } }: FitDescription) => ({
   method: solver as Method,
   rtol,

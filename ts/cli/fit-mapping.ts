@@ -1,4 +1,4 @@
-// How a table becomes measurements, arguments and initial states.
+// Maps the columns of a table to measurements, arguments and initial states.
 import { columnsIn, isExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
 import { type Dosing, dosingColumns } from "./fit-doses.js";
@@ -8,28 +8,28 @@ import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import { columnIn, type Format, headerOf, listOf, readTable } from "./table.js";
 
-/** Where a number of each trajectory comes from: it is the same for all, stands in a column, or is computed from columns. */
+/** Where a number of each trajectory comes from: a constant, a column, or an expression of columns. */
 export type Origin = { readonly number: number } | { readonly column: string } | { readonly expression: string };
 
-/** Where an initial state comes from: besides, it may be the first measurement of its own column. */
+/** Where an initial state comes from; it may also be the first measurement of its column. */
 export type InitialOrigin = Origin | { readonly first: string };
 
-/** How a table becomes measurements, for the fit and for predictions from it. */
+/** How a table is read, for the fit and for later predictions. */
 export interface Mapping extends Dosing {
   readonly time: string;
   readonly id: string | null;
   readonly observed: readonly Observed[];
   readonly arguments: Readonly<Record<string, Origin>>;
-  /** Of all states but those that are estimated from a start that is given. */
+  /** For all states, except for those that are estimated from a given start. */
   readonly initial: Readonly<Record<string, InitialOrigin>>;
-  /** Initial states that are estimated: of each trajectory, or one of all. */
+  /** Estimated initial states, and whether each trajectory has its own. */
   readonly estimated: Readonly<Record<string, { readonly shared: boolean }>>;
   readonly individual: readonly string[];
-  /** The time of the initial states, where it is not that of the first row. */
+  /** The time of the initial states, if it is not that of the first row. */
   readonly t0?: number;
 }
 
-/** What an option gives of each trajectory. A column may have any name, also one that looks like an expression. */
+/** Reads the value of an option. A column may have any name, also one that looks like an expression. */
 export function originOf(text: string, header: readonly string[]): Origin {
   const number = readNumber(text);
   if (!Number.isNaN(number)) return { number };
@@ -38,13 +38,13 @@ export function originOf(text: string, header: readonly string[]): Origin {
   return /^\w+$/.test(text) || !isExpression(text) ? { column: text } : { expression: text };
 }
 
-/** The columns that it needs. */
+/** The columns that an origin needs. */
 export const columnsOf = (origin: Origin, header: readonly string[]): readonly string[] => {
   if ("column" in origin) return [origin.column];
   return "expression" in origin ? columnsIn(origin.expression, header) : [];
 };
 
-/** The column that probably is a state by another name: one that nothing uses, best of all one that has the name in it. */
+/** The column that is probably the state under another name: an unused one, preferably with the state's name in it. */
 function otherName(
   state: string,
   request: TaskRequest,
@@ -55,7 +55,7 @@ function otherName(
   return likeName(state, rest) ?? (rest.length === 1 ? rest[0] : undefined);
 }
 
-/** How the table is to be read. */
+/** Works out the mapping from the options and the header. */
 export function mappingOf(
   request: TaskRequest,
   observed: readonly Observed[],
@@ -108,7 +108,7 @@ export function mappingOf(
   };
 }
 
-/** A table by the columns of a mapping. */
+/** Reads a table with the columns of a mapping. */
 export function readMapped(
   mapping: Mapping,
   data: Source,

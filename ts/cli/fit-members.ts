@@ -1,4 +1,4 @@
-// The trajectories of a table, with what each starts from.
+// The trajectories of a fit, with their initial states, arguments and starts.
 import { valueOfExpression } from "./column-expression.js";
 import type { Unmatched } from "./doses.js";
 import { Failure } from "./failure.js";
@@ -12,12 +12,12 @@ import { columnIn, type Dose, headerOf, listOf, type Series } from "./table.js";
 import { usesTime } from "./text-model.js";
 import { type Clock, writeTime } from "./time.js";
 
-/** A trajectory, at the times of its table; its solve counts them from where it begins, if the equations do not depend on the time. */
+/** A trajectory, at the times of its table. If the equations do not depend on the time, its solve counts from its beginning. */
 interface Member extends Timing {
   readonly name: string;
   /** The line of each time. */
   readonly lines: readonly number[];
-  /** What was measured, `[times, observed]`. */
+  /** The measurements, `[times, observed]`. */
   readonly y: readonly number[];
   readonly weights?: readonly number[];
   readonly y0: readonly number[];
@@ -25,30 +25,30 @@ interface Member extends Timing {
   readonly doses: readonly Dose[];
 }
 
-/** All trajectories, and what the table has besides. */
+/** All trajectories, and notes on the table. */
 export interface Members {
   readonly clock: Clock;
   readonly members: readonly Member[];
-  /** Initial states that are measurements, but are taken as exact. */
+  /** Initial states that are measurements but count as exact. */
   readonly exact: readonly string[];
-  /** Trajectories without a measurement that could be compared. */
+  /** Trajectories without measurements to compare. */
   readonly skipped: readonly string[];
   readonly unmatched: Unmatched;
-  /** Columns of the table that nothing is read from. */
+  /** Columns of the table that are not used. */
   readonly unread: readonly string[];
 }
 
-/** What estimated numbers of trajectories start from. */
+/** Where estimates of single trajectories start. */
 interface MemberStarts {
   individual(name: string): Origin;
-  /** Whether an option says where that is. */
+  /** Whether an option sets it. */
   isGiven(name: string): boolean;
-  /** Undefined where the start is that of the table. */
+  /** Undefined if the table sets it. */
   initial(state: string): number | undefined;
   readonly found: Found;
 }
 
-/** The trajectories of a table. */
+/** Reads the trajectories of a table. */
 export function membersOf(
   mapping: Mapping,
   text: string,
@@ -118,8 +118,8 @@ export function membersOf(
 }
 
 /**
- * Initial states that are read from a column that is measured in later rows too, and so with an error, as the others are. One that is
- * there only once may be known, as a dose is.
+ * Initial states that are read from a column that later rows measure too, so that they have an error like the others. A value that occurs
+ * only once may be exact, such as a dose.
  */
 function exactOf(
   { observed, initial, estimated }: Mapping,
@@ -141,7 +141,7 @@ function exactOf(
   });
 }
 
-/** The doses of a trajectory from its beginning on: what went in before is in the state there, and of an infusion the rest goes in. */
+/** The doses of a trajectory from its beginning on. Earlier doses are already in its initial state; of an infusion, the rest remains. */
 export function dosesFrom({ doses = [] }: Pick<Series, "doses">, begin: number): Dose[] {
   return doses.flatMap((dose) => {
     const { time, duration, amount } = dose;
@@ -151,7 +151,7 @@ export function dosesFrom({ doses = [] }: Pick<Series, "doses">, begin: number):
   });
 }
 
-/** Where a trajectory begins: with its first dose, if that comes first and no state is read from the first row. */
+/** Where a trajectory begins: at its first dose, if that comes first and no state is read from the first row. */
 export function beginOf(
   { times, lines = [], doses = [] }: Series,
   { t0, time, initial }: Mapping,
@@ -168,14 +168,14 @@ export function beginOf(
   );
 }
 
-/** What a trajectory is called. */
+/** The name of a trajectory. */
 export const nameOf = ({ id }: Series, mapping: Mapping) => (mapping.id === null ? "1" : id);
 
-/** Whether absolute times matter. */
+/** Whether the equations or the observations depend on the time. */
 export const dependsOnTime = (text: string, observed: readonly Observed[]) =>
   usesTime(text) || observed.some(({ expression }) => /\bt\b/.test(expression));
 
-/** What was measured, `[times, observed]`: without first rows that the solve starts from, which say nothing of the fit. */
+/** The measurements, `[times, observed]`, without first rows that only set initial states. */
 export function measurementsOf(
   own: Series,
   columns: readonly string[],
@@ -197,7 +197,7 @@ export function measurementsOf(
   );
 }
 
-/** Reads numbers that a trajectory has once. `fitted`: by a mapping that no option changes any more. */
+/** Reads numbers that a trajectory has once. `fitted`: with the mapping of a model file, which no option changes. */
 export function readerOf(
   { id, rows, lines = [] }: Series,
   columns: readonly string[],
@@ -205,7 +205,7 @@ export function readerOf(
   { id: idColumn, observed }: Mapping,
   fitted = false,
 ) {
-  // What is measured changes from row to row, whatever it starts from.
+  // Measured columns may change from row to row.
   const measured = observed.map(({ column }) => column);
   const whose = idColumn === null ? "," : `, of the trajectory ${id},`;
   const hintOf = (text: string) => (fitted ? "" : `; ${text}`);
@@ -224,12 +224,12 @@ export function readerOf(
     throw new Failure(`${file}:${lines[0] ?? "?"}: ${expression}: expected a finite number${whose} given ${value}`);
   };
   return {
-    /** What is positive in all rows with measurements, `[rows, observed]`; 1 in others. */
+    /** Positive numbers of all rows with measurements, `[rows, observed]`; 1 in others. */
     weights(column: string, measurements: readonly number[]): number[] {
       const width = measurements.length / rows.length;
       return cells(column).map(({ value, where }, i) => {
         if (measurements.slice(i * width, (i + 1) * width).every(Number.isNaN)) return 1;
-        // Of a standard deviation the weight must be finite as well.
+        // The weight that follows from a standard deviation must be finite as well.
         if (value > 0 && value ** -2 > 0 && value ** -2 < Number.POSITIVE_INFINITY) return value;
         const given = Number.isNaN(value) ? "a missing value" : value;
         throw new Failure(`${where} expected a positive number in each row with a measurement, given ${given}`);
@@ -248,7 +248,7 @@ export function readerOf(
         `${other.where} expected the same number in all rows${whose} given ${other.value} after ${first.value}${hint}`,
       );
     },
-    /** An initial state; of one that is estimated, what it starts from. */
+    /** The initial value of a state; for an estimated one, its start. */
     initial(state: string, origin: InitialOrigin, isEstimated: boolean): number {
       if ("number" in origin) return origin.number;
       if ("expression" in origin)

@@ -1,4 +1,4 @@
-// What is measured: columns of the table, and the expressions that predict them.
+// The observed columns of a fit, and the expressions that predict them.
 import { nearest } from "../checks/names.js";
 import { equations, SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
@@ -6,16 +6,16 @@ import type { TaskRequest } from "./fit-request.js";
 import { columnIn, listOf } from "./table.js";
 import { observingText } from "./text-model.js";
 
-/** What is measured: a column, and the expression that predicts it. */
+/** An observed column, and the expression that predicts it. */
 export interface Observed {
   readonly column: string;
   readonly expression: string;
 }
 
-/** What the options say is observed; by default the states that are columns. */
+/** The observed columns by the options; by default, the states that are columns. */
 export function observedOf(request: TaskRequest, header: readonly string[], states: readonly string[]): Observed[] {
   if (request.observe) return request.observe.map(({ name, value }) => ({ column: name, expression: value ?? name }));
-  // Of columns that have something else to say, none is a state by another spelling of its name.
+  // Columns with another purpose are not states under a different spelling.
   const idle = idleIn(header, request).filter((column) => !states.includes(column));
   const columns = states.flatMap((expression): Observed[] => {
     const isOwn = header.includes(expression) && expression !== request.time && expression !== request.id;
@@ -45,7 +45,7 @@ export function idleIn(
   return header.filter((column) => !used.includes(column));
 }
 
-/** An option that says which expressions predict columns, as it is to be written. */
+/** The --observe option to write for these columns. */
 export function observing(...all: readonly Observed[]): string {
   const isQuoted = all.some(({ column }) => /[,="()[\]]/.test(column));
   const parts = all.map(({ column, expression }) => {
@@ -55,7 +55,7 @@ export function observing(...all: readonly Observed[]): string {
   return isQuoted ? `--observe '${parts.join(", ")}'` : `--observe "${parts.join(", ")}"`;
 }
 
-/** A field whose last slopes are what is observed, of states that stand still. */
+/** A field whose last slopes are the observations, while its states stand still. */
 export function observingField(
   text: string,
   observed: readonly Observed[],
@@ -72,7 +72,7 @@ export function observingField(
   return equations(observingText(text, named), { state: all, arguments: args, dtype: "float64" });
 }
 
-/** Refuses expressions that cannot be read. */
+/** Refuses invalid expressions. */
 export function checkObserved(
   text: string,
   observed: readonly Observed[],
@@ -88,7 +88,7 @@ export function checkObserved(
   }
 }
 
-/** Refuses expressions that would be more than one line of equations. */
+/** Refuses expressions that would span several lines of equations. */
 export function checkLines(observed: readonly Observed[]): void {
   const broken = observed.find(({ expression }) => /[#\n\r]/.test(expression));
   if (broken) throw new Failure(`--observe ${broken.column}: expected an expression on one line, without #`, 2);
@@ -116,7 +116,7 @@ export function observeFailure(
   );
 }
 
-/** A column that has a name among its words, in small letters or large ones. */
+/** A column that contains a name as a word, in any case. */
 export function likeName(name: string, columns: readonly string[]): string | undefined {
   const small = name.toLowerCase();
   return columns.find((column) =>
@@ -127,7 +127,7 @@ export function likeName(name: string, columns: readonly string[]): string | und
   );
 }
 
-/** What to write instead of a column that is observed, but is not there. */
+/** A hint for an observed column that does not exist. */
 export function observeHint(
   observed: readonly Observed[],
   { time, id }: Pick<TaskRequest, "time" | "id">,
@@ -135,7 +135,7 @@ export function observeHint(
 ) {
   return (name: string) => {
     const expression = observed.find(({ column }) => column === name)?.expression ?? "expression";
-    // What is most probably meant: a column that is spelled like it or begins like it, or else any that is not taken.
+    // The most likely column: one with a similar name, otherwise any unused one.
     const taken = [time, id, ...observed.map(({ column }) => column)];
     const rest = header.filter((column) => !taken.includes(column));
     const begins = rest.find((column) => column.toLowerCase().startsWith(name.toLowerCase()));

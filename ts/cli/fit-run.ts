@@ -1,4 +1,4 @@
-// A fit itself: plain data in, plain data out, so that it can run in a worker.
+// Runs a fit: plain data in and out, so that it can run in a thread.
 import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
 import { type ClusterProgress, type CommandCluster, connectWorkers } from "./command-cluster.js";
 import type { FitCommandOptions } from "./fit-request.js";
@@ -7,40 +7,40 @@ import { byTableTimes, solveTimes, tableTimes } from "./fit-times.js";
 import type { ServerRequest } from "./servers.js";
 import { infusedText } from "./text-model.js";
 
-/** What a fit tells, but for what it can compute besides; times are those of the table. */
+/** A fit's result without its functions, at the times of the table. */
 export type FitNumbers = Omit<FieldFitResult, "profile" | "curves">;
 
-/** What a worker is given. */
+/** The input of the thread. */
 export interface RunRequest {
   readonly task: FitTask;
   readonly options: FitCommandOptions;
-  /** The names of the parameters to profile; all that are estimated, or none. */
+  /** The parameters to profile: names, all, or none. */
   readonly profile: readonly string[] | boolean;
-  /** Whether curves are wanted. */
+  /** Whether to compute curves. */
   readonly curves: boolean;
-  /** Those whose workers solve, if they are named; else this machine does. */
+  /** The servers whose workers solve, if any are given; otherwise this machine does. */
   readonly servers: ServerRequest;
 }
 
-/** What a fit says on its way. */
+/** What a fit reports while it runs. */
 export interface Listener extends ClusterProgress {
-  /** After each iteration; false ends the fit. */
+  /** Called after each iteration; returning false ends the fit. */
   iteration(progress: FitProgress): boolean;
   result(result: FitNumbers): void;
   curves(curves: readonly Curve[]): void;
   profile(profile: Profile): void;
-  /** Whether to go on with what comes after the fit. */
+  /** Whether to continue with profiles and curves. */
   goesOn(): boolean;
 }
 
-/** How often a fit over workers looks whether it is to end. */
+/** How often a fit over workers checks whether to end. */
 const WATCH_MS = 100;
-/** Points of a curve. */
+/** The number of points of a curve. */
 const POINTS = 200;
-/** Trajectories whose curves are drawn, at most. */
+/** The largest number of trajectories whose curves are drawn. */
 export const MOST_CURVES = 60;
 
-/** Fits. */
+/** Runs the fit. */
 export async function runFit(request: RunRequest, listener: Listener): Promise<void> {
   const { task, options, profile, curves, servers } = request;
   const { text, infused, members, mapping, clock } = task;
@@ -86,7 +86,7 @@ export async function runFit(request: RunRequest, listener: Listener): Promise<v
   }
 }
 
-/** The workers of a fit; where there are none once it is to end, nothing is waited for. */
+/** The workers of a fit. If the fit is to end while there are none, it does not wait for them. */
 async function clusterOf(servers: ServerRequest, listener: Listener) {
   const stop = new AbortController();
   let cluster: CommandCluster | undefined;

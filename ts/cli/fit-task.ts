@@ -1,4 +1,4 @@
-// What a fit is of: equations, a table, and what the options say of both, checked before anything is computed.
+// Builds the task of a fit from the equations, the table and the options, and checks all of it first.
 import { type FieldFitOptions, type ParameterOptions, type Prior, SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { fitJumps, infusedBy } from "./fit-doses.js";
@@ -13,11 +13,11 @@ import type { ParameterBounds, Spread } from "./pairs.js";
 import { checkColumns, columnIn, headerOf, listOf } from "./table.js";
 import { checkTimeless, constantsOf, equationsField, withoutParameters } from "./text-model.js";
 
-/** What is fitted, as plain data. */
+/** A fit as plain data. */
 export interface FitTask extends Members {
   readonly text: string;
   readonly states: readonly string[];
-  /** The states that infusions go into. */
+  /** The states that receive infusions. */
   readonly infused: readonly string[];
   readonly parameters: readonly string[];
   readonly mapping: Mapping;
@@ -25,7 +25,7 @@ export interface FitTask extends Members {
   readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual" | "jumps">;
 }
 
-/** Reads what is to be fitted. */
+/** Builds the task. */
 export function taskOf(
   given: TaskRequest,
   file: string,
@@ -40,7 +40,7 @@ export function taskOf(
   const both = individual.find((name) => named.includes(name));
   if (both !== undefined)
     throw new Failure(`--individual: expected parameters that are not in --arguments, given ${both}`, 2);
-  // A parameter that is named as an argument is one: its value is the start.
+  // A parameter that an option names as an argument becomes one; its value is the start.
   const { text, values } = withoutParameters(whole, [...named, ...individual]);
   const field = fieldOf(file, text, [...named, ...individual]);
   const { states } = field;
@@ -79,7 +79,7 @@ export function taskOf(
   return { text, states, infused, parameters, mapping, clock, members, ...told, options };
 }
 
-/** What options say, by the names that the table's columns have. */
+/** Names columns as the table does. */
 function byColumns(request: TaskRequest, header: readonly string[]): TaskRequest {
   const own = (name: string) => columnIn(header, name) ?? name;
   const { time, id, weights, sd, observe } = request;
@@ -93,7 +93,7 @@ function byColumns(request: TaskRequest, header: readonly string[]): TaskRequest
   };
 }
 
-/** The options of `leastSquares`: where estimates start, their bounds, scales and priors. */
+/** Options of `leastSquares`: starts, bounds, scales and priors. */
 function optionsFor(
   request: TaskRequest,
   text: string,
@@ -174,7 +174,7 @@ function optionsFor(
   };
 }
 
-/** Refuses measurements that an error model does not have. */
+/** Refuses measurements that the error model does not allow. */
 export function checkMeasurements(
   { mapping, members }: FitTask,
   error: FitCommandOptions["error"],
@@ -195,7 +195,7 @@ export function checkMeasurements(
   }
 }
 
-/** Refuses factors of doses that are no expressions of what the equations know. */
+/** Refuses dose factors that are not expressions of the equations' names. */
 export function checkFactors(
   text: string,
   states: readonly string[],
@@ -217,7 +217,7 @@ export function checkFactors(
   }
 }
 
-/** Where parameters start, initial states with a number of their own too. */
+/** Starts of parameters, and of initial states with a number of their own. */
 function startsOf({ start, estimate, shared }: TaskRequest): ReadonlyMap<string, number> {
   const all = new Map(start);
   for (const [option, list] of Object.entries({ estimate, shared })) {
@@ -235,7 +235,7 @@ function startsOf({ start, estimate, shared }: TaskRequest): ReadonlyMap<string,
   return all;
 }
 
-/** Why nothing is estimated, and what to write so that something is. */
+/** Why nothing is estimated, and what to write. */
 function nothingToEstimate(text: string, parameters: readonly string[]): string {
   if (parameters.length > 0) return `nothing to estimate; --fix holds all parameters: ${listOf(parameters)}`;
   const [first] = constantsOf(text);
@@ -243,7 +243,7 @@ function nothingToEstimate(text: string, parameters: readonly string[]): string 
   return `nothing to estimate; write "param ${name} = ${value}" to estimate ${first ? name : "a parameter k"}`;
 }
 
-/** The field of the equations; of a name that is unknown, what more there is than their lines. */
+/** The field of the equations; an unknown name gets a hint at the options. */
 function fieldOf(file: string, text: string, args: readonly string[]) {
   try {
     return equationsField(file, text, "float64", args);
@@ -254,7 +254,7 @@ function fieldOf(file: string, text: string, args: readonly string[]) {
   }
 }
 
-/** What a start must be, within bounds and on the scale on which it is estimated. */
+/** Checks a start: within its bounds, and valid on its scale. */
 function checkStart(name: string, start: number, options: Partial<ParameterOptions>): void {
   const { lower = Number.NEGATIVE_INFINITY, upper = Number.POSITIVE_INFINITY, transform, prior } = options;
   if (prior) checkPrior(name, start, prior, { lower, upper });
@@ -275,7 +275,7 @@ function checkStart(name: string, start: number, options: Partial<ParameterOptio
   }
 }
 
-/** What a prior must be, and the start beside it. */
+/** Checks a prior and the start beside it. */
 function checkPrior(name: string, start: number, prior: Prior, { lower, upper }: ParameterBounds): void {
   const [option, center] = "mean" in prior ? ["prior", prior.mean] : ["log-prior", prior.median];
   if (option === "log-prior" && !(center > 0))
@@ -289,7 +289,7 @@ function checkPrior(name: string, start: number, prior: Prior, { lower, upper }:
     throw new Failure(`--log-prior ${name}: expected a start above 0, given ${start}; --start "${name}=…" sets it`, 2);
 }
 
-/** Refuses arguments that neither the equations nor what is observed name: a slip of the hand. */
+/** Refuses arguments that neither the equations nor the observations use: typos. */
 function checkUsed(texts: readonly string[], names: readonly string[]): void {
   const used: readonly string[] =
     texts
@@ -300,7 +300,7 @@ function checkUsed(texts: readonly string[], names: readonly string[]): void {
   if (other !== undefined) throw new Failure(`neither the equations nor --observe depend on the argument ${other}`, 2);
 }
 
-/** Where the estimate of an argument of single trajectories starts. */
+/** The start of an argument that is estimated for each trajectory. */
 function startOf(request: TaskRequest, name: string, parameter: number | undefined, header: readonly string[]): Origin {
   const own = request.start.get(name);
   const value = request.individual.find((pair) => pair.name === name)?.value;

@@ -1,23 +1,23 @@
-// Times of a fit: those of the table, which everyone is told, and those that a solve takes.
+// Converts between the times of the table, which users see, and the times of solves.
 import type { Dose } from "./table.js";
 import { type Clock, writeTime } from "./time.js";
 
-/** When a trajectory begins and is observed, at the times of its table. */
+/** When a trajectory begins and is observed, as in its table. */
 export interface Timing {
   readonly t0: number;
   readonly times: readonly number[];
-  /** Which rows have the state before a dose at the same time; none where it is left out. */
+  /** The rows that have the state before a dose at the same time; default: none. */
   readonly early?: readonly boolean[] | undefined;
-  /** What times of a solve count from, and in which unit. */
+  /** The origin and the unit of the times of a solve. */
   readonly origin: number;
   readonly unit: number;
 }
 
-/** The times of a solve: a solve has the state after a dose, so that rows before it are as little earlier as rounding allows. */
+/** The times of a solve. At a dose a solve has the state after it, so rows before it are moved earlier by as little as rounding allows. */
 export function solveTimes({ t0, times, early, origin, unit }: Timing): { t0: number; times: number[] } {
   const own = times.map((time) => (time - origin) / unit);
   const gaps = own.flatMap((time, i) => (i > 0 && time > (own[i - 1] as number) ? time - (own[i - 1] as number) : []));
-  // Far less than lies between two rows, in whatever unit, but more than times are rounded by.
+  // Much less than the time between two rows in any unit, but more than times are rounded by.
   const least = 2 ** -20 * gaps.reduce((least, gap) => Math.min(least, gap), Number.POSITIVE_INFINITY);
   const justBefore = (time: number) => {
     const usual = 2 ** -40 * Math.max(1, Math.abs(time));
@@ -32,10 +32,10 @@ export function solveTimes({ t0, times, early, origin, unit }: Timing): { t0: nu
 export const solveDoses = (doses: readonly Dose[], { origin, unit }: Pick<Timing, "origin" | "unit">): Dose[] =>
   doses.map((dose) => ({ ...dose, time: (dose.time - origin) / unit, duration: dose.duration / unit }));
 
-/** A time of a solve that is none of its table. */
+/** A time of a solve that is not in the table. */
 const between = (time: number, { origin, unit }: Timing) => time * unit + origin;
 
-/** From the times of a solve back to those of the table. */
+/** Converts times of a solve to those of the table. */
 export function tableTimes(timing: Timing): (time: number) => number {
   const { t0, times } = solveTimes(timing);
   const own = new Map(times.map((time, i) => [time, timing.times[i] as number]));
@@ -43,17 +43,17 @@ export function tableTimes(timing: Timing): (time: number) => number {
   return (time) => own.get(time) ?? between(time, timing);
 }
 
-/** A message of solves of some trajectories, by the times of the table. */
+/** A message about solves, with the times of the table. */
 export function byTableTimes(message: string, timings: readonly Timing[], clock: Clock): string {
   const tabular = timings.map((timing) => ({ timing, told: tableTimes(timing) }));
   const isOne = new Set(timings.map(({ origin }) => origin)).size === 1;
   return message.replace(/\bat t = (-?\d[\d.]*(?:e-?\d+)?)/g, (whole, text) => {
     const time = Number(text);
-    // At one of the times of the table, or between them.
+    // A time of the table, or one between them.
     const own = tabular.find(({ timing, told }) => told(time) !== between(time, timing)) ?? tabular[0];
     if (!own) return whole;
     const table = own.told(time);
-    // Which of the trajectories it is, nobody knows.
+    // The message does not say which trajectory it is.
     return isOne
       ? `at t = ${writeTime(table, clock)}`
       : `${(table - own.timing.origin) / own.timing.unit} after a trajectory begins`;

@@ -1,10 +1,10 @@
-// The thread that fits, while the command's own listens to signals.
+// The thread that fits, while the main thread handles signals.
 import { parentPort, workerData } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { Failure, failureOf } from "./failure.js";
 import { type FitNumbers, type RunRequest, runFit } from "./fit-run.js";
 
-/** What the thread says. */
+/** Messages of the thread. */
 export type Message =
   | { readonly kind: "iteration"; readonly progress: FitProgress }
   | { readonly kind: "result"; readonly result: FitNumbers }
@@ -14,7 +14,7 @@ export type Message =
   | { readonly kind: "workers"; readonly text: string }
   | { readonly kind: "failure"; readonly message: string; readonly status: number; readonly code: string | undefined };
 
-/** What the thread is given: with a number that is not 0 once the fit is to end. */
+/** The input of the thread; `stop` holds a number that is not 0 once the fit is to end. */
 export interface FitWorkerRequest extends RunRequest {
   readonly stop: SharedArrayBuffer;
 }
@@ -39,7 +39,7 @@ try {
   });
 } catch (error) {
   const failure = failureOf(error);
-  // A fault of the program keeps its stack.
+  // An internal error keeps its stack.
   if (!(failure instanceof Failure)) throw error;
   say({ kind: "failure", message: failure.message, status: failure.status, code: (error as { code?: string }).code });
 }

@@ -1,4 +1,4 @@
-// symplectic-adjoint fit: the parameters of equations from measurements, with their errors.
+// symplectic-adjoint fit: estimates the parameters of equations from measurements, with standard errors.
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { checkServers } from "./command-cluster.js";
@@ -38,24 +38,24 @@ import { notesOnDates } from "./time.js";
 
 export interface FitRequest extends TaskRequest {
   readonly data: string;
-  /** A file of equations. */
+  /** The file of equations. */
   readonly equations: string;
-  /** A table of doses, where they are in one of their own. */
+  /** The separate table of doses, if there is one. */
   readonly doses?: string | undefined;
   readonly out: string;
-  /** Where a report goes; undefined for none. */
+  /** The file of the report; undefined for none. */
   readonly report: string | undefined;
   readonly options: FitCommandOptions;
-  /** The parameters to profile; all, or none. */
+  /** The parameters to profile: names, all (true) or none (false). */
   readonly profile: readonly string[] | boolean;
-  /** Whether to start from the estimates that `out` has. */
+  /** Whether to start from the estimates in `out`. */
   readonly resume: boolean;
-  /** Those whose workers solve, if they are named; else this machine does. */
+  /** The servers whose workers solve, if any are given; otherwise this machine does. */
   readonly servers: ServerRequest;
   readonly progress: boolean;
 }
 
-/** What the thread has found, as far as it came. */
+/** The results of the thread so far. */
 interface Outcome {
   readonly result: FitNumbers | undefined;
   /** The last iteration of the best start. */
@@ -99,7 +99,7 @@ export async function fitEquations(request: FitRequest) {
     progress,
   )
     .catch((error: unknown) => {
-      // Rates of another unit are the usual reason why nothing can be solved.
+      // If nothing can be solved, the usual reason is that rates have another unit of time.
       throw error instanceof Failure ? new Failure([error.message, ...dated].join("\n"), error.status) : error;
     })
     .finally(progress.stop);
@@ -111,7 +111,7 @@ export async function fitEquations(request: FitRequest) {
     : { ...valuesOf(task), ...best?.parameters };
   const qualities = result ? qualitiesOf(result, task.mapping.observed) : [];
   const converged = result !== undefined && isReliable(result);
-  // What the solves were by, also where that was left to us.
+  // The method that was used, also if it was chosen automatically.
   const settings = { ...options, solver: result?.method ?? options.solver ?? "dopri8" } as const;
   const description: FitDescription = {
     ...task.mapping,
@@ -178,7 +178,7 @@ export async function fitEquations(request: FitRequest) {
   };
 }
 
-/** The result as programs read it; NaN and infinity are null there. */
+/** The result as JSON, where NaN and infinity are null. */
 export function jsonOf({ task, result, profiles, ...rest }: FitOutput) {
   const { parameters, starts, measurements, residuals: _, values: __, ...numbers } = result;
   const plain = (array: ArrayLike<number>) => Array.from(array);
@@ -219,14 +219,14 @@ export function jsonOf({ task, result, profiles, ...rest }: FitOutput) {
   };
 }
 
-/** What a fit has found, by the names of its results. */
+/** The values that a fit has found, by name. */
 function foundIn(source: Parameters<typeof readFit>[0]): Found {
   const { field, description } = readFit(source);
   field.dispose();
   return new Map(Object.entries(description.estimates).map(([name, { value }]) => [name, value]));
 }
 
-/** The names of what is estimated, as the result has them. */
+/** The names of all estimates, as the result has them. */
 function namesOf({ parameters, mapping, members, options }: FitTask): string[] {
   const own = (what: string) => members.map(({ name }) => `${what}[${name}]`);
   const fixed = options.parameters as Record<string, { fixed?: boolean }>;
@@ -245,7 +245,7 @@ const valuesOf = ({ options }: FitTask): Values =>
     Object.entries(options.parameters as Record<string, { start: number }>).map(([name, { start }]) => [name, start]),
   );
 
-/** Fits in a thread, so that signals arrive: the first ends the fit after its iteration, a second at once. */
+/** Fits in a thread, so that signals arrive: the first ends the fit after the current iteration, a second at once. */
 async function run(request: RunRequest, told: ReturnType<typeof fitProgressOf>): Promise<Outcome> {
   const stop = new SharedArrayBuffer(4);
   const workerData: FitWorkerRequest = { ...request, stop };
@@ -286,7 +286,7 @@ async function run(request: RunRequest, told: ReturnType<typeof fitProgressOf>):
           case "workers":
             return told.workers(message.text);
           case "failure": {
-            // A fit that is to end does not wait for workers that are not there.
+            // A fit that is to end does not wait for missing workers.
             if (signal !== undefined && message.code === "DISPOSED") return;
             const text = withAdvice(byTableTimes(message.message, request.task.members, request.task.clock));
             reject(new Failure(text, message.status));

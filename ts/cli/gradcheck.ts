@@ -1,4 +1,4 @@
-// symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
+// symplectic-adjoint gradcheck: compares the gradient of a trained model with finite differences, in float64.
 import { GRADIENTS } from "../../wasm/constants.js";
 import { type Batch, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
 import { uniforms } from "../trace/random.js";
@@ -17,15 +17,15 @@ export interface GradcheckRequest {
   readonly format: Format;
   readonly steps: number;
   readonly directions: number;
-  /** So many of the table's, spread over it: differences take many solves. */
+  /** How many trajectories to use, spread over the table: differences take many solves. */
   readonly trajectories: number;
 }
 
-/** What a central difference in float64 can tell. */
+/** The accuracy of central differences in float64. */
 const TOLERANCE = 1e-6;
-/** Rows of each trajectory, at most. */
+/** The largest number of rows of each trajectory. */
 const ROWS = 100;
-/** All but the continuous adjoint. */
+/** All gradients except the continuous adjoint. */
 const EXACT = GRADIENTS.filter((gradient) => gradient !== "adjoint");
 
 export function gradcheck({ model, data, doses, format, steps, directions, trajectories: most }: GradcheckRequest) {
@@ -66,7 +66,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
     mask,
     jumps = [],
   } = completed(batch as Batch<"float64">, layoutOf(settings, state.length));
-  // Steps that stay the same as parameters move: differences would see those that follow the error as well.
+  // Fixed steps: adaptive ones would change with the parameters, and differences would see that.
   const solver = { method: settings.solver, steps, jumps };
   const loss = (y: Float64Array) => meanSquaredError(y, target, mask);
   const [first = new Float64Array(), ...others] = EXACT.map(
@@ -82,9 +82,9 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   };
   const norm = Math.sqrt(first.reduce((sum, value) => sum + value ** 2, 0));
   const errors = Array.from({ length: directions }, (_, index) => {
-    // TangentArrays the gradient, and then along signs that the index decides.
+    // First along the gradient, then along random signs.
     const direction = index === 0 ? first.map((value) => value / norm) : signs(first.length, index);
-    // Of fourth order: near a minimum, where the gradient is small, one of second order would not tell enough of it.
+    // Fourth-order differences: near a minimum, where the gradient is small, second order is not accurate enough.
     const size = 2e-5;
     const apart = (size: number) => (at(direction, size) - at(direction, -size)) / (2 * size);
     const difference = (4 * apart(size) - apart(2 * size)) / 3;
@@ -105,7 +105,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   };
 }
 
-/** A direction of length 1 with random signs. */
+/** A unit vector with random signs. */
 function signs(length: number, seed: number): Float64Array {
   const uniform = uniforms(seed);
   return Float64Array.from({ length }, () => (uniform() < 0.5 ? -1 : 1) / Math.sqrt(length));

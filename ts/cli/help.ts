@@ -1,7 +1,7 @@
-// Options as help describes them: what each takes, and its default as one would type it.
+// Descriptions of options for help: what each takes, and its default as one would type it.
 import type { Option } from "commander";
 
-/** What an option is for, its choices, and its default where that says something. A description may have told the default itself. */
+/** The description of an option with its choices and its default. A description may state the default itself. */
 export function described({ description, argChoices = [], defaultValue }: Option): string {
   const [, text = description, told] = /^(.*) \(default: (.*)\)$/s.exec(description) ?? [];
   const standard = told ?? typed(defaultValue);
@@ -12,7 +12,7 @@ export function described({ description, argChoices = [], defaultValue }: Option
   return facts.length > 0 ? `${text} (${facts.join("; ")})` : text;
 }
 
-/** A value as it stands in a command; empty for flags, and where there is none. */
+/** A value as typed in a command; empty for flags and without a value. */
 function typed(value: unknown): string {
   if (typeof value === "boolean") return "";
   return Array.isArray(value) ? value.join(",") : String(value ?? "");

@@ -1,4 +1,4 @@
-// symplectic-adjoint info: what a model file holds.
+// symplectic-adjoint info: shows what a model file contains.
 import { type Field, load, loadTensors, type ProgramField } from "../index.js";
 import { Failure } from "./failure.js";
 import { type FitDescription, isFit, readFit } from "./fit-file.js";
@@ -32,14 +32,14 @@ export function info(source: Source) {
   };
 }
 
-/** How a file describes a field. */
+/** A field as a file describes it. */
 interface FieldDescription {
   readonly kind: string;
   readonly options: object;
   readonly network?: object;
 }
 
-/** What a field is; of one that is a program the names, and its equations with the values of the parameters, if it was made of any. */
+/** Describes a field; for a program, with its names, and with its equations and current parameter values if it was made from text. */
 function described(field: Field, recipe: FieldDescription): FieldDescription & { equations?: string | null } {
   if (recipe.kind !== "program") return recipe;
   const own = field as ProgramField;
@@ -51,7 +51,7 @@ function described(field: Field, recipe: FieldDescription): FieldDescription & {
   };
 }
 
-/** What a file tells of a fit. */
+/** Describes a fit. */
 function fitOf(source: Source): FitDescription {
   const { field, description } = readFit(source);
   field.dispose();

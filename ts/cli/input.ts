@@ -1,10 +1,10 @@
-// What the command reads, once: files, pipes, and with `-` standard input.
+// Reads inputs: files, pipes, and standard input for `-`. Each is read once.
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure, reasonOf } from "./failure.js";
 
-/** Bytes, and what messages call them. */
+/** Bytes, with the name for messages. */
 export interface Source {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -12,7 +12,7 @@ export interface Source {
 
 const isStandardInput = (file: string) => file === "-" || file === "/dev/stdin";
 
-/** Reads a file to its end: a pipe gives its bytes only once. */
+/** Reads a file to its end; a pipe can be read only once. */
 export async function readSource(file: string): Promise<Source> {
   const name = isStandardInput(file) ? "standard input" : file;
   try {
@@ -23,7 +23,7 @@ export async function readSource(file: string): Promise<Source> {
   }
 }
 
-/** Reads a file of equations; that they are in one is told to whoever writes them into the command. */
+/** Reads a file of equations; equations in place of the file's name get a hint. */
 export async function readEquations(file: string): Promise<Source> {
   try {
     return await readSource(file);
@@ -48,32 +48,32 @@ export async function readSources<T extends string | undefined>(
   return sources as { model: Source; data: T extends string ? Source : undefined };
 }
 
-/** Whether bytes begin as a model file does: with the length of a header, and the brace that opens it. */
+/** Whether bytes begin like a model file: the length of a header, and its opening brace. */
 export function isModel({ bytes }: Source): boolean {
   if (bytes.length < 9) return false;
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   return length < bytes.length && bytes[8] === 0x7b;
 }
 
-/** Reads a model file by `read`; where that cannot be, the error names the file, and says so if it looks like a table. */
+/** Reads a model file with `read`. Errors name the file, and say so if it looks like a table. */
 export function fromModel<T>({ name, bytes }: Source, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof SymplecticAdjointError) || error.code !== "FILE") throw error;
-    // The length that a model file begins with has zeros in it.
+    // The length at the beginning of a model file contains zero bytes.
     const isText = bytes.length > 0 && bytes.subarray(0, 8).every((byte) => byte >= 9);
     const hint = isText ? "; it looks like text, such as a table, or equations, which simulate solves" : "";
     throw new Failure(`${name}: ${error.message}${hint}`);
   }
 }
 
-/** More than any model or table that could be loaded. */
+/** Larger than any model or table that could be loaded. */
 const MOST_BYTES = 2 ** 31 - 1;
 
 const tooLarge = (name: string) => new Failure(`${name}: expected at most ${MOST_BYTES} bytes, given more`);
 
-/** The bytes of a file or a pipe; devices, such as /dev/zero, have no end. */
+/** The bytes of a file or a pipe. Devices such as /dev/zero have no end and are refused. */
 async function bytesOfFile(file: string): Promise<Uint8Array> {
   const status = await stat(file);
   if (status.isCharacterDevice() || status.isBlockDevice()) {
@@ -83,7 +83,7 @@ async function bytesOfFile(file: string): Promise<Uint8Array> {
   return status.isFile() ? readFile(file) : bytesOf(createReadStream(file), file);
 }
 
-/** What a stream gives to its end. */
+/** Reads a stream to its end. */
 async function bytesOf(stream: AsyncIterable<Uint8Array>, name: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;

@@ -1,18 +1,18 @@
-// Doses as jumps of the state that a model solves.
+// Doses as jumps of a model's state.
 import { concat, type Jump, type Value } from "../index.js";
 import { type Change, changesOf } from "./doses.js";
 import { type Description, layoutOf } from "./model.js";
 import type { Dose, Series } from "./table.js";
 import { scaledDose } from "./text-model.js";
 
-/** The states that doses go into over a while. */
+/** The states that receive infusions. */
 export function infusedOf(series: readonly Series[], states: readonly string[]): string[] {
   return states.filter((state) =>
     series.some(({ doses = [] }) => doses.some((dose) => dose.state === state && dose.duration > 0)),
   );
 }
 
-/** The doses of series as jumps of their trajectories, whose times count from the first row; none where there are no doses. */
+/** The doses of series as jumps; times count from the first row of each trajectory. Empty without doses. */
 export function jumpsOf(
   series: readonly Series[],
   { state: states, settings, units }: Pick<Description, "state" | "settings" | "units">,
@@ -37,7 +37,7 @@ export function jumpsOf(
     ];
   });
 
-  /** The jump of some doses, if there are any; amounts are in a unit. */
+  /** The jump for some doses, with amounts in the given unit; empty if there are none. */
   function jumpOf(
     doses: readonly (readonly Dose[])[],
     changesOf: (dose: Dose) => Change[],
@@ -50,7 +50,7 @@ export function jumpsOf(
     return [{ times, set, amounts: { [AMOUNT]: changes.map((own) => own.map(({ amount }) => amount / unit)) } }];
   }
 
-  /** What a dose does to a state; to one that is learned as a logarithm, it does it to what that is of. */
+  /** The effect of a dose on a state; if it is learned as a logarithm, the dose adds to the exponential. */
   function setOf(name: string, i: number): Jump["set"] {
     const { equations, doses, infused } = settings;
     const factor = doses?.factors[name];
@@ -72,12 +72,12 @@ export function jumpsOf(
   }
 }
 
-/** A name that scaled equations do not have: all of theirs end in `_scaled`. */
+/** A name that scaled equations never have: all of theirs end in `_scaled`. */
 const AMOUNT = "amount_of_dose";
 
 const firstOf = (series: Series | undefined): number => series?.times[0] ?? 0;
 
-/** The doses that act in a series: what went in before its first row is in the state there. */
+/** The doses that act during a series. Earlier doses are already in its first row. */
 function dosesFrom(series: Series): Dose[] {
   const { doses = [], start, early } = series;
   const first = firstOf(series);
@@ -85,7 +85,7 @@ function dosesFrom(series: Series): Dose[] {
     const { time, duration, amount } = dose;
     if (time > first || (time === first && (start || early?.[0]))) return [dose];
     const rest = time + duration - first;
-    // An infusion that has begun before goes on.
+    // The rest of an infusion that began earlier.
     return duration > 0 && rest > 0
       ? [{ ...dose, time: first, duration: rest, amount: (amount * rest) / duration }]
       : [];

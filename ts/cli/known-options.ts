@@ -1,6 +1,6 @@
-// What options of this command are called elsewhere, for whoever tries those names first.
+// Hints for users who try the names that options have in other tools.
 
-/** Names that other tools have, without dashes and in small letters, and the options that are meant, in the order of preference. */
+/** Names from other tools, in lower case and without dashes, with the options that are meant, in order of preference. */
 const OPTION_ALIASES: Readonly<Record<string, readonly string[]>> = {
   lr: ["--learning-rate"],
   rate: ["--learning-rate"],
@@ -38,7 +38,7 @@ const OPTION_ALIASES: Readonly<Record<string, readonly string[]>> = {
   na: ["--missing"],
   navalues: ["--missing"],
   nastrings: ["--missing"],
-  method: ["--solver"],
+  solver: ["--method"],
   tol: ["--rtol"],
   tolerance: ["--rtol"],
   reltol: ["--rtol"],
@@ -83,7 +83,7 @@ const OPTION_ALIASES: Readonly<Record<string, readonly string[]>> = {
   initialvalues: ["--initial"],
 };
 
-/** The option that is probably meant by one that a command does not have, if it has that. */
+/** The option that is probably meant by an unknown one, if the command has it. */
 export function resolveOption(given: string, known: readonly string[]): string | undefined {
   const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
   const alike = known.find((option) => option.replaceAll("-", "") === name);
@@ -91,7 +91,7 @@ export function resolveOption(given: string, known: readonly string[]): string |
   return alike ?? elsewhere.find((option) => known.includes(option));
 }
 
-/** What does instead of an option that there is not. */
+/** What to do instead of using an unknown option. */
 export function alternativeTo(given: string, known: readonly string[]): string | undefined {
   const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
   if (name === "equations" && known.includes("--parameters")) {

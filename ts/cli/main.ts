@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line: its commands, and how it ends.
+// The entry point of the command line: commands, hints, and exit statuses.
 import { Command, CommanderError } from "commander";
 import { version } from "../../package.json";
 import { benchCommand } from "./commands/bench.js";
@@ -30,7 +30,7 @@ const program = new Command("symplectic-adjoint")
       const meant = given === undefined ? undefined : resolveOption(given, known);
       const hint = given === undefined ? undefined : alternativeTo(given, known);
       if (hint !== undefined) return write(`${text.split("\n")[0]}\n(${hint})\n`);
-      // Of what is spelled alike, commander knows.
+      // Commander already hints at similar spellings.
       write(meant === undefined ? text : `${text.split("\n")[0]}\n(Did you mean ${meant}?)\n`);
     },
   })
@@ -51,20 +51,20 @@ for (const command of [
   program.addCommand(command.copyInheritedSettings(program));
 }
 
-// Whoever reads may have read enough, such as head, or the terminal may be gone.
+// The reader, such as head, may have closed the pipe, or the terminal may be gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE" || error.code === "EIO") process.exit(0);
   process.stderr.write(`standard output: cannot be written: ${reasonOf(error)}\n`);
   process.exit(1);
 });
-// Nobody is left to be told; what is computed is still to be written.
+// No one reads messages any more; the result is still written.
 process.stderr.on("error", () => {});
 
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
-    // Whatever is not help or version is a mistake in the command.
+    // Everything except help and version is a mistake in the command.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
     const failure = failureOf(error);

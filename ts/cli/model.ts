@@ -1,4 +1,4 @@
-// Model files of the command: a network, or equations, with the table that it has learned, its units, and how it was trained.
+// Model files of `train`: a network or equations, with the columns, units and settings of the training.
 import {
   type Activation,
   type Best,
@@ -19,10 +19,10 @@ import { usesTime } from "./text-model.js";
 import { CLOCKS, type Clock } from "./time.js";
 import type { Units } from "./units.js";
 
-/** How a model is trained; all that, with the data, decides every bit of it. */
+/** The settings of a training. Together with the data, they decide every bit of the model. */
 export interface Settings extends Regimen {
   readonly model: "mlp" | "hamiltonian" | "equations";
-  /** The text of the equations, where they are the model; else null. */
+  /** The text of the equations, if they are the model; otherwise null. */
   readonly equations: string | null;
   readonly hidden: readonly number[];
   readonly activation: Activation;
@@ -32,45 +32,45 @@ export interface Settings extends Regimen {
   readonly learningRate: number;
   readonly weightDecay: number;
   readonly batch: number;
-  /** Observations in the longest windows; null: chosen by the data. */
+  /** Observations in the longest windows; null if chosen from the data. */
   readonly window: number | null;
   readonly seed: number;
   readonly validation: number;
-  /** In validations; 0: never. */
+  /** Early stopping, in validations; 0 for never. */
   readonly patience: number;
-  /** How many earlier values of each column are in the state. */
+  /** How many earlier values of each column are part of the state. */
   readonly delays: number;
-  /** How long before each other, in the table's time; null: chosen by the data. */
+  /** The time between delayed values, as in the table; null if chosen from the data. */
   readonly lag: number | null;
-  /** Dimensions beside those that are observed, zero where a trajectory begins. */
+  /** Hidden dimensions, zero at the beginning of each trajectory. */
   readonly extra: number;
   /** Whether f depends on the time. */
   readonly withTime: boolean;
-  /** After which time the dependence of f on it repeats itself; null: it has none. */
+  /** The period of f in time; null if it is not periodic. */
   readonly period: number | null;
-  /** States that doses go into over a while: the state has the rate of each as well. */
+  /** The states that receive infusions; the rate of each is another state. */
   readonly infused: readonly string[];
 }
 
-/** What a model file tells beside the field. */
+/** The metadata of a model file, beside the field. */
 export interface Description {
   readonly time: string;
-  /** How the times are written. */
+  /** The format of the times. */
   readonly clock: Clock;
   readonly id: string | null;
   readonly state: readonly string[];
   readonly units: Units;
   readonly settings: Settings;
-  /** What was said of how the table is written. */
+  /** The options for the format of the table. */
   readonly format: Format;
   readonly data: {
     readonly sha256: string;
-    /** Of the table of doses, where there is one. */
+    /** The hash of the separate table of doses, if there is one. */
     readonly doses?: string;
     readonly trajectories: number;
     readonly observations: number;
   };
-  /** Where a training stands that is not finished; null afterwards. JSON has no infinity: a loss of null is that. */
+  /** The best validation so far of an unfinished training; null afterwards. JSON has no infinity: a loss of null stands for it. */
   readonly best: { readonly step: number; readonly validation: number | null } | null;
   readonly finished: { readonly steps: number; readonly loss: number; readonly validation: number | null } | null;
 }
@@ -86,8 +86,8 @@ const KEY = "symplectic-adjoint.training";
 const BEST = "best.parameters";
 
 /**
- * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
- * before; dimensions that are zero where a trajectory begins, such as rates of infusions.
+ * The layout of a state: clocks, whose slopes are known; observed columns, now and at each lag before; and dimensions that begin at zero,
+ * such as rates of infusions.
  */
 export interface StateLayout {
   readonly clocks: number;
@@ -103,7 +103,7 @@ export function layoutOf({ delays, withTime, period, ...rest }: Settings, column
   return { clocks, observed, extra, size: clocks + observed + extra };
 }
 
-/** Refuses doses that a model does not know of, and those that are missing. */
+/** Refuses doses that a model does not expect, and missing ones that it does. */
 export function checkDoses({ settings }: Description, given: Source | undefined, isTable: boolean): void {
   const { doses } = settings;
   if (given && doses === null) throw new Failure("--doses: the model was trained without doses", 2);
@@ -115,7 +115,7 @@ export function checkDoses({ settings }: Description, given: Source | undefined,
   }
 }
 
-/** The bytes of a model, and of a training that is not finished what it goes on from. */
+/** The bytes of a model file; `training` adds what an unfinished training continues from. */
 export function modelBytes(
   network: Field<"float32">,
   description: Description,
@@ -131,7 +131,7 @@ export function modelBytes(
   });
 }
 
-/** Reads a model that the command has trained. */
+/** Reads a model file of `train`. */
 export function readModel(source: Source): ModelFile {
   const { name: file, bytes } = source;
   if (isFit(source))
@@ -156,7 +156,7 @@ function bestOf(
   network: Field,
   parameters: Float32Array | Float64Array | undefined,
 ): Best<"float32"> | undefined {
-  // A loss that was infinite is no best, though earlier versions wrote it.
+  // An infinite loss is not a best one, though earlier versions stored it.
   if (!best || best.validation === null) return undefined;
   const usable = parameters instanceof Float32Array && parameters.length === network.parameters.length;
   if (!usable || !parameters.every(Number.isFinite)) {
@@ -168,18 +168,18 @@ function bestOf(
 function descriptionOf(file: string, text: string, network: Field): Description {
   try {
     const told = JSON.parse(text) as Description;
-    // Earlier versions have no equations, and no doses. The order stays as it is, so that a file that is resumed ends as the same bytes.
+    // Earlier versions stored neither equations nor doses. The order stays the same, so that a resumed training ends with the same bytes.
     const none = Object.entries({ equations: null, doses: null, mdv: null, initial: {}, infused: [] });
     const absent = none.filter(([name]) => !Object.hasOwn(told.settings, name));
     const description = { ...told, settings: { ...told.settings, ...Object.fromEntries(absent) } };
     if (isValidDescription(description, network)) return description;
   } catch {
-    // What cannot be read is as good as what says nothing.
+    // Metadata that cannot be read is treated as invalid.
   }
   throw new Failure(`${file}: its columns and units cannot be read`);
 }
 
-/** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
+/** Whether a description is valid, as far as this command relies on it; may throw instead of returning false. */
 function isValidDescription(description: Description, network: Field): boolean {
   const { state, units, time, clock, id, settings, format, data, best } = description;
   const { log, mean, scale, timeScale, lag, origin, spread } = units;
@@ -229,7 +229,7 @@ function isValidDescription(description: Description, network: Field): boolean {
   );
 }
 
-/** Whether the network is one of that state, or the equations are those that were trained. */
+/** Whether the field matches the settings: the size of its state, or the trained equations. */
 function isConsistent({ settings, state }: Description, network: Field): boolean {
   const { stateSize, outputSize } = network;
   if (settings.model === "equations") {

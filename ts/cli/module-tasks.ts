@@ -1,4 +1,4 @@
-// Functions of a worker's own modules, as tasks of sweeps: each trial in a thread, which can be ended.
+// Functions of a worker's own modules as tasks of sweeps; each trial runs in a thread that can be ended.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -6,10 +6,10 @@ import type { Trial, TrialFunction, TrialOutcome } from "../cluster.js";
 import { Failure, reasonOf } from "./failure.js";
 import type { TrialReply } from "./trial-thread.js";
 
-/** Threads of each module that wait for the next trial. */
+/** How many idle threads of each module are kept for the next trial. */
 const MOST_IDLE = 64;
 
-/** The functions that some modules export, by their names. */
+/** The functions that modules export, by name. */
 export async function moduleTasks(files: readonly string[]): Promise<Record<string, TrialFunction>> {
   const tasks: Record<string, TrialFunction> = {};
   for (const file of files) {
@@ -64,7 +64,7 @@ function inThread(idle: Worker[], url: string, name: string, { signal, ...trial 
   });
 }
 
-/** Keeps a thread for the next trial; it keeps nobody from ending. */
+/** Keeps an idle thread for the next trial, without keeping the process alive. */
 function rest(idle: Worker[], thread: Worker): void {
   if (idle.length >= MOST_IDLE) {
     void thread.terminate();

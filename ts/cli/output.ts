@@ -1,4 +1,4 @@
-// Where results go: looked at before anything is computed, and written so that there is a whole file at any time.
+// Output files: checked before anything is computed, and written atomically.
 import { randomBytes } from "node:crypto";
 import {
   accessSync,
@@ -20,13 +20,13 @@ import { homedir, tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { Failure, reasonOf } from "./failure.js";
 
-/** Refuses a file that cannot be written, or that is one of those that are read: data would be lost to a slip of the hand. */
+/** Refuses a file that cannot be written, or that is also an input: a typo would destroy data. */
 export function checkOutput(out: string, inputs: readonly (string | undefined)[], option = "--out"): void {
   if (out === "-") {
     throw new Failure(`${option} -: expected a file; only predict and simulate write to standard output`, 2);
   }
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  // Of the name first: of what lies in no folder nothing can be asked.
+  // Check the folder first: without one, nothing else can be checked.
   const folder = isFolder(dirname(out)) ? dirname(resolveLink(out)) : dirname(out);
   if (!isFolder(folder)) throw new Failure(`${option} ${out}: there is no folder ${folder}`);
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
@@ -37,7 +37,7 @@ export function checkOutput(out: string, inputs: readonly (string | undefined)[]
     throw new Failure(`${option} ${out}: cannot write to the folder ${folder}: ${reasonOf(error)}`);
   }
   for (const input of inputs) {
-    // By what the names stand for: links and other spellings of a path are the same file.
+    // Compare the files themselves: links and other spellings of a path name the same file.
     const read = input === undefined ? undefined : statSync(input, { bigint: true, throwIfNoEntry: false });
     if (read && read.ino === present?.ino && read.dev === present.dev) {
       throw new Failure(`${option} ${out}: expected a different file from ${input}, which is an input`, 2);
@@ -45,7 +45,7 @@ export function checkOutput(out: string, inputs: readonly (string | undefined)[]
   }
 }
 
-/** Refuses two outputs that are one file, by whatever names; each has its option. */
+/** Refuses two output options that name the same file. */
 export function checkApart(outputs: Readonly<Record<string, string | undefined>>): void {
   const named = Object.entries(outputs).flatMap(([option, file]) => (file === undefined ? [] : [{ option, file }]));
   const known = new Map<string, string>();
@@ -58,10 +58,10 @@ export function checkApart(outputs: Readonly<Record<string, string | undefined>>
   }
 }
 
-/** The file itself, where a name is a symbolic link to it, whether or not it is there yet. */
+/** The target of a symbolic link, whether or not it exists yet. */
 function resolveLink(file: string): string {
   let path = file;
-  // As many as Linux follows.
+  // Linux follows as many links.
   for (let links = 0; links < 40; links++) {
     if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return path;
     path = resolve(dirname(path), readlinkSync(path));
@@ -70,8 +70,8 @@ function resolveLink(file: string): string {
 }
 
 /**
- * Writes a file: beside it, under a name that no other program uses, to the disk, and then in its place. Whatever fails, a
- * file that was there before is whole.
+ * Writes a file atomically: to a new file beside it, flushed to the disk, and then moved into its place. If anything fails, an existing
+ * file stays whole.
  */
 export function writeWhole(out: string, content: Uint8Array | string): void {
   const target = resolveLink(out);
@@ -93,19 +93,19 @@ export function writeWhole(out: string, content: Uint8Array | string): void {
     throw error;
   }
   try {
-    // The new name, too, is to be on the disk; not every system has this for folders.
+    // Flush the folder too, so that the new name is on the disk. Not every system supports this.
     const entry = openSync(folder, "r");
     fsyncSync(entry);
     closeSync(entry);
   } catch {
-    // The file itself is there.
+    // The file itself is written.
   }
 }
 
 /**
- * Writes what must not be lost: where it cannot be written to `out`, to a folder of its own elsewhere.
+ * Writes what must not be lost: if `out` cannot be written, to a new folder elsewhere.
  *
- * @returns Undefined, or where it is instead and why.
+ * @returns Undefined, or the file that was written instead and the reason.
  */
 export function writeSomewhere(out: string, content: Uint8Array): { file: string; reason: string } | undefined {
   const failures: string[] = [];

@@ -1,22 +1,22 @@
-// Pages that need nothing else, and what they are made of.
+// Self-contained HTML pages, and their parts.
 import { escaped } from "./charts.js";
 
-/** Colours of curves, in their order. */
+/** Colours of curves, in order. */
 export const COLOURS = ["#3b7dd8", "#d9713c", "#3f9b61", "#8a63c9", "#b58a1b", "#c04a7f", "#5f7a8a"];
 export const colourOf = (index: number) => COLOURS[index % COLOURS.length] as string;
 
-/** A plot, with what is said of it. */
+/** A plot with a caption. */
 export const figure = (svg: string, caption = "") =>
   `<figure>${svg}${caption === "" ? "" : `<figcaption>${escaped(caption)}</figcaption>`}</figure>`;
 
-/** A table, its head first. */
+/** A table; the first row is its header. */
 export function tableOf([head = [], ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
   return `<table><thead>${line(head, "th")}</thead><tbody>${rows.map((row) => line(row, "td")).join("")}</tbody></table>`;
 }
 
-/** A page of its own: its title, and its HTML. */
+/** A page with a title and a body. */
 export const pageOf = (title: string, body: string) => `<!doctype html>
 <html lang="en">
 <head>

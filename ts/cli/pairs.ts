@@ -1,11 +1,11 @@
-// Lists of names with values, as options of the command line: `birth=0.5, hare(0)=30`.
+// Options with names and values: `birth=0.5, hare(0)=30`.
 import { InvalidArgumentError } from "commander";
 import { numbers, numbersBetween } from "./arguments.js";
 import { Failure } from "./failure.js";
 import { counted, readNumber } from "./number.js";
 import { columnIn, listOf } from "./table.js";
 
-/** A name, and what stands after its equals sign, if there is one. */
+/** A name, and the text after its equals sign, if there is one. */
 export interface Pair {
   readonly name: string;
   readonly value: string | undefined;
@@ -17,13 +17,13 @@ export interface ParameterBounds {
   readonly upper: number;
 }
 
-/** The center of a prior, and its standard deviation. */
+/** The centre of a prior, and its standard deviation. */
 export interface Spread {
   readonly center: number;
   readonly spread: number;
 }
 
-/** The parts of a text at a separator outside quotes and parentheses. */
+/** Splits a text at a separator outside quotes and parentheses. */
 function split(text: string, isSeparator: (at: number) => boolean): string[] {
   const parts = [""];
   let [depth, quoted] = [0, false];
@@ -38,21 +38,21 @@ function split(text: string, isSeparator: (at: number) => boolean): string[] {
   return parts.map((part) => part.trim());
 }
 
-/** A name without the quotes that it may stand in. */
+/** A name without its quotes. */
 const unquoted = (text: string) => (/^".*"$/s.test(text) ? text.slice(1, -1).replaceAll('""', '"') : text);
 
-/** Names, each perhaps with a value: `a, b = 2, "c, d" = e`. */
+/** Names with optional values: `a, b = 2, "c, d" = e`. */
 export function pairs(text: string, before: readonly Pair[] = []): Pair[] {
   return onceEach([...before, ...pairsIn(text)]);
 }
 
-/** The parts of a list, in which a name may come twice. */
+/** The parts of a list; a name may occur twice. */
 function pairsIn(text: string): Pair[] {
   const characters = [...text];
   return split(text, (at) => characters[at] === ",").map((part) => {
     const own = [...part];
     let seen = false;
-    // The first equals sign that is no comparison.
+    // The first equals sign that is not part of a comparison.
     const [name = "", value] = split(part, (at) => {
       const isEqual = own[at] === "=" && own[at + 1] !== "=" && !"=<>!".includes(own[at - 1] ?? " ");
       if (!isEqual || seen) return false;
@@ -74,7 +74,7 @@ function onceEach<T extends { readonly name: string }>(all: T[]): T[] {
   return all;
 }
 
-/** Names alone. */
+/** Names without values. */
 export function plainNames(text: string, before: readonly string[] = []): string[] {
   const list = pairs(
     text,
@@ -85,7 +85,7 @@ export function plainNames(text: string, before: readonly string[] = []): string
   return list.map(({ name }) => name);
 }
 
-/** Numbers by names: `birth=0.5, hare(0)=30`. */
+/** Numbers by name: `birth=0.5, hare(0)=30`. */
 export function numbersByName(text: string, before: ReadonlyMap<string, number> = new Map()): Map<string, number> {
   return byName(
     text,
@@ -98,10 +98,10 @@ export function numbersByName(text: string, before: ReadonlyMap<string, number> 
   );
 }
 
-/** A state: numbers in the order of its parts, or by their names. */
+/** A state: numbers in order, or by name. */
 export type StateOption = readonly number[] | ReadonlyMap<string, number>;
 
-/** A state, as numbers or by names: `30,4` or `hare=30, lynx=4`. */
+/** Parses a state: `30,4` or `hare=30, lynx=4`. */
 export const at = (text: string): StateOption => (text.includes("=") ? numbersByName(text) : numbers(text));
 
 /** The numbers of a state, in the order of its names. */
@@ -127,17 +127,17 @@ function stateNamed(given: string, names: readonly string[]): string {
   throw new Failure(`--at: expected numbers for ${listOf(names)}; given one for ${given}`, 2);
 }
 
-/** A name with the values that it takes one after the other. */
+/** A name with one or more values. */
 export interface NamedValues {
   readonly name: string;
   readonly values: readonly number[];
 }
 
-/** Numbers by names, and lists and ranges of them: `birth=0.5, hunt=0.02,0.03, feed=0.01:0.03:0.005`. */
+/** Lists and ranges of numbers by name: `birth=0.5, hunt=0.02,0.03, feed=0.01:0.03:0.005`. */
 export function valuesByName(text: string, before: readonly NamedValues[] = []): NamedValues[] {
   const all: { name: string; values: number[] }[] = [];
   for (const { name, value } of pairsIn(text)) {
-    // A number alone belongs to the list of the name before.
+    // A number without a name continues the list before it.
     const next = value === undefined ? numbersOf(name) : undefined;
     const last = all.at(-1);
     if (next && last) {
@@ -155,7 +155,7 @@ export function valuesByName(text: string, before: readonly NamedValues[] = []):
   return onceEach([...before, ...all]);
 }
 
-/** A number, or those of a range; undefined where a text is neither. */
+/** A number, or the numbers of a range; undefined if a text is neither. */
 function numbersOf(text: string): number[] | undefined {
   const [from = Number.NaN, to, step, ...others] = text.split(":").map((part) => readNumber(part.trim()));
   if (others.length > 0 || Number.isNaN(from)) return undefined;
@@ -163,7 +163,7 @@ function numbersOf(text: string): number[] | undefined {
   return step === undefined ? undefined : numbersBetween(from, to, step);
 }
 
-/** Bounds by names: `birth=0:1, V=0:`. */
+/** Bounds by name: `birth=0:1, V=0:`. */
 export function boundsByName(
   text: string,
   before: ReadonlyMap<string, ParameterBounds> = new Map(),
@@ -186,7 +186,7 @@ export function boundsByName(
   );
 }
 
-/** Priors by names, each with its spread: `k=0.3±0.1`, or `k=0.3+-0.1`. */
+/** Priors by name, each with its spread: `k=0.3±0.1`, or `k=0.3+-0.1`. */
 export function spreadsByName(text: string, before: ReadonlyMap<string, Spread> = new Map()): Map<string, Spread> {
   return byName(
     text,

@@ -1,4 +1,4 @@
-// Predictions from the estimates of a fit: what was observed, of the trajectories that were fitted or of others.
+// Predictions from the estimates of a fit, for fitted trajectories or new ones.
 import type { Times } from "./arguments.js";
 import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
@@ -16,24 +16,24 @@ import { writeTime } from "./time.js";
 export interface PredictFitRequest {
   readonly model: Source;
   readonly data: Source | undefined;
-  /** A table of doses, where they are in one of their own. */
+  /** The separate table of doses, if there is one. */
   readonly doses?: Source | undefined;
   readonly format: Format;
   readonly at: StateOption | undefined;
   readonly times: Times | undefined;
 }
 
-/** A trajectory to be predicted. */
+/** A trajectory to predict. */
 interface TrajectoryRequest {
   readonly id: string;
   readonly begin: number;
   readonly times: readonly number[];
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
-  /** What was measured, `[times, observed]`, to be compared. */
+  /** Measurements to compare with, `[times, observed]`. */
   readonly measured: readonly number[];
   readonly doses: readonly Dose[];
-  /** Which times are those of measurements before a dose. */
+  /** Which times have measurements before a dose. */
   readonly early?: readonly boolean[] | undefined;
 }
 
@@ -69,7 +69,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
       };
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
-  // A state that is given is of no trajectory.
+  // A given state belongs to no trajectory.
   const isNamed = id !== null && !at;
   const lines = wanted.flatMap(({ id: own, times }, k) =>
     times.map((t, i) => [
@@ -86,7 +86,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
   return { csv, rows: lines.length, trajectories: wanted.length, errors, ...unmatched };
 }
 
-/** The root mean square error of a column; NaN where it has no measurement. */
+/** The root mean square error of a column; NaN without measurements. */
 function errorOf(
   wanted: readonly TrajectoryRequest[],
   rows: readonly (readonly (readonly number[])[])[],
@@ -155,7 +155,7 @@ function requestFromState(
   };
 }
 
-/** The trajectories of a table; those that were fitted begin as the fit has found. */
+/** The trajectories of a table; fitted ones begin with their estimates. */
 function requestsFromTable(
   data: Source,
   dosing: Source | undefined,
@@ -189,7 +189,7 @@ function requestsFromTable(
       const shared = estimated[state]?.shared ? estimates[`${state}(0)`] : undefined;
       if (shared) return shared.value;
       const origin = initial[state];
-      // With --t0, a first row is no initial state.
+      // With --t0, the first row is a measurement and not the initial state.
       if (origin && !("first" in origin && description.t0 !== undefined)) return cells.initial(state, origin, false);
       throw new Failure(
         `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is not one of them`,
@@ -223,13 +223,13 @@ function requestsFromTable(
   return { wanted, unmatched, dialect: table.dialect };
 }
 
-/** What is observed at the times. */
+/** The predicted observations. */
 function solved(
   { id, begin, times, y0, arguments: args, doses, early }: TrajectoryRequest,
   { field, description }: FitFile,
 ): number[][] {
   const { observed, clock, format } = description;
-  // As the fit solved it: from 0 on, where the equations do not depend on the time.
+  // Solved as in the fit: from 0 if the equations do not depend on the time.
   const origin = dependsOnTime(field.equations ?? "", observed) ? 0 : begin;
   const timing = { t0: begin, times, early, origin, unit: unitOf(clock, format, "") };
   const own = solveDoses(dosesFrom({ doses }, begin), timing);

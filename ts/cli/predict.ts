@@ -1,4 +1,4 @@
-// symplectic-adjoint predict: solutions of a trained model, from the first rows of a table or from a state given.
+// symplectic-adjoint predict: solves a trained model from the first rows of a table, or from a given state.
 import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { readDosed } from "./dosed-table.js";
@@ -18,14 +18,14 @@ import { fromUnits, scaledTimes } from "./units.js";
 export interface PredictRequest {
   readonly model: Source;
   readonly data: Source | undefined;
-  /** A table of doses, where they are in one of their own. */
+  /** The separate table of doses, if there is one. */
   readonly doses?: Source | undefined;
   readonly format: Format;
   readonly at: StateOption | undefined;
   readonly times: Times | undefined;
 }
 
-/** What is solved, and what its numbers mean. */
+/** What to solve, and how to label the result. */
 interface Equation {
   readonly description: Description;
   readonly field: Field<"float32">;
@@ -37,12 +37,12 @@ interface PredictedSeries {
   readonly rows: readonly (readonly number[])[];
 }
 
-/** Predictions, and what they can be compared with. */
+/** Predictions, with measurements to compare. */
 interface PredictionResult {
   readonly observed: readonly Series[] | undefined;
   readonly predictions: readonly PredictedSeries[];
   readonly unmatched: Unmatched;
-  /** How the table is written, which predictions are like. */
+  /** The format of the table, in which predictions are written. */
   readonly dialect?: Dialect;
 }
 
@@ -53,7 +53,7 @@ export function predict(request: PredictRequest) {
   const format = { ...formatOfModel(file.description.format), ...request.format };
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock, units } = file.description;
-  // As the table calls them.
+  // The names that the table uses.
   const header = data ? headerOf(data, { time, id: id ?? undefined, state }, format) : [];
   const own = (name: string) => columnIn(header, name) ?? name;
   if (times && times.clock !== clock) {
@@ -62,7 +62,7 @@ export function predict(request: PredictRequest) {
   const { observed, predictions, unmatched, dialect } = data
     ? fromTable({ ...request, format }, data, file)
     : fromState({ ...request, format }, file);
-  // A state that is given is of no trajectory.
+  // A given state belongs to no trajectory.
   const isNamed = id !== null && data !== undefined;
   const head = (isNamed ? [id, time, ...state] : [time, ...state]).map(own);
   const rows = predictions.flatMap((own) =>
@@ -77,13 +77,13 @@ export function predict(request: PredictRequest) {
   return { csv, rows: rows.length, trajectories: predictions.length, errors, ...unmatched };
 }
 
-/** Seven digits, as many as float32 has; more where a column varies far less than it is large, as its scaled numbers have seven. */
+/** Seven digits, like float32; more for a column that varies little compared with its size, since the scaled numbers have seven. */
 function rounded(value: number, scale: number): number {
   const offset = scale > 0 ? Math.ceil(Math.log10(Math.abs(value) / scale)) : 0;
   return Number(value.toPrecision(Math.min(15, 7 + Math.max(0, offset))));
 }
 
-/** The model as some doses need it: infusions are states of their own. */
+/** The model with the states that doses need: the rates of infusions. */
 function equationOf({ network, description: told }: ModelFile, series: readonly Series[]): Equation {
   const settings = { ...told.settings, infused: infusedOf(series, told.state) };
   return { description: { ...told, settings }, field: fieldOf(network, settings, told.units) };
@@ -144,7 +144,7 @@ function fromTable({ format, at, times, doses }: PredictRequest, data: Source, f
   return { observed: started, predictions, unmatched: table.unmatched, dialect: table.dialect };
 }
 
-/** The columns at some times, from the first row of a series, in the table's units. */
+/** The columns at some times, solved from the first row of a series, in the table's units. */
 function solved({ field, description }: Equation, series: Series, times: readonly number[]): number[][] {
   const { units, settings, state } = description;
   const start = series.start ?? (series.rows[0] as readonly number[]);
@@ -157,14 +157,14 @@ function solved({ field, description }: Equation, series: Series, times: readonl
   const options = { method: solver, rtol, atol: rtol, jumps };
   const { y } = odeint(field, y0, scaledTimes(own, units.timeScale), options);
   const { size, clocks } = layoutOf(settings, state.length);
-  // A state that is given, and not changed at once, is not to be rounded.
+  // A given state must not be rounded, unless a dose changes it at once.
   const isGiven = !series.doses?.some(({ time }) => time <= begin);
   return times.map((_, i) =>
     i === 0 && isGiven ? start.slice(0, state.length) : fromUnits(y.subarray(i * size + clocks, (i + 1) * size), units),
   );
 }
 
-/** The root mean square error of each column, the first rows, which are given, left out. */
+/** The root mean square error of each column, without the first rows, which are given. */
 function errorsOf(observed: readonly Series[], predictions: readonly PredictedSeries[], state: readonly string[]) {
   return Object.fromEntries(
     state.flatMap((name, column) => {
@@ -174,7 +174,7 @@ function errorsOf(observed: readonly Series[], predictions: readonly PredictedSe
           .map((row, j) => ((row[column] as number) - (predictions[i]?.rows[j + 1]?.[column] as number)) ** 2),
       );
       const present = squares.filter((square) => !Number.isNaN(square));
-      // A state that no column has has no errors.
+      // A state without a column has no error.
       const isHidden = observed.every(({ rows }) => rows.every((row) => Number.isNaN(row[column])));
       return isHidden
         ? []

@@ -1,10 +1,10 @@
-// How far a training is: a bar in a terminal, lines elsewhere.
+// The progress of a training: a bar in a terminal, lines elsewhere.
 import cliProgress from "cli-progress";
 import type { FitProgress } from "../index.js";
 import type { ClusterProgress } from "./command-cluster.js";
 import { readable, say } from "./say.js";
 
-/** What is told of a step. */
+/** The numbers that a progress line shows. */
 interface Stand {
   readonly window: number;
   readonly loss: string;
@@ -18,11 +18,11 @@ export interface TrainProgress extends ClusterProgress {
 
 const NOTHING = { window: "–", loss: "–", validation: "–" };
 const FORMAT = "step {value} of {total}   windows of {window}   loss {loss}   held out {validation}";
-/** Without a bar, and the workers in front: a terminal of 80 columns has room for no more than the loss. */
+/** Over a cluster there is no bar: workers and loss fill a terminal of 80 columns. */
 const SHARED = "  step {value} of {total}   {around}   loss {loss}   held out {validation}   windows of {window}";
 
 /**
- * Tells of a training on standard error, over a cluster with its workers; what goes to a file or another program has a line for each
+ * Reports a training on standard error, with workers if there is a cluster. If the output is not a terminal, it has a line for each
  * twentieth of the steps.
  */
 export function progressOf(visible: boolean, total: number, done: number, isShared: boolean): TrainProgress {
@@ -49,7 +49,7 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
     update: (step, stand) => bar.update(step, stand),
     workers: (around) => bar.update({ around }),
     note: (text) => {
-      // Below the bar, which goes on underneath.
+      // Above the bar, which is drawn again below.
       process.stderr.write("\n");
       say(text);
     },
@@ -57,7 +57,7 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
   };
 }
 
-/** Tells of a fit on standard error: one line in a terminal, elsewhere the first iteration and then a line each second. */
+/** Reports a fit on standard error: one line in a terminal, elsewhere the first iteration and then a line per second. */
 export function fitProgressOf(visible: boolean, starts: number) {
   if (!visible) return { update: () => {}, workers: () => {}, note: say, stop: () => {} };
   const { isTTY = false, columns = 80 } = process.stderr;

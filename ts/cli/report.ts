@@ -1,4 +1,4 @@
-// The report of a fit, one self-contained page: estimates, the fit with its bands, residuals, correlations, profiles.
+// The report of a fit, a self-contained page: estimates, curves with bands, residuals, correlations, profiles.
 import { quantile } from "../estimate/statistics.js";
 import type { Curve, Profile } from "../index.js";
 import { correlationSvg, escaped, type Mark, svgOf } from "./charts.js";
@@ -11,7 +11,7 @@ import { textWith } from "./text-model.js";
 import { writeTime } from "./time.js";
 
 export interface ReportRequest {
-  /** The name of the equations, and that of the table. */
+  /** The names of the equations and of the table. */
   readonly title: string;
   readonly data: string;
   readonly task: FitTask;
@@ -24,10 +24,10 @@ export interface ReportRequest {
   readonly notes: readonly string[];
 }
 
-/** The fit of each trajectory, each column by itself. */
+/** The fit of each trajectory, one plot per column. */
 function fits({ task, options, result, curves }: ReportRequest): string {
   const { mapping, clock, members } = task;
-  // As the intervals of the estimates: Student's t where the standard deviation is estimated apart from them.
+  // As for the intervals of estimates: Student's t if the standard deviation is estimated.
   const isNormal = options.noise !== undefined || options.error === "proportional" || options.error === "combined";
   const freedom = isNormal || !(result.degreesOfFreedom > 0) ? Number.POSITIVE_INFINITY : result.degreesOfFreedom;
   const reach = quantile(options.level, freedom);
@@ -74,7 +74,7 @@ function fits({ task, options, result, curves }: ReportRequest): string {
 <p class="soft">Points: measurements. Lines: the fit. Bands: ${level} pointwise confidence bands of the curve; single measurements scatter more.</p>`;
 }
 
-/** In what residuals are drawn: where the error grows with the prediction, in its standard deviations. */
+/** The unit of residuals: standard deviations if errors grow with the prediction. */
 function scaleOf(error: FitCommandOptions["error"], { parameters }: FitNumbers) {
   const [a, b] = ["error.a", "error.b"].map((name) => parameters[name]?.value ?? 0) as [number, number];
   if (error === "lognormal") return { label: "residual of the logarithm", sizeOf: () => 1 };
@@ -82,7 +82,7 @@ function scaleOf(error: FitCommandOptions["error"], { parameters }: FitNumbers) 
   return { label: "residual, in standard deviations", sizeOf: (prediction: number) => Math.hypot(a, b * prediction) };
 }
 
-/** Residuals against time and prediction. */
+/** Residuals against time and against prediction. */
 function residuals({ task, result, options }: ReportRequest): string {
   const { mapping, clock, members } = task;
   const { label, sizeOf } = scaleOf(options.error, result);

@@ -1,14 +1,14 @@
-// What the command tells people, who may read it in a terminal.
+// Prints lines for people, who may read them in a terminal.
 
-/** A text with its control characters as escapes, but for tabs and line ends: names from files may have any, and a terminal obeys. */
+/** Escapes control characters, except for tabs and line ends: names from files may contain any, and a terminal would obey. */
 export const readable = (text: string): string =>
   text.replace(
     /\r(?!\n)|[^\P{Cc}\t\n\r]/gu,
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
 
-/** Writes a line of a result. */
+/** Prints a line of the result to standard output. */
 export const print = (text: string): void => void process.stdout.write(`${readable(text)}\n`);
 
-/** Writes a line that is no result: progress, notes and errors. */
+/** Prints a line of progress, a note or an error to standard error. */
 export const say = (text: string): void => void process.stderr.write(`${readable(text)}\n`);

@@ -1,4 +1,4 @@
-// The servers of a cluster, as commands are given them.
+// Options for the servers of a cluster.
 import { readFileSync } from "node:fs";
 import * as jetstream from "@nats-io/jetstream";
 import * as kv from "@nats-io/kv";
@@ -6,7 +6,7 @@ import * as transport from "@nats-io/transport-node";
 import { InvalidArgumentError, Option } from "commander";
 import { Failure, reasonOf } from "./failure.js";
 
-/** What was said of the servers. */
+/** The values of these options. */
 export interface ServerRequest {
   servers?: string[];
   prefix?: string;
@@ -20,7 +20,7 @@ export interface ServerRequest {
   inboxPrefix?: string;
 }
 
-/** The options of commands that connect to a cluster, but for the addresses. */
+/** Options of the commands that connect to a cluster, except for the addresses. */
 export const SERVER_OPTIONS = [
   new Option("--prefix <name>", "prefix of subjects and streams; the same everywhere (default: symplectic)"),
   new Option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed"),
@@ -39,14 +39,14 @@ export const serversOption = (unless: string) =>
     `addresses of the NATS servers, separated by commas (default: ${unless})`,
   ).argParser(addresses);
 
-/** Addresses separated by commas. */
+/** Addresses, separated by commas. */
 function addresses(text: string): string[] {
   const list = text.split(",").map((address) => address.trim());
   if (list.includes("")) throw new InvalidArgumentError("Expected addresses separated by commas.");
   return list;
 }
 
-/** What was said of the servers, and the other options. */
+/** Splits off the options for servers. */
 export function partedServers(options: Record<string, unknown>): {
   servers: ServerRequest;
   rest: Record<string, unknown>;
@@ -57,14 +57,14 @@ export function partedServers(options: Record<string, unknown>): {
   return { servers: part(true), rest: part(false) };
 }
 
-/** Options that say something of the servers, but for the addresses. */
+/** The given options for servers, except for the addresses. */
 export function serverOptionsIn(request: ServerRequest): string[] {
   const given = request as Readonly<Record<string, unknown>>;
   const named = SERVER_OPTIONS.filter((option) => given[option.attributeName()] !== undefined);
   return named.map(({ long }) => long as string);
 }
 
-/** What `join` and `sweep` are to know of the servers. */
+/** The options of `join`, `connect` and `sweep` for the servers. */
 export function serverOptions(request: ServerRequest, own: object = {}) {
   const { servers = [process.env.NATS_URL ?? "nats://127.0.0.1:4222"], prefix } = request;
   return {
@@ -75,7 +75,7 @@ export function serverOptions(request: ServerRequest, own: object = {}) {
   };
 }
 
-/** Reads a file, which is to have a block of that kind. */
+/** Reads a file that must contain a PEM block of the given kind. */
 function read(name: string, file: string, kind: string): Uint8Array {
   let bytes: Uint8Array;
   try {
@@ -88,7 +88,7 @@ function read(name: string, file: string, kind: string): Uint8Array {
   return bytes;
 }
 
-/** What the NATS client is to know beside the address. */
+/** Options of the NATS client. */
 function clientOptions(request: ServerRequest): Record<string, unknown> {
   const { NATS_PASSWORD, NATS_TOKEN } = process.env;
   const { creds, user, tlsCa, tlsCert, tlsKey, inboxPrefix, token = NATS_TOKEN } = request;

@@ -1,4 +1,4 @@
-// symplectic-adjoint simulate: solutions of equations in a text file, for values of their parameters and initial states.
+// symplectic-adjoint simulate: solves equations from a text file for given parameters and initial states.
 import { nearest } from "../checks/names.js";
 import { methodFor } from "../estimate/method.js";
 import { equations, type Method, type ProgramField, type SymplecticAdjointError } from "../index.js";
@@ -25,25 +25,25 @@ import {
 } from "./text-model.js";
 import { type Clock, type Time, writeTime } from "./time.js";
 
-/** What the options say. */
+/** The options. */
 export interface SimulateOptions {
-  /** Of each a value, or several: all combinations are solved. */
+  /** One or more values for each name; all combinations are solved. */
   readonly parameters: readonly NamedValues[];
   readonly initial: readonly NamedValues[];
   readonly times: Times;
-  /** The time of the initial states; by default the first of `times`. */
+  /** The time of the initial states; default: the first of `times`. */
   readonly t0?: Time;
-  /** What the column of the times is called. */
+  /** The name of the time column. */
   readonly time: string;
-  /** Columns, each with its expression if that is not its name; by default the states. */
+  /** Observed columns, each with its expression if that is not the name; default: the states. */
   readonly observe?: readonly Pair[];
-  /** By default as `fit` has it. */
-  readonly solver?: Method;
+  /** Default: as in `fit`. */
+  readonly method?: Method;
   readonly rtol: number;
   readonly atol: number;
   /** Fixed steps, no longer than this. */
   readonly stepSize?: number;
-  /** Of dates: what `t`, rates and `stepSize` count in; by default seconds. */
+  /** With dates: the unit of `t`, rates and `stepSize`; default: seconds. */
   readonly timeUnit?: string;
 }
 
@@ -52,7 +52,7 @@ export interface SimulateRequest extends SimulateOptions {
   readonly doses: { readonly source: Source; readonly columns: DoseColumns; readonly format: Format } | undefined;
 }
 
-/** More would not fit into the memory, or a text. */
+/** More would exceed the memory, or the longest string. */
 const MOST_NUMBERS = 1e7;
 const MOST_TRAJECTORIES = 1e5;
 
@@ -95,7 +95,7 @@ export function simulate(request: SimulateRequest) {
     const most = `${MOST_TRAJECTORIES} trajectories and ${MOST_NUMBERS} numbers`;
     throw new Failure(`expected at most ${most} in the solution, given ${given}`, 2);
   }
-  // All combinations, the last name changing fastest.
+  // All combinations; the last name changes fastest.
   const trajectories = all.reduce<readonly (readonly number[])[]>(
     (before, { values }) => before.flatMap((own) => values.map((value) => [...own, value])),
     [[]],
@@ -107,10 +107,10 @@ export function simulate(request: SimulateRequest) {
   const { text } = withoutParameters(whole, args);
   const field = equationsField(source.name, text, "float64", args);
   try {
-    // As a fit solves it: from 0 on, where the equations do not depend on the time.
+    // Solved as in a fit: from 0 if the equations do not depend on the time.
     const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin, unit };
     const doses = solveDoses(dosesOf(request, text, field, begin), timing);
-    const method = request.solver ?? methodFor(times.values.length, rtol);
+    const method = request.method ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
     const solution = withTrajectoryNames(labelOf, timing, times.clock, () =>
@@ -146,19 +146,19 @@ export function simulate(request: SimulateRequest) {
   }
 }
 
-/** Why a time of day alone is refused: it is what from:to without a step is read as. */
+/** A hint for a time of day alone: it is how `from:to` without a step is read. */
 function rangeHint(time: number): string {
   const text = `${Math.floor(time / 3600)}:${String(Math.floor(time / 60) % 60).padStart(2, "0")}`;
   return `--times: expected from:to:step, such as ${text}:STEP with a number for STEP, given ${text} alone, which is a time of day`;
 }
 
-/** A name with its value, or the list of those that it takes. */
+/** A name with its value, or with its list of values. */
 const numbersOf = ({ name, values }: NamedValues) =>
   [name, values.length === 1 ? (values[0] as number) : values] as const;
 
 type EquationNames = ReturnType<typeof namesOf>;
 
-/** The names of equations, and what is observed. `defaults` are the values of the text, `missing` the names that it gives none. */
+/** The names of the equations and of the observations. `defaults` are values from the text; `missing` are names without one. */
 function namesOf(file: string, text: string, observe: readonly Pair[] | undefined) {
   const missing = new Map<string, SymplecticAdjointError>();
   let field: ProgramField<"float64">;
@@ -181,7 +181,7 @@ function namesOf(file: string, text: string, observe: readonly Pair[] | undefine
   return { states, observed, missing, defaults };
 }
 
-/** Refuses names that are no parameters. */
+/** Refuses names that are not parameters. */
 function checkParameters(
   file: string,
   text: string,
@@ -201,7 +201,7 @@ function checkParameters(
   }
 }
 
-/** The initial values by states. */
+/** The initial values by state. */
 function initialOf(states: readonly string[], given: readonly NamedValues[]): Map<string, NamedValues> {
   const all = new Map<string, NamedValues>();
   for (const { name, values } of given) {
@@ -215,7 +215,7 @@ function initialOf(states: readonly string[], given: readonly NamedValues[]): Ma
   return all;
 }
 
-/** Refuses equations of which something has no value: a parameter, or an initial state. */
+/** Refuses equations with a parameter or an initial state that has no value. */
 function checkAll(
   file: string,
   text: string,
@@ -228,7 +228,7 @@ function checkAll(
   if (rates.length + starts.length === 0) return;
   const lines = text.split(/\r\n|[\n\r]/).length;
   const places = rates.map(([name, { line = 0 }]) => {
-    // Beyond the text are the lines of what is observed.
+    // Lines beyond the text are those of the observations.
     const place = line > lines ? "in --observe" : `line ${line}`;
     return `${name} (${place}${meant(name, [...states, ...defaults.keys()])})`;
   });
@@ -243,11 +243,11 @@ function checkAll(
   throw new Failure(`${file}: ${told.join(", and ")}; expected ${options.join(" and ")} as well`, 2);
 }
 
-/** Names, of very many the first. */
+/** Names for a message; of many, the first. */
 const shortened = (names: readonly string[]) =>
   names.length > 20 ? `${names.slice(0, 20).join(", ")} and ${names.length - 20} more` : names.join(", ");
 
-/** What is expected where a name is not known. */
+/** The known names, for a message about an unknown one. */
 const oneOf = (noun: string, known: readonly string[]) =>
   known.length === 0 ? `none, because the equations have no ${noun}` : `${noun} of the equations: ${shortened(known)}`;
 
@@ -270,7 +270,7 @@ function dosesOf(
   return dosesFrom({ doses: [...read.values()].flat() }, begin);
 }
 
-/** Solves; an error names the trajectory by what varies, and times as they are written. */
+/** Solves; errors name the trajectory by its varied values, and times as written. */
 function withTrajectoryNames<T>(
   labelOf: (trajectory: number) => string[],
   timing: Timing,

@@ -1,30 +1,30 @@
-// Solutions of equations, with doses, and what is observed of them.
+// Solves equations with doses, and evaluates the observations.
 import { odeint, type ProgramField, type StepOptions } from "../index.js";
 import { fitJumps, infusedBy } from "./fit-doses.js";
 import { type Observed, observingField } from "./fit-observed.js";
 import type { Dose } from "./table.js";
 import { equationsField, infusedText } from "./text-model.js";
 
-/** Equations with their parameters, and what is observed. */
+/** Equations with their parameters, and the observations. */
 interface ObservedEquations {
   readonly field: ProgramField<"float64">;
   readonly observed: readonly Observed[];
-  /** By states what a dose of 1 adds to them; default 1. */
+  /** By state, what a dose of 1 adds to it; default 1. */
   readonly factors: Readonly<Record<string, string>>;
   readonly options: StepOptions;
 }
 
-/** Trajectories, each with its own steps, over the same times. */
+/** Trajectories with their own steps, at the same times. */
 interface SolveInputs {
   readonly y0: readonly (readonly number[])[];
-  /** By name a number for each trajectory. */
+  /** By name, a number for each trajectory. */
   readonly arguments: Readonly<Record<string, readonly number[]>>;
   readonly doses: readonly (readonly Dose[])[];
   readonly t0: number;
   readonly times: readonly number[];
 }
 
-/** What is observed of each trajectory at the times, `[trajectories][times][observed]`. */
+/** The observations at the times, `[trajectories][times][observed]`. */
 export function solveObserved(
   { field, observed, factors, options }: ObservedEquations,
   { y0, arguments: args, doses, t0, times }: SolveInputs,
@@ -62,7 +62,7 @@ export function solveObserved(
   }
 }
 
-/** The field with the rates of infusions into states behind these. */
+/** A field with the rates of infusions as further states. */
 function infusedField(
   field: ProgramField<"float64">,
   infused: readonly string[],

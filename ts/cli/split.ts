@@ -1,23 +1,23 @@
-// What of a table is learned, and what is held out to try it on.
+// Splits a table into training and held-out data.
 import { withDelays } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { beginOf, listOf, partOf, type Series, type Table } from "./table.js";
 
-/** What is learned, what is held out, and the names of what can be neither. */
+/** Training data, held-out data, and the names of trajectories that are too short for either. */
 export interface Split {
   readonly training: readonly Series[];
-  /** With the time from which on each is held out. */
+  /** With the time from which each is held out. */
   readonly held: readonly (Series & { readonly from: number })[];
   readonly skipped: readonly string[];
 }
 
-/** How long after each other rows are, from the least on. */
+/** The times between rows, in ascending order. */
 export const spacingsOf = (series: readonly Series[]): number[] =>
   series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number))).sort((a, b) => a - b);
 
-/** How long before each other delayed values are: about the time of change, on a grid of times one of its multiples. */
+/** The time between delayed values: about the time in which the state changes; on a regular grid, a multiple of its spacing. */
 export function lagOf({ series }: Table, change: number, delays: number): number {
   const spacings = spacingsOf(series);
   const longest = series.reduce(
@@ -25,14 +25,14 @@ export function lagOf({ series }: Table, change: number, delays: number): number
     0,
   );
   const [least = 0, spacing = 0, most = 0] = [spacings[0], spacings[spacings.length >> 1], spacings.at(-1)];
-  // At least half of the longest trajectory has to be left.
+  // At least half of the longest trajectory must remain.
   const lag = Math.max(spacing, Math.min(change, longest / (2 * delays)));
   return most - least < 1e-6 * spacing ? Math.round(lag / spacing) * spacing : lag;
 }
 
-/** What is learned and what is held out: whole trajectories where there are three or more, else the end of each. */
+/** Holds out whole trajectories if there are three or more, otherwise the end of each. */
 export function splitOf(table: Table, { validation, seed, delays, extra, infused }: Settings, lag: number): Split {
-  // Dimensions that are known where a trajectory begins, and nowhere else.
+  // With hidden dimensions, the whole state is known only where a trajectory begins.
   const isHidden = extra + infused.length > 0;
   const all = table.series.map((own) => withDelays(own, delays, lag));
   const series = all.filter((own) => beginOf(own) >= 0).map((own) => (isHidden ? partOf(own, beginOf(own)) : own));
@@ -41,7 +41,7 @@ export function splitOf(table: Table, { validation, seed, delays, extra, infused
   if (validation === 0) return { training: series, held: [], skipped };
   if (series.length >= 3) {
     const size = Math.min(series.length - 1, Math.max(1, Math.round(validation * series.length)));
-    // Spread over the table, from a place that the seed decides.
+    // Spread over the table, from an offset that the seed decides.
     const held = new Set(
       Array.from({ length: size }, (_, i) => (seed + Math.floor((i * series.length) / size)) % series.length),
     );
@@ -59,8 +59,8 @@ export function splitOf(table: Table, { validation, seed, delays, extra, infused
   if (training.length === 0) {
     throw new Failure("nothing to learn from before the held-out data; --validation 0 holds nothing out");
   }
-  // What is held out is predicted from the last row learned, or the first whole one after it; or, where there are dimensions
-  // that are known at the beginning only, from there, what has been learned left out.
+  // Held-out ends are predicted from the last training row, or the first complete row after it. With hidden dimensions they are predicted
+  // from the beginning, with the training rows masked.
   const held = series
     .map((own, i) => {
       const last = (cuts[i] as number) - 1;
@@ -71,7 +71,7 @@ export function splitOf(table: Table, { validation, seed, delays, extra, infused
   return { training, held, skipped };
 }
 
-/** A series whose rows up to and with that one count as missing, but for the first. */
+/** A series whose rows up to `last` count as missing, except for the first. */
 const without = ({ rows, ...own }: Series, last: number): Series => ({
   ...own,
   rows: rows.map((row, i) => (i > last || (i === 0 && !own.start) ? row : row.map(() => Number.NaN))),

@@ -1,4 +1,4 @@
-// What a sweep has found: a table on the terminal, a table as a file, a page with plots.
+// The results of a sweep: rows for the terminal, a CSV file, a page with plots.
 import type { SweepResult, TrialResult } from "../cluster.js";
 import { escaped, type Mark, svgOf } from "./charts.js";
 import { shown } from "./fit-advice.js";
@@ -11,10 +11,10 @@ const colour = COLOURS[0] as string;
 /** The parameters that differ between trials. */
 const namesOf = (trials: readonly TrialResult[]) => Object.keys(trials[0]?.parameters ?? {});
 
-/** How far a trial has come: a trial with a greater budget says more. */
+/** The budget that a trial has reached: values at larger budgets say more. */
 const depthOf = ({ status, rungs }: TrialResult) => rungs.length - (status === "failed" ? 1 : 0);
 
-/** The best first: by how far they came, then by their values; those without a value at the end. */
+/** The trials ranked by budget, then by value; those without a value come last. */
 export function ranked(trials: readonly TrialResult[]): TrialResult[] {
   const value = (trial: TrialResult) => (Number.isNaN(trial.value) ? Number.POSITIVE_INFINITY : trial.value);
   const hasValue = (trial: TrialResult) => (Number.isNaN(trial.value) ? 0 : 1);
@@ -27,7 +27,7 @@ const cellOf = (value: unknown) =>
   typeof value === "number" ? shown(Number(value.toPrecision(4))) : String(value ?? "");
 const seconds = (ms: number) => `${(ms / 1000).toPrecision(3)} s`;
 
-/** Rows of cells, with a head. */
+/** Rows of cells, with a header. */
 export function rowsOf(trials: readonly TrialResult[], budgets: readonly number[]): string[][] {
   const names = namesOf(trials);
   const halved = budgets.length > 1 ? ["steps"] : [];
@@ -43,7 +43,7 @@ export function rowsOf(trials: readonly TrialResult[], budgets: readonly number[
   return [head, ...rows];
 }
 
-/** All trials as a table for programs. */
+/** All trials as CSV. */
 export function csvOfTrials({ trials }: SweepResult): string {
   const names = namesOf(trials);
   const head = ["trial", "status", "value", ...names, "steps", "seconds", "worker", "message"];
@@ -55,11 +55,11 @@ export function csvOfTrials({ trials }: SweepResult): string {
   return csvOf(head, rows);
 }
 
-/** Whether numbers are to be seen by their logarithms. */
+/** Whether to plot numbers on a log scale. */
 const isWide = (values: readonly number[]) =>
   values.every((value) => value > 0) && Math.max(...values) >= 10 * Math.min(...values);
 
-/** An axis for some numbers, and where they lie on it. */
+/** An axis for some numbers, and their positions. */
 function axisOf(label: string, values: readonly number[]) {
   const log = values.length > 0 && isWide(values);
   return {
@@ -99,7 +99,7 @@ export function sweepReport(title: string, { best, trials, budgets }: SweepResul
   const plots = names.map((name) => {
     const own = good.map(({ parameters }) => parameters[name]);
     const words = [...new Set(own.filter((value) => typeof value !== "number").map(String))];
-    // Words have places side by side.
+    // Words get positions side by side.
     const numbers = own.map((value) => (typeof value === "number" ? value : words.indexOf(String(value)) + 1));
     const label = words.length > 0 ? `${name}: ${words.map((word, i) => `${i + 1} ${word}`).join(", ")}` : name;
     const { axis, place } = axisOf(label, words.length > 0 ? [] : numbers);

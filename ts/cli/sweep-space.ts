@@ -1,4 +1,4 @@
-// What `sweep` varies, as it is written: lists of values, and ranges.
+// The options that `sweep` varies: lists of values, and ranges.
 import { InvalidArgumentError, Option } from "commander";
 import type { ParameterRange, TrialParameterValue } from "../cluster.js";
 import { count } from "./arguments.js";
@@ -11,10 +11,10 @@ export type Varied = readonly TrialParameterValue[] | ParameterRange;
 
 export const isRange = (varied: Varied): varied is ParameterRange => "min" in varied;
 
-/** What the values of an option are. */
+/** The kind of an option's values. */
 type Kind = "integer" | "number" | "word";
 
-/** Options of `train` that a sweep may vary: integers, other numbers, words. */
+/** Options of `train` that a sweep may vary, by kind. */
 const VARIED: Readonly<Record<string, Kind>> = {
   ...{
     steps: "integer",
@@ -25,27 +25,27 @@ const VARIED: Readonly<Record<string, Kind>> = {
     patience: "integer",
   },
   ...{ "learning-rate": "number", "weight-decay": "number", rtol: "number", lag: "number", period: "number" },
-  ...{ model: "word", activation: "word", solver: "word" },
+  ...{ model: "word", activation: "word", method: "word" },
 };
 
-/** What stands in `train` for these. */
+/** The options of `sweep` in place of `--hidden`. */
 const NETWORK = [
   new Option("--width <values>", "width of the hidden layers (default: 32)").argParser(variedOf("integer", count)),
   new Option("--depth <values>", "number of hidden layers (default: 2)").argParser(variedOf("integer", count)),
 ];
 
-/** What `train` has instead of the width and the depth: a list of widths would be one value, and several as well. */
+/** The option of `train` that `sweep` refuses: a list of widths would be ambiguous. */
 const HIDDEN = new Option("--hidden <widths>").hideHelp().argParser(() => {
   throw new InvalidArgumentError("A sweep takes --width and --depth instead, such as --width 16,32 --depth 1:3.");
 });
 
-/** Options of `train` that `sweep` has no use for, has itself, or has instead of them. */
+/** Options of `train` that `sweep` leaves out, replaces, or defines itself. */
 const OWN = [
   ...["hidden", "out", "checkpoint", "resume", "json", "seed", "servers"],
   ...SERVER_OPTIONS.map((option) => option.name()),
 ];
 
-/** Options of `sweep` for those of `train`: `varied` may have several values, `fixed` are handed on as they are. */
+/** The options of `sweep` that come from `train`: `varied` may have several values, `fixed` are passed on as written. */
 export function optionsFrom(train: readonly Option[]): { options: Option[]; varied: string[]; fixed: string[] } {
   const names = (options: readonly Option[]) => options.map((option) => option.name());
   const handed = train.filter((option) => !OWN.includes(option.name()));
@@ -64,7 +64,7 @@ export function optionsFrom(train: readonly Option[]): { options: Option[]; vari
   };
 }
 
-/** The text itself, after a look whether `train` would take it. */
+/** Checks a text with the parser of `train`, and keeps it as written. */
 function checked(check: (text: string) => unknown) {
   return (text: string): string => {
     check(text);
@@ -72,13 +72,13 @@ function checked(check: (text: string) => unknown) {
   };
 }
 
-/** How several values are written. */
+/** How to write several values. */
 const SEVERAL = {
   integer: "a list such as 16,32,64, or a range such as 16:64",
   number: "a list such as 0.01,0.1, or a range such as 0.01:0.1",
 };
 
-/** `16,32,64` are choices, `1e-4:1e-1` is a range, and `1e-4:1e-1:5` one with so many values in a grid. */
+/** Parses choices `16,32,64`, ranges `1e-4:1e-1`, and ranges for a grid with a number of values, `1e-4:1e-1:5`. */
 function variedOf(kind: Kind, check: (text: string) => unknown) {
   return (text: string): Varied => {
     if (kind !== "word" && text.includes(":")) return rangeOf(text, kind, check);
@@ -93,7 +93,7 @@ function variedOf(kind: Kind, check: (text: string) => unknown) {
   };
 }
 
-/** Does something; an error that `train` has for a number says how several are written, too. */
+/** Adds to the errors of `train`'s parsers how several values are written. */
 function orSeveral(kind: "integer" | "number", text: string, action: () => void): void {
   try {
     action();

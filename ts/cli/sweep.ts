@@ -1,4 +1,4 @@
-// symplectic-adjoint sweep: many trainings, on this machine's cores or on a cluster's workers.
+// symplectic-adjoint sweep: trains with many settings, on this machine's cores or on a cluster's workers.
 
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
@@ -14,7 +14,7 @@ import type {
   TrialRung,
 } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
-import { Failure } from "./failure.js";
+import { DIVERGED, Failure } from "./failure.js";
 import { readSource } from "./input.js";
 import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
@@ -30,14 +30,14 @@ export interface SweepRequest {
   readonly data: string;
   readonly equations: string | undefined;
   readonly doses: string | undefined;
-  /** Options of `train` with several values, or one. */
+  /** Options of `train` with one or more values. */
   readonly varied: Readonly<Record<string, Varied>>;
-  /** Options of `train` as they were written. */
+  /** Options of `train`, as written. */
   readonly fixed: Readonly<Record<string, string | boolean>>;
   readonly trials: number | undefined;
   readonly sampler: "quasirandom" | "random" | "grid";
   readonly seed: number;
-  /** Of successive halving; undefined: every trial has all its steps. */
+  /** The factor of successive halving; undefined if every trial gets all its steps. */
   readonly factor: number | undefined;
   readonly leastSteps: number | undefined;
   readonly timeout: number | undefined;
@@ -53,9 +53,9 @@ export interface SweepRequest {
   readonly progress: boolean;
 }
 
-/** As `train` has it. */
+/** The default of `train`. */
 const STEPS = 1500;
-/** `train` measures the error on what is held out every ten steps. */
+/** `train` measures the held-out error every ten steps. */
 const LEAST_STEPS = 10;
 
 export interface SweepOutput extends SweepResult {
@@ -93,7 +93,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   }
   const { width, depth, ...own } = Object.fromEntries(constant);
   const settings = { ...fixed, ...own, seed: request.seed };
-  // What is fixed of a network is a parameter with one value, as the rest of it may vary.
+  // A fixed width or depth becomes a parameter with one value, since the other may vary.
   for (const [name, value] of Object.entries({ width, depth })) if (value !== undefined) space[name] = [value];
   await tryOnce(files, { ...settings }, space);
   const { sweep } = await import("../cluster.js");
@@ -108,7 +108,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const interrupt = new AbortController();
   let caught: Signal | null = null;
   const onSignal = (signal: Signal) => {
-    // A second one does not wait.
+    // A second signal exits at once.
     if (caught !== null) process.exit(SIGNALS[signal]);
     caught = signal;
     interrupt.abort(signal);
@@ -117,7 +117,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const progress = progressOf(request.progress, isRemote);
   const trials = new Map<number, TrialResult>();
   let status: SweepStatus | undefined;
-  /** Models of trials in this process, in case it is stopped. */
+  /** Models of trials in this process, to save the best one if the sweep is stopped. */
   const models = new Map<number, Uint8Array>();
   let bestBefore: number | undefined;
   const runHere: TrialFunction = async (trial) => {
@@ -136,7 +136,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
       if (event.kind === "trial") {
         trials.set(event.result.trial, event.result);
         const best = event.status.best?.trial;
-        // Of models, the best so far is enough.
+        // Keep only the best model.
         for (const trial of [event.result.trial, bestBefore]) {
           if (trial !== undefined && trial !== best) models.delete(trial);
         }
@@ -147,7 +147,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     ...(isRemote
       ? {
           ...serverOptions(request.servers),
-          // Nothing keeps the worker's own thread from telling that it is alive.
+          // A short timeout is safe: trials run in other threads and cannot block the worker's signs of life.
           stallTimeout: 5,
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
@@ -168,7 +168,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
         : `; ${out}: the best so far`;
     }
     if (!isRemote && trials.size > 0) {
-      // What there is, before it is lost.
+      // Save the results before they are lost.
       const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
       if (table !== undefined) writeWhole(table, csvOfTrials({ name, best: undefined, trials: all, budgets: [] }));
     }
@@ -239,11 +239,11 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   }
 }
 
-/** Budgets of steps: the last rung has all of them. */
+/** The budgets of successive halving in steps; the last rung has all of them. */
 function halvingOf({ factor, leastSteps, trials }: SweepRequest, settings: Readonly<Record<string, unknown>>) {
   if (factor === undefined) return {};
   const most = Number(settings.steps ?? STEPS);
-  // As many rungs as trials can be divided for; but a training of very few steps says nothing.
+  // As many rungs as the trials allow, but a training of very few steps says nothing.
   const rungs = Math.floor(Math.log(trials ?? 27) / Math.log(factor) + 1e-9);
   const least = leastSteps ?? Math.max(most / factor ** rungs, Math.min(50, most / factor));
   if (least < LEAST_STEPS || least * factor > most) {
@@ -253,7 +253,7 @@ function halvingOf({ factor, leastSteps, trials }: SweepRequest, settings: Reado
   return { halving: { least: Math.floor(least), most, factor } };
 }
 
-/** One training of few steps, here: mistakes in the command and in the table show before trials are handed out. */
+/** Trains a few steps here, so that mistakes in the command or the table show before the sweep starts. */
 async function tryOnce(
   files: Readonly<Record<string, Uint8Array>>,
   settings: SweepOptions["settings"],
@@ -277,13 +277,13 @@ async function tryOnce(
       },
     });
   } catch (error) {
-    // A field may go astray with some parameters, and not with others.
-    const message = (error as Error).message;
-    if (!message.startsWith("the field went astray")) throw new Failure(message, 2);
+    // Training may diverge with some parameters and not with others.
+    const hasDiverged = error instanceof Failure && error.status === DIVERGED;
+    if (!hasDiverged) throw new Failure((error as Error).message, 2);
   }
 }
 
-/** A name that the data have given. */
+/** A name derived from the data file. */
 function nameOf(data: string): string {
   const plain = basename(data)
     .replace(/\.[^.]*$/, "")
@@ -292,13 +292,13 @@ function nameOf(data: string): string {
   return /\w/.test(plain) && data !== "-" ? plain : "sweep";
 }
 
-/** How a sweep was started, where it was not as it is now, in the words of the command. */
+/** How an existing sweep differs from this one, in terms of the command. */
 function differenceIn(argument: string, before: string, now: string): string {
   const [, kind, part = argument] = /^(space|settings|files)\.(.*)$/.exec(argument) ?? [];
   if (kind === "files" && part === "data") return "with other data";
   if (part === "space") return "with the same parameters in another order";
   if (part === "halving") {
-    // A sweep without it has one rung, of all steps.
+    // A sweep without halving has one rung, with all steps.
     const isWithout = (text: string) => text.includes("[null]");
     if (isWithout(before)) return "without --halving";
     return isWithout(now) ? "with --halving" : "with another --halving, --least-steps or --steps";
@@ -309,7 +309,7 @@ function differenceIn(argument: string, before: string, now: string): string {
   return before === now ? `with another --${part}` : `with --${part} ${before}, not ${now}`;
 }
 
-/** Errors of the library in the words of the command. */
+/** Rewrites the library's errors in terms of the command. */
 function explained(error: unknown, name: string): unknown {
   if (!(error instanceof SymplecticAdjointError) || error.code !== "OPTION") return error;
   if (error.argument === "name") {
@@ -326,16 +326,16 @@ function explained(error: unknown, name: string): unknown {
   return new Failure(error.message, 2);
 }
 
-/** Tells of a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
+/** Reports a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
 function progressOf(visible: boolean, isRemote: boolean) {
   if (!visible) return { tell: () => {}, stop: () => {} };
   const { isTTY = false } = process.stderr;
-  // A terminal that does not know its size has none.
+  // Some terminals do not report their size.
   const columns = process.stderr.columns || 80;
   let status: SweepStatus | undefined;
-  // Trials that waited or ran at the last look, those that have ended since left out; and of them those that ran.
+  // Trials that waited or ran according to the last event, without those that have ended since; and the running ones among them.
   let [open, running] = [0, 0];
-  // Workers, and trials that were given back.
+  // The number of workers, and of trials that were given back.
   let around = "";
   let [last, warned, due, shown] = [-1, false, false, false];
   const clear = () => {
@@ -372,14 +372,14 @@ function progressOf(visible: boolean, isRemote: boolean) {
         show();
         open = event.trials;
         tellLine(`  ${counted(event.trials, "trial")} of ${event.budget} steps`);
-      } else if (event.kind === "refused") tellLine(`rejected a result: ${event.reason}`);
+      } else if (event.kind === "rejected") tellLine(`rejected a result: ${event.reason}`);
       else {
         ({ status } = event);
         if (event.kind === "trial") open = Math.max(0, open - 1);
         const part = Math.floor((20 * status.ended) / status.total);
         due ||= part !== last;
         last = part;
-        // Here, the queue tells at once what runs instead.
+        // In this process, a queue event follows immediately.
         if (!isRemote && event.kind === "trial") return;
       }
       show();

@@ -1,11 +1,11 @@
-// symplectic-adjoint sweeps: which sweeps the servers have, what has come of one, and how it is removed.
+// symplectic-adjoint sweeps: lists, shows and removes the sweeps on the servers.
 import type { SweepSummary } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { counted } from "./number.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 
-/** Rows of sweeps, with a head. */
+/** Rows of sweeps, with a header. */
 export function rowsOfSweeps(sweeps: readonly SweepSummary[]): string[][] {
   const now = Date.now();
   return [
@@ -23,7 +23,7 @@ function dateOf(date: Date): string {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
-/** A time as people tell it; the clocks of servers may differ from the one here. */
+/** How long ago a time was; the clocks of the servers may differ from this one. */
 function ageOf(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 120) return `${seconds} s`;
@@ -31,19 +31,19 @@ function ageOf(ms: number): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;
 }
 
-/** That there is no such sweep, in the words of the command. */
+/** The error for a sweep that does not exist. */
 export const noSweep = (name: string, names: readonly string[]): Failure =>
   new Failure(
     `no sweep named ${name} on these servers; there ${names.length === 0 ? "are none" : `${names.length === 1 ? "is" : "are"} ${names.join(", ")}`}`,
     2,
   );
 
-/** The sweeps on some servers; what is wrong is said in the words of the command. */
+/** The sweeps on the servers; errors are in terms of the command. */
 export async function sweepsOn(request: ServerRequest) {
   const { listSweeps, readSweep, removeSweep } = await import("../cluster.js");
   const servers = serverOptions(request);
   const list = () => listSweeps(servers).catch((error) => Promise.reject(inWords(error)));
-  /** Errors that are about one sweep. */
+  /** Rewrites errors about one sweep. */
   const about = async (name: string, error: unknown): Promise<never> => {
     const { argument } = error as SymplecticAdjointError;
     if (!(error instanceof SymplecticAdjointError) || !["name", "force"].includes(argument ?? "")) throw inWords(error);

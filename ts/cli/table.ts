@@ -1,4 +1,4 @@
-// Tables of observations: CSV files, with the place of whatever is wrong in them.
+// Tables of observations from CSV files; errors give the line and the column.
 import { CsvError, type Options, parse } from "csv-parse/sync";
 import { nearest } from "../checks/names.js";
 import { names } from "./arguments.js";
@@ -7,46 +7,46 @@ import type { Source } from "./input.js";
 import { counted, readNumber } from "./number.js";
 import { type Clock, readTime, secondsIn, TIMES } from "./time.js";
 
-/** Which columns of a table mean what. */
+/** The columns of a table, by purpose. */
 export interface TableColumns {
   readonly time: string;
-  /** Of the trajectory that a row belongs to; without it all rows are of one. */
+  /** The column of the trajectory; without it, all rows belong to one. */
   readonly id?: string | undefined;
-  /** Default: all others. */
+  /** Default: all other columns. */
   readonly state?: readonly string[] | undefined;
-  /** Whether a model has been trained on these, so that no option changes them. */
+  /** Whether a trained model sets the columns, so that no option changes them. */
   readonly trained?: boolean;
-  /** Whether they are named by equations. */
+  /** Whether equations name the columns. */
   readonly equations?: boolean;
-  /** Whether a time may stand in several rows of a trajectory. */
+  /** Whether several rows of a trajectory may have the same time. */
   readonly repeated?: boolean;
-  /** What to say of a column that is not there; by default that --state names those of the state. */
+  /** The hint for a missing column; default: that --state names the columns of the state. */
   readonly hint?: (name: string) => string;
-  /** Further columns that belong to rows, by the options that name them: numbers, and texts. */
+  /** Further numeric and text columns, with the options that name them. */
   readonly numbers?: readonly Further[];
   readonly texts?: readonly Further[];
 }
 
-/** A column beside those of the state, and the option that names it. */
+/** A further column, and the option that names it. */
 export interface Further {
   readonly name: string;
   readonly option: string;
 }
 
-/** How a table is written, as far as it is told; the rest is seen from the table. */
+/** The format of a table, as far as options give it; the rest is detected. */
 export interface Format {
   readonly delimiter?: string | undefined;
   readonly decimal?: string | undefined;
-  /** What lines that are no rows begin with; empty: there are none. */
+  /** The prefix of comment lines; empty for none. */
   readonly comment?: string | undefined;
   readonly encoding?: string | undefined;
-  /** Texts that are missing values, by commas, beside those that always are. */
+  /** Additional texts of missing values, separated by commas. */
   readonly missing?: string | undefined;
-  /** Of dates and times of day: the unit that equations and numbers beside them count in; by default seconds. */
+  /** With dates and times of day: the unit of t, rates and other times; default: seconds. */
   readonly timeUnit?: string | undefined;
 }
 
-/** What a model says of its tables, however they are written. */
+/** The part of the format that a model stores, whatever its tables look like. */
 export const formatOfModel = ({ timeUnit, missing }: Format): Format => ({ timeUnit, missing });
 
 /** The observations of one trajectory, in the table's units. */
@@ -55,29 +55,29 @@ export interface Series {
   readonly times: readonly number[];
   /** A row for each time; NaN where a value is missing. */
   readonly rows: readonly (readonly number[])[];
-  /** The line of each row, where the series was read from a table. */
+  /** The line of each row, if the series was read from a table. */
   readonly lines?: readonly number[];
-  /** Of each row the further numbers, NaN where one is missing, and texts. */
+  /** The further numbers of each row, NaN where one is missing, and the further texts. */
   readonly numbers?: readonly (readonly number[])[];
   readonly texts?: readonly (readonly string[])[];
-  /** What changes the state on the way. */
+  /** The doses of the trajectory. */
   readonly doses?: readonly Dose[];
-  /** Whether a row at the time of a dose has the state before it; by default it has that after it. */
+  /** Whether a row at the time of a dose has the state before it; default: after it. */
   readonly early?: readonly boolean[];
-  /** The state at the first time, before doses, where it is not what the first row has. */
+  /** The state at the first time, before doses, if the first row does not have it. */
   readonly start?: readonly number[];
 }
 
-/** An amount that goes into a state at a time. */
+/** An amount that is added to a state at a time. */
 export interface Dose {
   readonly time: number;
   readonly amount: number;
   readonly state: string;
-  /** How long it takes to go in at a constant rate; 0: it is there at once. */
+  /** The duration of an infusion at a constant rate; 0 if the dose acts at once. */
   readonly duration: number;
 }
 
-/** What stands between the cells of a table, and for the decimal point in them. */
+/** The delimiter and the decimal point of a table. */
 export interface Dialect {
   readonly delimiter: string;
   readonly decimal: string;
@@ -86,14 +86,14 @@ export interface Dialect {
 export interface Table {
   readonly state: readonly string[];
   readonly dialect: Dialect;
-  /** How the times are written. */
+  /** The format of the times. */
   readonly clock: Clock;
-  /** How long the unit of time is, in that of the times. */
+  /** The length of the unit of time, in the unit of the times. */
   readonly unit: number;
   readonly series: readonly Series[];
 }
 
-/** A row, and the line that it ends in. */
+/** A row, and the line on which it ends. */
 interface TableRow {
   readonly record: readonly string[];
   readonly line: number;
@@ -105,17 +105,17 @@ const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 /** The cells of a table, as texts. */
 function cellsOfTable(source: Source, columns: TableColumns, format: Format) {
   const whole = textOf(source, format.encoding);
-  // What Excel writes first, and is no row.
+  // Excel may write this line before the header.
   const [first = "", named] = /^sep=(.)[ \t]*(?=[\r\n])/i.exec(whole) ?? [];
   const text = whole.slice(first.length);
   const delimiter = format.delimiter ?? named ?? delimiterOf(text, format, columns);
   return { text, delimiter, ...rowsOf(source.name, text, { ...format, delimiter }) };
 }
 
-/** A column's name without the unit behind it: `conc [mg/L]`, `conc (mg/L)`; `x(0)` has none. */
+/** A column's name without a unit: `conc [mg/L]`, `conc (mg/L)`; `x(0)` has none. */
 const withoutUnit = (column: string) => column.replace(/\s*(?:\[[^[\]]+\]|\((?!\d+\))[^()]+\))$/, "");
 
-/** The column that a name means: that of the name, or the only one that has it before a unit, or else in other letters. */
+/** The column with a name; otherwise the only one that matches it without its unit, or without regard to case. */
 export function columnIn(header: readonly string[], name: string): string | undefined {
   if (header.includes(name)) return name;
   const exact = header.filter((column) => withoutUnit(column) === name);
@@ -130,7 +130,7 @@ export function headerOf(source: Source, columns: TableColumns, format: Format =
   return cellsOfTable(source, columns, format).header.record;
 }
 
-/** Refuses columns of the state that a table does not have. */
+/** Refuses columns of the state that the table does not have. */
 export function checkColumns(source: Source, columns: TableColumns, format: Format = {}): void {
   const { header } = cellsOfTable(source, columns, format);
   for (const name of columns.state ?? []) placeOf(source.name, header, name, "state", columns);
@@ -179,7 +179,7 @@ export function readTable(source: Source, columns: TableColumns, format: Format 
     }
     const before = own.times.at(-1);
     if (before !== undefined && now.value === before && !columns.repeated) {
-      // What is there twice says no more than what is there once.
+      // A duplicate row adds nothing.
       if ([...places, ...further].every((index) => row.record[index] === own.last[index])) continue;
       throw new Failure(`${where} ${repeated(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
     }
@@ -203,7 +203,7 @@ export function readTable(source: Source, columns: TableColumns, format: Format 
   return { state, dialect, clock, unit, series: [...series.values()].map(({ last, ...own }) => own) };
 }
 
-/** How long the unit of time is, in that of times; numbers count in whatever unit they do. */
+/** The length of the unit of time, in the unit of the times; plain numbers have their own unit. */
 export function unitOf(clock: Clock, { timeUnit }: Format, where: string): number {
   if (clock === "number" && timeUnit !== undefined)
     throw new Failure(
@@ -213,7 +213,7 @@ export function unitOf(clock: Clock, { timeUnit }: Format, where: string): numbe
   return clock === "number" ? 1 : secondsIn(timeUnit);
 }
 
-/** A series as it is read. */
+/** A series while it is read. */
 interface PartialSeries {
   readonly id: string;
   readonly times: number[];
@@ -221,22 +221,22 @@ interface PartialSeries {
   readonly lines: number[];
   readonly numbers?: number[][];
   readonly texts?: string[][];
-  /** The cells of the last row, as they are written. */
+  /** The cells of the last row, as written. */
   last: readonly string[];
 }
 
-/** Why a time that another row of the trajectory has is refused, and what to do. */
+/** The error for a repeated time, and what to do. */
 function repeated(given: string, line: number, mayBeSeveral: boolean): string {
   const hint = mayBeSeveral ? "; if they belong to several trajectories, --id names the column that tells which" : "";
   return `expected each time in only one row, given ${given} again after line ${line}, with other values; keep one of the two, or their mean${hint}`;
 }
 
-/** Times of day that go back by more have probably passed midnight. */
+/** A larger step back between times of day is probably midnight. */
 const HALF_A_DAY = 43_200;
 const MIDNIGHT =
   "times of day that pass midnight need dates, such as 2024-01-31T12:00, or hours that go on, as in 24:00";
 
-/** What to do where times go back: of a new trajectory, or of rows that are not sorted. */
+/** What to do if times decrease: name the column of the trajectory, or sort the rows. */
 function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
   if (hasId) return "sort the rows of each trajectory by time";
   if (isTrained) return "sort the rows by time";
@@ -244,13 +244,13 @@ function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
   return isNew ? `${several}; if there is one, sort the rows by time` : `sort the rows by time; ${several}`;
 }
 
-/** The first row from which a solve can begin and be compared with another; -1 where there is none. */
+/** The first row from which a solve can begin; -1 if no row follows a complete one. */
 export function beginOf({ rows, start }: Series): number {
   if (start) return rows.length > 1 ? 0 : -1;
   return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
 }
 
-/** Some rows of a series, one behind the other. */
+/** Consecutive rows of a series. */
 export function partOf({ start, ...own }: Series, begin: number, end?: number): Series {
   return {
     ...own,
@@ -258,18 +258,18 @@ export function partOf({ start, ...own }: Series, begin: number, end?: number): 
     rows: own.rows.slice(begin, end),
     ...(own.lines && { lines: own.lines.slice(begin, end) }),
     ...(own.early && { early: own.early.slice(begin, end) }),
-    // Behind the first row the state is what the rows have.
+    // `start` is the state at the first row only.
     ...(start && begin === 0 && { start }),
   };
 }
 
-/** Names in a message, quoted as in a table where they have commas; of many the first. */
+/** Names for a message, quoted as in a table; of many, the first. */
 export function listOf(names: readonly string[]): string {
   const some = names.slice(0, 20).map((name) => quoted(name, /[",\s]|^$/.test(name)));
   return names.length > some.length ? `${some.join(", ")} and ${names.length - some.length} more` : some.join(", ");
 }
 
-/** The text of a table: UTF-8, UTF-16 by its byte order mark, or what it is said to be. */
+/** The text of a table: UTF-8, UTF-16 with a byte order mark, or the given encoding. */
 function textOf({ name, bytes }: Source, encoding: string | undefined): string {
   const [first, second] = bytes;
   if (first === 0x1f && second === 0x8b)
@@ -293,12 +293,11 @@ function textOf({ name, bytes }: Source, encoding: string | undefined): string {
 }
 
 /**
- * What stands between cells: that by which the first rows have as many columns as each other, those that are asked for among them,
- * and most of them. Spaces are in names and dates too, and are the last to be thought of: of a header alone, such as
- * `time (h),conc (mg/L)`, they make names that nobody meant.
+ * Detects the delimiter: the one that gives the first rows the same number of columns, including the requested ones, and the most columns.
+ * Spaces come last because names and dates contain them: they would split a header such as `time (h),conc (mg/L)`.
  */
 function delimiterOf(text: string, format: Format, { time, id, state = [] }: TableColumns): string {
-  // Whole lines of the beginning.
+  // Complete lines of the beginning.
   const sample = text.length > 65_536 ? text.slice(0, Math.max(text.lastIndexOf("\n", 65_536), 1)) : text;
   const asked = [time, ...(id === undefined ? [] : [id]), ...state];
   const candidates = [",", ";", "\t", "|", " "].filter((delimiter) => sample.includes(delimiter));
@@ -323,11 +322,11 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Tab
   return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best), plain).delimiter;
 }
 
-/** The rows of a text as they stand, but for comments and empty ones. */
+/** The rows of a text, without comments and empty lines. */
 function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, options: Options = {}): TableRow[] {
-  // Columns that are aligned by spaces have any number of them.
+  // Aligned columns are separated by any number of spaces.
   const aligned = delimiter === " " ? text.replace(/ +/g, " ").replace(/^ | (?=\r?$)/gm, "") : text;
-  // A missing value as Excel writes it begins no comment.
+  // Excel's #N/A does not begin a comment.
   const given = aligned.replace(/^([ \t]*)#(?=n\/a[ \t]*(?:[,;|\t ]|\r?$))/gim, "$1");
   const records = parse(given, {
     ...{ delimiter, info: true, trim: true, skip_empty_lines: true, skip_records_with_empty_values: true },
@@ -337,7 +336,7 @@ function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, opt
   return records.map(({ record, info }) => ({ record, line: info.lines }));
 }
 
-/** The header and the rows below it, each as long. */
+/** The header and its rows, all of the same length. */
 function rowsOf(file: string, text: string, format: Format): { header: TableRow; rows: readonly TableRow[] } {
   let rows: TableRow[];
   try {
@@ -364,14 +363,14 @@ function rowsOf(file: string, text: string, format: Format): { header: TableRow;
   return { header, rows: below };
 }
 
-/** What to do where no row is like the header: it may be a title. */
+/** A hint if no row has as many cells as the header: that may be a title. */
 function titleHint(text: string, { line }: TableRow, { comment = "#" }: Format): string {
   const given = (text.split(/\r?\n|\r/, line)[line - 1] as string).trim().slice(0, 60);
   const hint = comment === "" ? "delete lines above it" : `lines above it may begin with ${comment}`;
   return `; the header is line ${line}: ${JSON.stringify(given)}; if that is no header, ${hint}`;
 }
 
-/** A header that is a comment, as NumPy writes it: the last line before the first row, if it has as many columns. */
+/** A header in a comment, as NumPy writes it: the last line before the first row, if it has as many cells. */
 function commented(text: string, first: TableRow, { comment = "#", ...format }: Format): TableRow | undefined {
   if (comment === "") return undefined;
   const lines = text.split(/\r?\n|\r/, first.line);
@@ -391,7 +390,7 @@ function cellsOf(line: string, delimiter: string | undefined): readonly string[]
   }
 }
 
-/** Refuses lines that may be comments or rows: those with as many cells, if the first is a name or all others are numbers. */
+/** Refuses lines that could be comments or rows: with as many cells, if the first is a name or all others are numbers. */
 function checkComments(file: string, text: string, header: TableRow, delimiter: string, isNamed: boolean): void {
   if (!/^[ \t]*#/m.test(text)) return;
   for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
@@ -405,19 +404,19 @@ function checkComments(file: string, text: string, header: TableRow, delimiter: 
   }
 }
 
-/** All columns but those of the time and the trajectory, and those without a name that say nothing. */
+/** All columns except for those with another purpose, and those without a name and information. */
 function statesOf(file: string, header: TableRow, rows: readonly TableRow[], others: readonly number[]): string[] {
   return header.record.filter((name, index) => {
     if (others.includes(index)) return false;
     if (!/^(unnamed: \d+)?$/i.test(name)) return true;
     const cells = rows.map(({ record }) => record[index] as string);
-    // What a comma at the end of each line makes, and the index that pandas writes first.
+    // From a comma at the end of each line, or the index that pandas writes first.
     if (cells.every((cell) => cell === "") || (index === 0 && cells.every((cell) => /^\d+$/.test(cell)))) return false;
     throw new Failure(`${file}:${header.line}: a column without a name; --state names the columns to use`);
   });
 }
 
-/** The place of a column that an option names. */
+/** The index of a column that an option names. */
 function placeOf(
   file: string,
   { record, line }: TableRow,
@@ -448,7 +447,7 @@ function missingColumn(
   }
   if (header.length === 1)
     return `${known}; --delimiter sets the character between columns; a line above the header may begin with #`;
-  // What is most probably meant.
+  // The column that was probably meant.
   const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const meant = option === "time" && close !== undefined ? undefined : nearest(name, header);
   const more = option === "state" ? hint?.(name) : undefined;
@@ -467,7 +466,7 @@ function missingColumn(
   return `${known}; --${option} names the column of the ${option === "time" ? "time" : "trajectory"}${example}`;
 }
 
-/** Reads the cells of a table as numbers and times, by the one decimal point that it has. */
+/** Reads cells as numbers and times, with the decimal point of the table. */
 function numberReader(
   file: string,
   header: TableRow,
@@ -509,14 +508,14 @@ function numberReader(
   };
 }
 
-/** What to do with a row without any number right below the header. */
+/** A hint for a row without numbers right below the header. */
 function unitsHint(row: TableRow, first: TableRow | undefined): string {
   const isText = (cell: string) => isMissing(cell) || readTime(cell) === undefined;
   if (row !== first || row.record.length < 2 || !row.record.every(isText)) return "";
   return "; if this is a row of units, begin it with #, or write them into the header, as in conc [mg/L]";
 }
 
-/** What to write for a date that is not in the order of ISO 8601. */
+/** What to write instead of a date that is not in the order of ISO 8601. */
 function dateHint(cell: string): string {
   const [whole, a = "", , b = "", c = "", rest = ""] = /^(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)$/.exec(cell) ?? [];
   if (whole === undefined) return "";
@@ -534,17 +533,17 @@ function dateHint(cell: string): string {
   return two === undefined ? `; write it as ${one}` : `; it may be ${one} or ${two}: write dates in this order`;
 }
 
-/** What reads a text that often stands for a missing value. */
+/** The option that reads a text that often stands for a missing value. */
 const missingHint = (cell: string): string =>
   /^(?:[-?*]+|[<>].*|n\.?d\.?|b[ld]q|[bl]loq|loq|lod|bdl|missing)$/i.test(cell)
     ? `; --missing ${JSON.stringify(cell.slice(0, 60))} reads it as a missing value`
     : "";
 
-/** The number that a cell is by that decimal point, or NaN. */
+/** The number in a cell, or NaN. */
 const numberBy = (decimal: string, cell: string): number =>
   decimal === "." ? readNumber(cell) : cell.includes(".") ? Number.NaN : readNumber(cell.replace(decimal, "."));
 
-/** What stands for the decimal point: a comma where numbers have one and none has a point. */
+/** The decimal point: a comma if numbers have one and none has a point. */
 function decimalOf(
   rows: readonly TableRow[],
   places: readonly number[],
@@ -568,13 +567,13 @@ function decimalOf(
   );
 }
 
-/** Rows as a CSV text, or as a table with a decimal comma, such as spreadsheets write it, has them. */
+/** Rows as CSV, in the format of a table, for example with a decimal comma. */
 export function csvOf(
   header: readonly string[],
   rows: readonly (readonly (string | number)[])[],
   { delimiter, decimal }: Dialect = { delimiter: ",", decimal: "." },
 ): string {
-  // Spaces are in names too, and a comma cannot be both.
+  // Names contain spaces, and a comma cannot be both.
   const isUsable = delimiter !== " " && delimiter !== decimal;
   const between = isUsable ? delimiter : decimal === "," ? ";" : ",";
   const textOf = (cell: string | number) =>

@@ -1,11 +1,11 @@
-// Equations as text: the same in the units in which a model learns, and with the values that it has learned.
+// Equations as text: scaled to the model's units, and with fitted values filled in.
 import { type Dtype, equations, type ProgramField, SymplecticAdjointError } from "../index.js";
 import { linesOf as statementLines } from "../trace/lines.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import type { Units } from "./units.js";
 
-/** A line of equations that can be read; what it begins with, and the rest. */
+/** A parsed line of equations: its beginning and the rest. */
 type Line =
   | { readonly kind: "parameter"; readonly name: string; readonly value: number }
   | { readonly kind: "slope" | "definition"; readonly name: string; readonly expression: string }
@@ -24,7 +24,7 @@ function lineOf(whole: string): Line {
 
 const linesOf = (text: string) => text.split(LINES).map(lineOf);
 
-/** The text of a file of equations, a statement on each line. */
+/** The text of a file of equations, with one statement per line. */
 export function textOf({ name, bytes }: Source): string {
   let text: string;
   try {
@@ -37,7 +37,7 @@ export function textOf({ name, bytes }: Source): string {
   return goesOn ? lines.map((line) => line.replaceAll("\n", " ")).join("\n") : text;
 }
 
-/** A field of equations, all of whose parameters have lines in the text. */
+/** A field of equations; every parameter must have a line in the text. */
 export function equationsField<D extends Dtype>(
   name: string,
   text: string,
@@ -55,18 +55,15 @@ export function equationsField<D extends Dtype>(
 export function equationsFailure(name: string, error: unknown): unknown {
   if (!(error instanceof SymplecticAdjointError) || error.line === undefined) return error;
   const { line, column, expected = "", given } = error;
-  // There are no options beside the text.
+  // The command has no options beside the text.
   const wanted = expected.replace(/ \(or parameters\.\w+\)/, "");
   return new Failure(`${name}:${line}:${column}: expected ${wanted}; given ${given}`);
 }
 
-/** More would be a slip of the hand. */
+/** More would be a typo. */
 const MOST_NAMES = 500;
 
-/**
- * Builds a field of equations, in which names without a value become arguments: these are added to `names`, each with where it
- * was found.
- */
+/** Builds a field of equations in which names without a value become arguments; these are added to `names`, with where each was found. */
 export function withArguments<T>(names: Map<string, SymplecticAdjointError>, build: (args: readonly string[]) => T): T {
   for (;;) {
     try {
@@ -83,7 +80,7 @@ export function withArguments<T>(names: Map<string, SymplecticAdjointError>, bui
   }
 }
 
-/** Equations without the lines of some parameters, which are arguments instead, and the values that those had. */
+/** Equations in which some parameters become arguments, and the values that these parameters had. */
 export function withoutParameters(text: string, names: readonly string[]) {
   const values = new Map<string, number>();
   const lines = text.split(LINES).map((whole) => {
@@ -95,7 +92,7 @@ export function withoutParameters(text: string, names: readonly string[]) {
   return { text: lines.join("\n"), values };
 }
 
-/** Equations in which states stand still, and more states change by what is observed: their slopes are the observations. */
+/** Equations in which states stand still, and further states have the observations as slopes. */
 export function observingText(text: string, observed: readonly { name: string; expression: string }[]): string {
   const lines = text.split(LINES).map((whole) => {
     const line = lineOf(whole);
@@ -104,7 +101,7 @@ export function observingText(text: string, observed: readonly { name: string; e
   return [...lines, ...observed.map(({ name, expression }) => `${name}' = ${expression}`)].join("\n");
 }
 
-/** Names for the rates of infusions into states, which equations do not have yet. */
+/** Unused names for the rates of infusions into states. */
 export function ratesOf(text: string, infused: readonly string[]): ReadonlyMap<string, string> {
   return new Map(
     infused.map((name) => {
@@ -116,8 +113,8 @@ export function ratesOf(text: string, infused: readonly string[]): ReadonlyMap<s
 }
 
 /**
- * Equations in which rates that jumps alone change flow into states: more states, behind the others. `factors` has what an amount of 1
- * adds to a state, where that is not 1.
+ * Equations in which infusion rates, which only jumps change, flow into states. The rates are further states at the end. `factors` has what
+ * an amount of 1 adds to a state, if it is not 1.
  */
 export function infusedText(
   text: string,
@@ -134,7 +131,7 @@ export function infusedText(
   return [...lines, ...Array.from(rates.values(), (rate) => `${rate}' = 0`)].join("\n");
 }
 
-/** Names that stand for a number alone, with that as it is written. */
+/** Names that stand for a number, with the number as written. */
 export function constantsOf(text: string): [name: string, value: string][] {
   return linesOf(text).flatMap((line) => {
     const isNumber = line.kind === "definition" && line.expression !== "" && Number.isFinite(Number(line.expression));
@@ -148,8 +145,8 @@ export function usesTime(text: string): boolean {
 }
 
 /**
- * The powers of 2 next to the initial values of parameters, in their order: what is learned are multiples of them, so that one
- * learning rate suits all. Powers of 2 change no digit.
+ * Powers of 2 near the initial values of parameters, in order. Training learns multiples of them, so that one learning rate suits all.
+ * Powers of 2 change no digit.
  */
 export function scalesOf(text: string): number[] {
   return linesOf(text).flatMap((line) => {
@@ -159,17 +156,17 @@ export function scalesOf(text: string): number[] {
   });
 }
 
-/** The names of scaled equations. */
+/** The names in scaled equations. */
 interface ScaledNames {
-  /** Of the clock and the time that it shows, where the equations depend on that. */
+  /** The clock, and the time that it stands for, if the equations depend on the time. */
   readonly clock: { readonly name: string; readonly time: string } | undefined;
   readonly states: ReadonlyMap<string, string>;
-  /** Of the rates of states that are infused. */
+  /** The rates of states that receive infusions. */
   readonly rates: ReadonlyMap<string, string>;
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-/** Names that equations do not have yet, of what is scaled. */
+/** Unused names for everything that is scaled. */
 function scaledNames(text: string, infused: readonly string[]): ScaledNames {
   const lines = linesOf(text);
   const taken = new Set(text.match(/\w+/g));
@@ -190,8 +187,8 @@ function scaledNames(text: string, infused: readonly string[]): ScaledNames {
 }
 
 /**
- * The same equations of scaled states, by a time and parameters that are scaled as well. Behind the states come the rates of those
- * that are infused, in their units, which jumps alone change; `factors` has what a dose of 1 adds to a state, where that is not 1.
+ * Scales the states, the time and the parameters of equations. After the states come the rates of infusions, in the same units, which only
+ * jumps change; `factors` has what a dose of 1 adds to a state, if it is not 1.
  */
 export function scaledField<D extends Dtype>(
   network: ProgramField<D>,
@@ -234,7 +231,7 @@ export function scaledField<D extends Dtype>(
   return equations(all.join("\n"), { parameters: Object.fromEntries(initial), state, dtype });
 }
 
-/** The line that adds a scaled amount, times a factor of parameters, to a state of scaled equations. */
+/** The line that adds a scaled amount, times a factor, to a state of scaled equations. */
 export function scaledDose(
   text: string,
   infused: readonly string[],
@@ -255,7 +252,7 @@ export function scaledDose(
   return `${own} = (log(${before} + (${inUnits}) * ${amount}) - ${mean[i]}) / ${scale[i]}`;
 }
 
-/** Refuses a factor of doses that depends on the time, unless the equations mean something else by `t`. */
+/** Refuses a dose factor that depends on the time, unless `t` means something else in the equations. */
 export function checkTimeless(text: string, state: string, factor: string): void {
   if (!/\bt\b/.test(factor) || /^\s*(?:param\s+)?t\s*=/m.test(text)) return;
   throw new Failure(
@@ -264,7 +261,7 @@ export function checkTimeless(text: string, state: string, factor: string): void
   );
 }
 
-/** Refuses a factor of doses that is no expression of the parameters of equations. */
+/** Refuses a dose factor that is not an expression of the equations' parameters. */
 export function checkFactor(text: string, state: string, factor: string): void {
   const names = linesOf(text).flatMap((line) => (line.kind === "parameter" ? [line.name] : []));
   const values = Object.fromEntries(names.map((name) => [name, 1]));
@@ -287,16 +284,16 @@ export function valuesOf({ entries, parameters }: ProgramField): Record<string, 
   return Object.fromEntries(named);
 }
 
-/** As many digits as a number of its type has. */
+/** As many digits as the number type has. */
 const rounded = (value: number, type: Float32Array | Float64Array) =>
   type instanceof Float32Array ? Number(value.toPrecision(7)) : value;
 
-/** The text of a field of equations, with the values that its parameters have. */
+/** The text of a field of equations, with its current parameter values. */
 export function textWithValues(field: ProgramField): string {
   return textWith(field.equations ?? "", valuesOf(field));
 }
 
-/** Equations with other values of the parameters. */
+/** Equations with other parameter values. */
 export function textWith(text: string, values: Readonly<Record<string, number>>): string {
   const told = new Set<string>();
   const lines = text.split(LINES).map((whole) => {
@@ -305,7 +302,7 @@ export function textWith(text: string, values: Readonly<Record<string, number>>)
     told.add(line.name);
     return whole.replace(/=\s*[^\s#]+/, `= ${values[line.name]}`);
   });
-  // Those that the text has no line for.
+  // Parameters without a line in the text.
   const others = Object.keys(values).filter((name) => !told.has(name));
   return [...others.map((name) => `param ${name} = ${values[name]}`), ...lines].join("\n").trimEnd();
 }

@@ -1,25 +1,25 @@
-// Times of a table: numbers, or dates and times of day in ISO 8601, which are numbers of seconds from then on.
+// Times in tables: numbers, or dates and times of day in ISO 8601, which become seconds.
 import { readNumber } from "./number.js";
 
-/** How a column writes its times. A date without an offset is taken for UTC. */
+/** The format of a column of times. Dates without an offset are taken as UTC. */
 export type Clock = "number" | "date" | "date with offset" | "time of day";
 export const CLOCKS: readonly Clock[] = ["number", "date", "date with offset", "time of day"];
 
 export interface Time {
   readonly clock: Clock;
-  /** In seconds but for plain numbers: since 1970, or since midnight. */
+  /** Plain numbers as they are; otherwise seconds since 1970, or since midnight. */
   readonly value: number;
 }
 
 const TIME = String.raw`(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?`;
 const DATE = new RegExp(String.raw`^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ]${TIME}(Z|[+-]\d{2}(?::?\d{2})?)?)?)?$`, "i");
-/** Hours go on after midnight. */
+/** Hours may continue after midnight, as in 24:00. */
 const DAYTIME = /^(\d{1,4}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?$/;
 
-/** What is expected of a time, for messages. */
+/** The accepted times, for messages. */
 export const TIMES = "a number, or a date or time of day such as 2024-01-31, 2024-01-31T12:00:00 or 12:00";
 
-/** Units of time, in seconds, and what else they are called. */
+/** Units of time in seconds, with their other names. */
 const UNITS = { s: 1, min: 60, h: 3600, d: 86_400 } as const;
 export type TimeUnit = keyof typeof UNITS;
 const NAMES: Readonly<Record<TimeUnit, RegExp>> = {
@@ -29,11 +29,11 @@ const NAMES: Readonly<Record<TimeUnit, RegExp>> = {
   d: /^(?:d|days?)$/i,
 };
 
-/** The unit of time that a text is, if it is one. */
+/** The unit of time that a text names, if any. */
 export const readUnit = (text: string): TimeUnit | undefined =>
   (Object.keys(NAMES) as TimeUnit[]).find((unit) => NAMES[unit].test(text));
 
-/** The seconds that a text such as `6h` is; undefined where it has no unit. */
+/** The seconds that a text such as `6h` stands for; undefined without a unit. */
 export function readSeconds(text: string): number | undefined {
   const [, number = "", name = ""] = /^([\d.+e-]*\d\.?)\s*([a-z]+)$/i.exec(text) ?? [];
   const unit = readUnit(name);
@@ -41,10 +41,10 @@ export function readSeconds(text: string): number | undefined {
   return Number.isNaN(seconds) ? undefined : seconds;
 }
 
-/** How many seconds a unit of time has; by default it is the second. */
+/** The seconds in a unit of time; default: 1. */
 export const secondsIn = (unit: string | undefined): number => UNITS[(unit ?? "s") as TimeUnit];
 
-/** Tells in what equations count where times are dates, and nobody has said it. */
+/** A note on the unit of t if times are dates and no option sets it. */
 export const notesOnDates = (clock: Clock, { timeUnit }: { readonly timeUnit?: string | undefined }): string[] =>
   clock === "number" || timeUnit !== undefined
     ? []
@@ -52,7 +52,7 @@ export const notesOnDates = (clock: Clock, { timeUnit }: { readonly timeUnit?: s
         `times are ${clock === "time of day" ? "times of day" : "dates"}: t is in seconds, and rates are per second; --time-unit d makes that days`,
       ];
 
-/** The time that a text is; undefined where it is none, or may mean several, as 01/02/2024. */
+/** The time that a text stands for; undefined if it is none or ambiguous, such as 01/02/2024. */
 export function readTime(text: string): Time | undefined {
   const number = readNumber(text);
   if (!Number.isNaN(number)) return { clock: "number", value: number };
@@ -65,7 +65,7 @@ export function readTime(text: string): Time | undefined {
   if (whole === undefined) return undefined;
   const date = new Date(0);
   date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
-  // A day that the month does not have would be one of the next.
+  // Date would move a day that does not exist to the next month.
   if (date.getUTCMonth() !== Number(month) - 1 || date.getUTCDate() !== Number(day)) return undefined;
   const [within, offset] = [secondsOf(hours, minutes, seconds, fraction), offsetOf(zone)];
   if (within === undefined || offset === undefined) return undefined;
@@ -78,14 +78,14 @@ function secondsOf(hours = "0", minutes = "0", seconds = "0", fraction = "0", mo
   return 3600 * Number(hours) + 60 * Number(minutes) + Number(`${seconds}.${fraction}`);
 }
 
-/** The seconds by which a clock is ahead of UTC. */
+/** How many seconds a clock is ahead of UTC. */
 function offsetOf(zone = "Z"): number | undefined {
   if (zone.toUpperCase() === "Z") return 0;
   const seconds = secondsOf(zone.slice(1, 3), zone.slice(3).replace(":", "") || "0");
   return seconds === undefined ? undefined : zone.startsWith("-") ? -seconds : seconds;
 }
 
-/** A time as its column writes it, to the millisecond; a day alone where it is midnight. */
+/** A time in the format of its column, to the millisecond; at midnight, the date alone. */
 export function writeTime(value: number, clock: Clock): number | string {
   if (clock === "number") return value;
   const milliseconds = Math.round(1000 * value);
@@ -94,12 +94,12 @@ export function writeTime(value: number, clock: Clock): number | string {
     return value < 0 ? value : short(`${String(hours).padStart(2, "0")}${rest}`);
   }
   const date = new Date(milliseconds);
-  // Beyond what a date can be.
+  // Outside the range of dates.
   if (Number.isNaN(date.getTime())) return value;
   const text = date.toISOString().slice(0, -1);
   if (clock === "date with offset") return `${short(text)}Z`;
   return text.endsWith("T00:00:00.000") ? text.slice(0, -13) : short(text);
 }
 
-/** Without a fraction that is zero. */
+/** Without a fraction of zero. */
 const short = (text: string) => text.replace(/\.000$/, "");

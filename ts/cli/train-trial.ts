@@ -1,28 +1,26 @@
-// The task "train" of sweeps: the command's own training, in a thread of its own.
+// The task "train" of sweeps: runs the command `train` in a thread.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Trial, TrialOutcome } from "../cluster.js";
+import { Failure } from "./failure.js";
 
-/**
- * Options of `train` that a sweep may set. None of them is a file's name, or says where something is written: what comes over the network
- * must not.
- */
+/** Options of `train` that a sweep may set. None names a file or an output: what comes over the network must not. */
 const TRIAL_OPTIONS: readonly string[] = [
   ...["state", "time", "id", "log", "model", "delays", "lag", "extra", "with-time", "period", "hidden", "activation"],
-  ...["solver", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
+  ...["method", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
   ...["dose-amount", "dose-state", "dose-factor", "dose-duration", "dose-rate", "dose-repeats", "dose-interval"],
   ...["mdv", "initial", "delimiter", "decimal", "comment", "encoding", "missing", "time-unit"],
 ];
 
-/** Files that a sweep may send, and the options that read them. */
+/** Files that a sweep may send; each is passed as the option of its name. */
 const TRIAL_FILES: Readonly<Record<string, string>> = { equations: "equations.txt", doses: "doses.csv" };
 
-/** The folders of trials begin with that, the process that has made them follows. */
+/** Folders of trials begin with this, followed by the id of their process. */
 const FOLDERS = `symplectic-adjoint-trial-${hostname().replace(/\W/g, "_")}-`;
 
-/** Removes what processes of this machine have left behind that were killed. */
+/** Removes folders of killed processes on this machine. */
 export function clearTrialFolders(): void {
   for (const name of readdirSync(tmpdir())) {
     const pid = name.startsWith(FOLDERS) ? Number.parseInt(name.slice(FOLDERS.length), 10) : Number.NaN;
@@ -34,7 +32,7 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    // Somebody else's is alive too.
+    // A process of another user is alive too.
     return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
@@ -42,7 +40,7 @@ function isAlive(pid: number): boolean {
 /** Runs the command in a thread. */
 function runCommand(args: readonly string[], signal: AbortSignal): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve, reject) => {
-    // This very file, as it is built.
+    // The built command line, which this module is part of.
     const thread = new Worker(new URL(import.meta.url), { argv: [...args], stdout: true, stderr: true });
     let [out, err] = ["", ""];
     thread.stdout.setEncoding("utf8").on("data", (text) => {
@@ -62,7 +60,7 @@ function runCommand(args: readonly string[], signal: AbortSignal): Promise<{ cod
   });
 }
 
-/** The options of a training as a sweep has them: the parameters of the trial before the settings of the sweep. */
+/** The options of a trial's training; parameters override settings. */
 function argumentsOf({ parameters, settings, budget }: Trial): string[] {
   const { width, depth, ...own } = parameters;
   const all = new Map<string, unknown>(Object.entries({ ...(settings as object), ...own }));
@@ -81,7 +79,7 @@ function hiddenOf(width: number, depth: number): string {
   return Array(depth).fill(width).join(",");
 }
 
-/** Trains; the value is the mean squared error on what is held out, the state the model file. */
+/** Trains a model. The trial's value is the mean squared error on the held-out data, its state the model file. */
 export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
   const { files, signal } = trial;
   const folder = mkdtempSync(join(tmpdir(), `${FOLDERS}${process.pid}-`));
@@ -105,7 +103,7 @@ export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
     } = await runCommand(["train", table, ...argumentsOf(trial), ...given, ...own], signal);
     if (code !== 0) {
       const message = err.replaceAll(join(folder, "/"), "").replace(/^error: /, "");
-      throw new Error(message.trim() || `train ended with status ${code}`);
+      throw new Failure(message.trim() || `train ended with status ${code}`, code);
     }
     const { validation, steps, bestStep, loss, parameters } = JSON.parse(said);
     if (validation === null) throw new Error("train: no error was measured: too few steps, or nothing held out");

@@ -1,4 +1,4 @@
-// symplectic-adjoint train: a neural ODE from a table, short windows first.
+// symplectic-adjoint train: trains a neural ODE, or equations, on a table; short windows come first.
 import { createHash } from "node:crypto";
 import {
   adam,
@@ -20,7 +20,7 @@ import { type CommandCluster, checkServers, connectWorkers } from "./command-clu
 import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
-import { Failure, reasonOf } from "./failure.js";
+import { DIVERGED, Failure, reasonOf } from "./failure.js";
 import { readEquations, readSource, type Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
@@ -35,7 +35,7 @@ import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-
 import { type Clock, notesOnDates, writeTime } from "./time.js";
 import { type Units, unitsOf } from "./units.js";
 
-/** Settings as options give them, before the table tells what a span of time is. */
+/** Settings before the table is read, which decides the unit of spans of time. */
 export type GivenSettings = Omit<Settings, "lag" | "period"> & {
   readonly lag: Span | null;
   readonly period: Span | null;
@@ -43,9 +43,9 @@ export type GivenSettings = Omit<Settings, "lag" | "period"> & {
 
 export interface TrainRequest {
   readonly data: string;
-  /** A file of equations to train; undefined for a network. */
+  /** The file of equations to train; undefined for a network. */
   readonly equations: string | undefined;
-  /** A table of doses, where they are in one of their own. */
+  /** The separate table of doses, if there is one. */
   readonly doses: string | undefined;
   readonly out: string;
   readonly time: string;
@@ -57,20 +57,20 @@ export interface TrainRequest {
   readonly format: Format;
   /** Seconds between checkpoints. */
   readonly checkpoint: number;
-  /** What was given, for a training that goes on and has settings and columns already. */
+  /** The options that were given explicitly, to compare with those of a resumed training. */
   readonly given: Readonly<Record<string, unknown>>;
-  /** Those whose workers compute, if they are named; else this machine does. */
+  /** The servers whose workers compute, if any are given; otherwise this machine does. */
   readonly servers: ServerRequest;
   readonly progress: boolean;
 }
 
-/** A part of the training: so many steps on windows of so many observations. */
+/** A stage of the training: its steps, and the observations in each window. */
 interface Stage {
   readonly window: number;
   readonly steps: number;
 }
 
-/** How often the model is tried on the data held out, in steps. */
+/** Steps between validations. */
 const EVERY = 10;
 
 export async function trainModel(given: TrainRequest) {
@@ -96,7 +96,8 @@ export async function trainModel(given: TrainRequest) {
   });
   const { trajectories, jumps } = dataOf(split.training);
   const { batch } = settings;
-  // Each trajectory takes its own times and steps. But clocks around a network are functions, which are slow for one at a time.
+  // Each trajectory has its own times and steps, unless there are clocks around a network: those are functions, slow for one trajectory at
+  // a time.
   const isOfFunctions = layout.clocks > 0 && settings.model !== "equations";
   if (isOfFunctions && isRemote) {
     const expected =
@@ -116,7 +117,7 @@ export async function trainModel(given: TrainRequest) {
   let cluster: CommandCluster | undefined;
   const onSignal = (signal: Signal) => {
     interrupt.abort(signal);
-    // A step that waits for workers would never end.
+    // Without this, a step that waits for workers would never end.
     cluster?.pool.close();
   };
   for (const signal of Object.keys(SIGNALS)) process.once(signal, onSignal);
@@ -129,7 +130,10 @@ export async function trainModel(given: TrainRequest) {
   };
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
   let ended = { steps: optimizer.steps, stand: undefined as Uint8Array | undefined };
-  /** A step has ended. The next one may be left after the optimizer's part, while it is judged: then this is where to go on. */
+  /**
+   * Remembers the state after each step. If training stops while the next one is validated, the optimizer has already moved: training then
+   * continues from here.
+   */
   const endStep = () => {
     const { steps } = optimizer;
     ended = { steps, stand: isRemote && (steps + 1) % EVERY === 0 ? stand() : undefined };
@@ -143,11 +147,11 @@ export async function trainModel(given: TrainRequest) {
       before += steps;
       if (done >= steps) continue;
       const options: MinibatchOptions = { ...common, trajectories, jumps, window, seed: settings.seed + index };
-      // Dimensions that begin at zero do so where a trajectory begins, and nowhere else.
+      // Hidden dimensions are zero at the beginning of a trajectory only, so windows must begin there.
       if (layout.extra > 0) options.stride = 2 ** 30;
       const data = minibatches(options);
       data.state = { epoch: Math.floor(done / data.length), position: done % data.length };
-      // Of the last stage only: before it, windows are short, and what a field does in the long run says little.
+      // Validate in the last stage only: windows are short before it, and say little about long solves.
       const last = index === stages.length - 1 && validation.length > 0;
       const patience = settings.patience > 0 ? { patience: settings.patience } : {};
       const training = train({
@@ -163,7 +167,7 @@ export async function trainModel(given: TrainRequest) {
         endStep();
         cluster?.tell();
         progress.update(optimizer.steps, { window, loss: loss.toPrecision(3), validation: shown(best?.validation) });
-        // What has ended is written below: from a checkpoint of it nothing could go on.
+        // The finished model is written below. A training could not continue from a checkpoint of it.
         const isOver = step.stopped || optimizer.steps >= settings.steps;
         if (!isOver) keep(stand);
       }
@@ -178,7 +182,7 @@ export async function trainModel(given: TrainRequest) {
     const code = error instanceof SymplecticAdjointError ? error.code : undefined;
     const signal = interrupt.signal.aborted ? (interrupt.signal.reason as Signal) : undefined;
     const isStopped = signal !== undefined && (error === signal || (cluster && code === "DISPOSED"));
-    // Workers and servers may be there again.
+    // Workers and servers may return.
     const isLost = cluster && (code === "CONNECTION" || code === "WORKER");
     if (isStopped || isLost) {
       const elsewhere = writeSomewhere(out, (optimizer.steps > ended.steps && ended.stand) || stand());
@@ -187,10 +191,11 @@ export async function trainModel(given: TrainRequest) {
       if (isStopped) throw new Failure(message, SIGNALS[signal]);
       throw new Failure(`${(error as Error).message}\n${message}`);
     }
-    const astray = code !== undefined && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(code);
-    if (!astray) throw error;
+    const hasDiverged = code !== undefined && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(code);
+    if (!hasDiverged) throw error;
     throw new Failure(
-      `the field went astray at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${(error as Error).message}`,
+      `training diverged at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${(error as Error).message}`,
+      DIVERGED,
     );
   } finally {
     cluster?.pool.close();
@@ -215,7 +220,7 @@ export async function trainModel(given: TrainRequest) {
   };
 }
 
-/** Writes a checkpoint where it is time for one. A disk that is full for a while costs checkpoints, and not the training. */
+/** Writes checkpoints at intervals. If the disk is full, checkpoints fail but the training continues. */
 function checkpoints(out: string, every: number, note: (text: string) => void) {
   let last = performance.now();
   let told: string | undefined;
@@ -242,16 +247,16 @@ interface TrainTask {
   readonly best: Best<"float32"> | undefined;
   readonly split: Split;
   readonly unmatched: Unmatched;
-  /** What the user should know before anything is learned. */
+  /** Notes for the user before training begins. */
   readonly notes: readonly string[];
 }
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
 
-/** What belongs to networks alone. */
+/** Options of networks only. */
 const NETWORK = ["model", "state", "hidden", "activation", "delays", "lag", "extra", "withTime", "period"];
 
-/** Reads the equations that a training is of, if it is. */
+/** Reads the equations of a training, if there are any. */
 async function withEquations(request: TrainRequest): Promise<TrainRequest> {
   const { equations: file, given, settings } = request;
   if (file === undefined) return request;
@@ -278,7 +283,7 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
 
 const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
-/** Refuses times that float32 cannot tell apart, where equations depend on the time itself. */
+/** Refuses times that float32 cannot distinguish, if the equations depend on the time. */
 function checkTimes({ origin, timeScale }: Units, time: string, clock: Clock): void {
   const apart = Math.abs(origin) * 2 ** -23;
   if (!(apart > timeScale / 100)) return;
@@ -288,7 +293,7 @@ function checkTimes({ origin, timeScale }: Units, time: string, clock: Clock): v
   );
 }
 
-/** Refuses settings that do not go together. */
+/** Refuses settings that contradict each other. */
 function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: GivenSettings): void {
   if (lag !== null && delays === 0) {
     throw new Failure("--lag: expected --delays as well, because it is the time between them", 2);
@@ -311,7 +316,7 @@ function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }:
   }
 }
 
-/** Refuses settings that do not go with a table. */
+/** Refuses settings that do not fit the table. */
 function checkTable({ model, period }: Settings, { state, series }: Table): void {
   if (model === "hamiltonian" && state.length % 2 === 1) {
     throw new Failure(`--model hamiltonian: expected positions and then as many momenta, given ${listOf(state)}`, 2);
@@ -325,14 +330,14 @@ function checkTable({ model, period }: Settings, { state, series }: Table): void
   }
 }
 
-/** A span of time in the table's. */
+/** A span in the unit of the table's times. */
 function spanOf(option: string, span: Span, { clock, unit }: Pick<Table, "clock" | "unit">): number {
   if (typeof span === "number") return span * unit;
   if (clock !== "number") return span.seconds;
   throw new Failure(`--${option}: expected a number without a unit, as the times of the table are numbers`, 2);
 }
 
-/** The table of a training; of equations the states are known before. */
+/** The table of a training; for equations, the states are known in advance. */
 function tableOf(
   { time, id, state }: Pick<TrainRequest, "time" | "id" | "state">,
   settings: Settings | GivenSettings,
@@ -344,7 +349,7 @@ function tableOf(
   return readDosed(source, { time, id, state, equations: isEquations }, format, settings, doses, state);
 }
 
-/** Tells of columns that only count the rows, which say nothing of a state. */
+/** Notes on columns that only number the rows, and say nothing about a state. */
 function notesOnIndices({ state, series }: Table): string[] {
   const isIndex = (column: number) =>
     series.every(({ rows }) =>
@@ -365,7 +370,7 @@ function notesOnIndices({ state, series }: Table): string[] {
   return [`${told}; ${how}`];
 }
 
-/** Tells of a period that rows are too far apart to show: a slip of the unit, where times are dates. */
+/** A note on a period that is too short for the spacing of the rows: probably the wrong unit, if times are dates. */
 function notesOnPeriod({ period }: Settings, { series, clock, unit }: Table): string[] {
   const spacings = spacingsOf(series);
   const spacing = spacings[spacings.length >> 1] ?? 0;
@@ -379,7 +384,7 @@ function notesOnPeriod({ period }: Settings, { series, clock, unit }: Table): st
   ];
 }
 
-/** What options say of a table, by the names that its columns have; states of equations keep their own. */
+/** The options for a table, with the names that its columns have; states of equations keep theirs. */
 function byColumns(request: TrainRequest, source: Source): TrainRequest {
   const { time, id, state, log, format, equations } = request;
   const header = headerOf(source, { time, id, state }, format);
@@ -433,7 +438,7 @@ function begun(given: TrainRequest, source: Source, doses: Source | undefined): 
   return { network, optimizer, description, best: undefined, split, unmatched, notes };
 }
 
-/** The training that a file has the beginning of: the same data and settings. */
+/** Continues the training in `out`; the data and settings must be the same. */
 async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<TrainTask> {
   const { network, optimizer, description, best } = readModel(await readSource(request.out));
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train again`);
@@ -455,7 +460,9 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
   };
   for (const [name, given] of Object.entries(request.given)) {
     const value = name === "lag" || name === "period" ? spanOf(name, given as Span, timing) : named(name, given);
-    const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
+    const before = (
+      { ...settings, ...format, method: settings.solver, time, id, state, log } as Readonly<Record<string, unknown>>
+    )[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(
         `--resume: this training has ${name} ${JSON.stringify(before)}, not ${JSON.stringify(value)}`,
@@ -468,8 +475,8 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
 }
 
 /**
- * Short windows first: over a long one an untrained field goes astray, and its gradient with it. From about half a unit of
- * time, in which the state changes by half its deviation, doubled up to the longest, which has half of the steps.
+ * Short windows first: over a long one, an untrained field diverges, and its gradient with it. Windows begin at about half a unit of time,
+ * in which the state changes by half its standard deviation, and double up to the longest, which gets half of the steps.
  */
 function stagesOf(trajectories: readonly ObservedTrajectory[], { window, steps, extra }: Settings): Stage[] {
   const longest = trajectories.reduce((most, { times }) => Math.max(most, times.length), 0);
@@ -478,7 +485,7 @@ function stagesOf(trajectories: readonly ObservedTrajectory[], { window, steps, 
   );
   const spacing = spacings.reduce((sum, part) => sum + part, 0) / (spacings.length - trajectories.length);
   const observations = (time: number) => 1 + Math.ceil(time / spacing);
-  // Windows that all begin where trajectories do see the rest only if they are as long.
+  // If all windows begin where trajectories do, shorter ones would never reach the end.
   const enough = extra > 0 ? longest : Math.min(200, Math.max(16, observations(10)));
   const end = Math.min(longest, window ?? enough);
   const lengths: number[] = [];

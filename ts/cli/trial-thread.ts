@@ -5,14 +5,14 @@ import type { Trial, TrialFunction, TrialOutcome } from "../cluster.js";
 export type TrialReply = { readonly outcome: TrialOutcome } | { readonly message: string };
 
 const exported = import(workerData as string) as Promise<Record<string, TrialFunction>>;
-// It is heard of by the first trial.
+// The first trial reports the error.
 exported.catch(() => {});
 
 parentPort?.on("message", async ({ name, trial }: { name: string; trial: Omit<Trial, "signal"> }) => {
   let reply: TrialReply;
   try {
     const run = (await exported)[name] as TrialFunction;
-    // A thread that is no longer wanted is ended.
+    // Threads that are no longer needed are terminated.
     const outcome = await run({ ...trial, signal: new AbortController().signal });
     reply = { outcome: typeof outcome === "object" ? outcome : { value: outcome } };
   } catch (error) {

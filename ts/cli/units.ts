@@ -1,4 +1,4 @@
-// The units in which a model learns: states of mean 0 and deviation 1, and a time in which they change by about one.
+// The units in which a model learns: states with mean 0 and standard deviation 1, and a time in which they change by about 1.
 import { Failure } from "./failure.js";
 import { listOf, type Series } from "./table.js";
 
@@ -9,34 +9,34 @@ export interface Units {
   readonly scale: readonly number[];
   /** The model's unit of time, in the table's. */
   readonly timeScale: number;
-  /** How long before a row its delayed values are; 0 where there are none. */
+  /** The time between delayed values; 0 if there are none. */
   readonly lag: number;
-  /** Of the time, where the equation depends on it: its mean, and its deviation. */
+  /** The mean and the standard deviation of the time, if the equation depends on it. */
   readonly origin: number;
   readonly spread: number;
-  /** How long the equations' unit of time is, in the table's; by default the same. */
+  /** The equations' unit of time, in the table's; default: the same. */
   readonly unit?: number;
 }
 
-/** What is scaled, and how. */
+/** What to scale, and how. */
 export interface UnitsRequest {
   readonly state: readonly string[];
-  /** The name of the column of the time. */
+  /** The name of the time column. */
   readonly time: string;
-  /** Rows that begin with the state; what stands after it has the same units. */
+  /** Rows that begin with the state; delayed values after it have the same units. */
   readonly series: readonly Series[];
   /** Columns that are learned as logarithms. */
   readonly log: readonly string[];
-  /** Whether states are positions and then momenta, each with one scale, which keeps a system canonical. */
+  /** Whether states are positions followed by momenta, each with one scale, which keeps a system canonical. */
   readonly paired: boolean;
   readonly lag: number;
-  /** States that no column has. */
+  /** States without a column. */
   readonly hidden?: readonly string[];
-  /** How long the equations' unit of time is, in the table's; default 1. */
+  /** The equations' unit of time, in the table's; default 1. */
   readonly unit?: number;
 }
 
-/** The units of a table. */
+/** The units for a table. */
 export function unitsOf({ state, time, series, log, paired, lag, hidden = [], unit = 1 }: UnitsRequest): Units {
   const unknown = log.find((name) => !state.includes(name));
   if (unknown !== undefined) throw new Failure(`--log: no column ${unknown} in the state: ${listOf(state)}`, 2);
@@ -81,7 +81,7 @@ export function unitsOf({ state, time, series, log, paired, lag, hidden = [], un
   return { ...units, timeScale, ...(unit !== 1 && { unit }) };
 }
 
-/** What there is of a state that nobody observes: what goes into it at once, or is there at the beginning; else 1. */
+/** The scale of a state that is not observed: its initial value or its doses; otherwise 1. */
 function sizeOf(series: readonly Series[], name: string, index: number): number {
   const amounts = series.flatMap(({ doses = [] }) => doses.flatMap((own) => (own.state === name ? [own.amount] : [])));
   const starts = series.flatMap(({ start }) => (start ? [Math.abs(start[index] as number)] : []));
@@ -89,12 +89,15 @@ function sizeOf(series: readonly Series[], name: string, index: number): number 
   return largest(amounts) || largest(starts) || 1;
 }
 
-/** An observation before a dose at the same time comes so much earlier, as a part of the time or of 1: rounding, but in order. */
+/**
+ * How much earlier an observation before a dose at the same time is solved, relative to the time or to 1: hardly more than rounding, but
+ * ordered.
+ */
 const EARLIER = 2 ** -40;
 
-/** The times of a series from the first on, in the model's unit, those before a dose at the same time a little earlier. */
+/** The times of a series from the first on, in the model's unit; those before a dose at the same time are slightly earlier. */
 export function scaledTimes({ times, early }: Pick<Series, "times" | "early">, timeScale: number): number[] {
-  // What is left of a date in seconds are the digits that matter.
+  // Subtracting first keeps the digits that matter in a date in seconds.
   const [first = 0] = times;
   return times.map((time, i) => {
     const scaled = (time - first) / timeScale;
@@ -104,7 +107,7 @@ export function scaledTimes({ times, early }: Pick<Series, "times" | "early">, t
 
 const average = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The mean and the variance of a column; refuses one that has none in the numbers of a computer. */
+/** The mean and the variance of a column; refuses one whose mean or variance overflows. */
 function momentsOf(name: string, values: readonly number[]): { mean: number; variance: number } {
   const [least, most] = values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [
     Number.POSITIVE_INFINITY,
@@ -127,13 +130,13 @@ function momentsOf(name: string, values: readonly number[]): { mean: number; var
   return { mean, variance };
 }
 
-/** A value as it is learned. */
+/** A value in the model's units. */
 export function toModelScale(value: number, log: boolean): number {
   if (log && value <= 0) throw new Failure(`${value}: no logarithm, in a column that is learned as one`);
   return log ? Math.log(value) : value;
 }
 
-/** How long it takes until states differ by 1, their deviation, on average: from pairs of rows ever further apart. */
+/** The time after which states differ by 1, their standard deviation, on average: from pairs of rows further and further apart. */
 function timeOfChange(series: readonly Series[], { log, mean, scale }: Omit<Units, "timeScale">): number {
   const scaled = series.map(({ times, rows }) => ({
     times,
@@ -165,7 +168,7 @@ function timeOfChange(series: readonly Series[], { log, mean, scale }: Omit<Unit
   return time || 1;
 }
 
-/** A state of the model in the table's units, as many columns as those have. */
+/** A state of the model in the table's units, for as many columns as those have. */
 export function fromUnits(state: ArrayLike<number>, { log, mean, scale }: Units): number[] {
   return mean.map((own, i) => {
     const number = (state[i] as number) * (scale[i] as number) + own;

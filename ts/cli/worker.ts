@@ -1,4 +1,4 @@
-// A worker of a cluster, until a signal ends it.
+// symplectic-adjoint worker: a worker of a cluster, until a signal ends it.
 import type { JoinOptions, WorkerEvent } from "../cluster.js";
 import type { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
@@ -9,25 +9,25 @@ import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { clearTrialFolders, trainTrial } from "./train-trial.js";
 
-/** What the command was given. */
+/** The options of the command. */
 export interface WorkerCommandRequest extends ServerRequest {
   threads?: number;
   memory?: number;
   trials?: number;
-  /** Files of modules whose functions sweeps may call. */
+  /** Modules whose functions sweeps may call. */
   module: readonly string[];
   quiet: boolean;
 }
 
-/** What a worker does is measured over so long. */
+/** The throughput is averaged over this time. */
 const RECENT_MS = 10_000;
 
-/** Tells of a worker on standard error: in a terminal in one line, elsewhere once in a while. */
+/** Reports a worker on standard error: one line in a terminal, elsewhere a line now and then. */
 function reporter(quiet: boolean, threads: () => number) {
   const { isTTY = false } = process.stderr;
   let [done, last, shown] = [0, 0, false];
   const refusals = new Map<string, number>();
-  /** When the last shards were done, and how long they took. */
+  /** When the last shards ended, and how long they took. */
   const recent: { at: number; ms: number }[] = [];
   const start = performance.now();
   const line = () => {
@@ -54,8 +54,8 @@ function reporter(quiet: boolean, threads: () => number) {
       const { sweep, trial, ms = 0, message } = event;
       const told = message === undefined ? `done in ${(ms / 1000).toPrecision(3)} s` : `failed: ${message}`;
       say(`${sweep}: trial ${trial} ${told}`);
-    } else if (event.kind === "refused") {
-      // Whoever sends nonsense may send a lot of it.
+    } else if (event.kind === "rejected") {
+      // A faulty peer may send nonsense again and again.
       const own = (refusals.get(event.message ?? "") ?? 0) + 1;
       refusals.set(event.message ?? "", own);
       if (Math.log10(own) % 1 === 0) say(`${event.message}${own === 1 ? "" : ` (${own} times)`}`);
@@ -69,22 +69,22 @@ function reporter(quiet: boolean, threads: () => number) {
   };
 }
 
-/** Of servers that will say the same the next time. */
-const FINAL = /authori[sz]ation|authentication|certificate|altnames|no TLS|max_payload/i;
+/** Errors for which retrying is pointless. */
+const FINAL = /authori[sz]ation|authentication|certificate|altnames|not offer TLS|max_payload/i;
 
-/** Works until a signal comes; gives the signal. */
+/** Works until a signal arrives; returns it. */
 export async function work(request: WorkerCommandRequest): Promise<Signal | null> {
   const { threads, memory, trials } = request;
   const { join } = await import("../cluster.js");
   const tasks = { train: trainTrial, ...(await moduleTasks(request.module)) };
   const server = serverOptions(request);
   if (!request.quiet) say(`connecting to ${server.servers.join(", ")} …`);
-  // A signal may come while it waits for its server.
+  // A signal may arrive while the worker waits for its server.
   let caught: Signal | null = null;
   let worker: Awaited<ReturnType<typeof join>> | undefined;
   for (const signal of Object.keys(SIGNALS) as Signal[]) {
     process.on(signal, () => {
-      // A second one does not wait.
+      // A second signal exits at once.
       if (caught !== null || !worker) process.exit(SIGNALS[signal]);
       caught = signal;
       if (!request.quiet) say("finishing the shards in progress …");

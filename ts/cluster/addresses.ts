@@ -1,12 +1,12 @@
-// The addresses of NATS servers: how they are reached, and who connects.
+// Addresses of NATS servers: the scheme, the hosts and the credentials.
 import { refused } from "../checks/errors.js";
 
-/** Addresses as they have been read. */
+/** Addresses, parsed. */
 interface Addresses {
-  /** Without users and passwords, which messages must not repeat. */
+  /** Without users and passwords, so that messages do not repeat them. */
   readonly servers: readonly string[];
   readonly scheme: "nats" | "tls" | "ws" | "wss";
-  /** Who connects, as options of the client; empty where no address says. */
+  /** Credentials, as options of the client; empty if no address has any. */
   readonly login: { readonly user?: string; readonly pass?: string; readonly token?: string };
 }
 
@@ -25,14 +25,14 @@ export function readAddresses(given: readonly string[]): Addresses {
   if (!scheme || all.some(({ scheme }) => !(SCHEMES as readonly string[]).includes(scheme))) {
     throw refuse("addresses that begin with nats://, tls://, ws:// or wss://");
   }
-  // With nats: among tls:, whoever is asked next may get a password in clear text.
+  // If nats: and tls: were mixed, a reconnect could send a password in clear text.
   if (all.some((other) => other.scheme !== first)) throw refuse("addresses of one kind: all nats:, tls:, ws: or wss:");
   if (all.some(({ host }) => !/^[^\s/]+\/?$/.test(host))) throw refuse("addresses such as nats://localhost:4222");
   if (all.some((other) => other.login !== login)) throw refuse("addresses with the same user and password, or none");
   return { servers, scheme, login: login === undefined ? {} : loginOf(login) };
 }
 
-/** As NATS reads it: `user:password`, or a token. */
+/** Credentials as NATS writes them: `user:password`, or a token. */
 function loginOf(text: string): Addresses["login"] {
   const [, user = "", pass] = /^([^:]*)(?::(.*))?$/s.exec(text) ?? [];
   return pass === undefined ? { token: decoded(user) } : { user: decoded(user), pass: decoded(pass) };

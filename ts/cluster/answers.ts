@@ -1,4 +1,4 @@
-// Answers of workers, which are not trusted: what is not as it has to be is refused.
+// Validates the answers of workers, which are not trusted.
 import { type ArrayOf, constructors, type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { describe } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
@@ -16,7 +16,7 @@ function check(holds: boolean, name: string, given: unknown): void {
   if (!holds) throw new Error(`${name} is ${describe(given)}`);
 }
 
-/** Numbers of a type and length; finite, unless it may be otherwise. */
+/** Checks the number type and the length of an array; also that all numbers are finite, unless `finite` is false. */
 function numbers<D extends Dtype>(name: string, given: unknown, dtype: D, length: number, finite = true): ArrayOf<D> {
   const isOf = given instanceof constructors[dtype] && (given as ArrayOf<D>).length === length;
   if (!isOf) throw new Error(`${name} is ${describe(given)}, not ${length} numbers of ${dtype}`);
@@ -31,14 +31,14 @@ function stats(given: unknown, names: readonly string[]): void {
   check(isObject(peakBytes) && Object.values(peakBytes).every(Number.isFinite), "stats.peakBytes", peakBytes);
 }
 
-/** How many output times a shard has in all, and how many rows. */
+/** The number of output times of a shard, and of rows in `y`. */
 function outputsOf({ counts, times }: EnsembleProblem, { from, to }: Cut): { times: number; rows: number } {
   if (counts === null) return { times: times.length, rows: times.length * (to - from) };
   const own = counts.slice(from, to).reduce((sum, count) => sum + count, 0);
   return { times: own, rows: own };
 }
 
-/** The result of a shard, with so many numbers for each output and each event. */
+/** Checks the result of a shard; `width` and `eventWidth` are how many numbers it has for each output and each event. */
 export function readResult<D extends Dtype>(
   problem: EnsembleProblem<D>,
   cut: Cut,
@@ -65,7 +65,7 @@ export function readResult<D extends Dtype>(
     check(Number.isInteger(event) && event >= 0 && event < problem.changes.events.length, "an event", event);
     before = trajectory;
   }
-  // The time of an event that only touches zero has no derivative.
+  // The time of an event that only touches zero has no derivative, so derivatives there are not finite.
   const areFinite = failures.length === 0 && eventWidth === state;
   numbers("events' states", result.eventStates, dtype, (events.length / EVENT_NUMBERS) * eventWidth, areFinite);
   check(Array.isArray(paths) && paths.length === (dense || steps ? batch : 0), "paths", paths);
@@ -78,7 +78,7 @@ export function readResult<D extends Dtype>(
   return result;
 }
 
-/** The gradient of a shard. */
+/** Checks the gradient of a shard. */
 export function readGradient<D extends Dtype>(
   problem: EnsembleProblem<D>,
   { parameters, leaf }: { readonly parameters: number; readonly leaf: number },

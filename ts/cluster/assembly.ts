@@ -1,16 +1,16 @@
-// Answers that are larger than a message come in parts.
+// Joins answers that are larger than a message and therefore arrive in parts.
 import { joined } from "./store.js";
 
-/** Workers whose answers to one task are put together at a time. */
+/** How many workers' partial answers to one task are kept. */
 const MOST_WORKERS = 16;
 
-/** The answers to one task, by worker. */
+/** Partial answers to one task, by worker. */
 export class Assembly {
   readonly #begun = new Map<string, { readonly parts: Uint8Array[]; length: number }>();
 
   /**
-   * Takes the next part of a worker's answer: gives the whole after the last one; else `next`, `again` if parts before it are missing,
-   * `large` if there are more than so many bytes.
+   * Adds the next part of a worker's answer. Returns the whole answer after the last part; before that, `next`. `again` means that earlier
+   * parts are missing, `large` that the answer exceeds `most` bytes.
    */
   add(
     worker: string,
@@ -27,7 +27,7 @@ export class Assembly {
       return joined(so.parts, so.length);
     }
     if (part === 0 && this.#begun.size >= MOST_WORKERS) this.#begun.clear();
-    // The message is the client's, and its buffer may be larger.
+    // A copy: the message belongs to the client, and its buffer may be larger.
     so.parts.push(new Uint8Array(body));
     this.#begun.set(worker, so);
     return "next";

@@ -1,31 +1,31 @@
-// What is known of the trials of a sweep: which have ended and how, which go on, and which is the best.
+// The state of a sweep's trials: which have ended and how, which continue, and which is best.
 import { membersOf, type Rungs, sizesOf } from "./halving.js";
 import type { TrialParameters } from "./space.js";
 import type { SweepResult, SweepStatus, TrialResult } from "./sweep-result.js";
 import { jobKey, type OwnJob, type Report } from "./trials.js";
 
-/** Which trials there are, and which of them go on. */
+/** All trials of a sweep, and how they are compared. */
 export interface Plan {
   readonly parameters: readonly TrialParameters[];
   readonly rungs: Rungs;
-  /** 1: small values are good. */
+  /** 1 if small values are better, -1 if large ones are. */
   readonly sign: 1 | -1;
   readonly seed: number;
 }
 
-/** What is known of all trials. */
+/** Keeps track of all trials. */
 export class Board {
   readonly #plan: Plan;
-  /** By trial, the reports of its rungs. */
+  /** The reports of each trial, by rung. */
   readonly #reports: Report[][];
-  /** Of each rung that has begun, its trials. */
+  /** The trials of each rung that has begun. */
   #members: (readonly number[])[] = [];
   #sets: ReadonlySet<number>[] = [];
-  /** Trials of the highest rung that have not ended it. */
+  /** How many trials of the current rung have not ended. */
   #left = 0;
-  /** Reports of rungs that have not begun here: those of an earlier coordinator may come in any order. */
+  /** Reports of rungs that have not begun here. After a restart, the reports of earlier runs arrive in any order. */
   readonly #early = new Map<string, Report>();
-  /** The best of each rung. */
+  /** The best report of each rung. */
   readonly #best: Report[] = [];
   #ended = 0;
   #failed = 0;
@@ -45,12 +45,12 @@ export class Board {
     return this.#members;
   }
 
-  /** Whether the last rung that there can be has ended. */
+  /** Whether the last rung has ended. */
   get isOver(): boolean {
     return this.#left === 0;
   }
 
-  /** Takes a report; tells why not, if it does not count. */
+  /** Adds a report. Returns the reason if the report is rejected. */
   take(report: Report): string | undefined {
     const { trial, rung } = report;
     const own = this.#reports[trial];
@@ -82,7 +82,7 @@ export class Board {
     }
   }
 
-  /** Begins the rungs that can begin. */
+  /** Begins the next rungs, as far as the reports allow. */
   #begin(): void {
     const { rungs, parameters, sign } = this.#plan;
     while (this.#left === 0) {
@@ -107,24 +107,24 @@ export class Board {
     const { parameters, rungs, seed } = this.#plan;
     return {
       ...{ trial, rung, budget: rungs.budgets[rung], parameters: parameters[trial] as TrialParameters },
-      // Multiples of the golden ratio lie far from each other.
+      // Multiples of the golden ratio spread the seeds.
       seed: (seed + Math.imul(trial + 1, 0x9e3779b1)) >>> 0,
       state: this.report(trial, rung - 1)?.state,
     };
   }
 
-  /** Reports of the rung before whose trials do not go on. */
+  /** Reports of the rung before whose trials were stopped. */
   leftBehind(rung: number): Report[] {
     const before = this.#members[rung - 1] ?? [];
     return before.flatMap((trial) => (this.#sets[rung]?.has(trial) ? [] : [this.report(trial, rung - 1) as Report]));
   }
 
-  /** Reports whose state nobody needs any more, now that this one is there. `best` was the best of its rung before. */
+  /** Reports whose states are no longer needed after this report; `best` is what was best at its rung before. */
   superseded(report: Report, best: Report | undefined): Report[] {
     const { trial, rung, message } = report;
     const before = this.report(trial, rung - 1);
     const last = this.#best[rung - 1];
-    // Until a trial ends this rung with a value, the best of the one before is the best of all.
+    // Until a trial ends this rung with a value, the best result is still that of the rung before.
     if (message !== undefined) return before && (best || before !== last) ? [before] : [];
     const old = before ? [before] : [];
     if (!best && last && last !== before && this.report(last.trial, rung)) old.push(last);
@@ -133,7 +133,7 @@ export class Board {
     return best ? [...old, best] : old;
   }
 
-  /** Reports whose states are still needed: by runs that have not ended, by the rung after, and for the result. */
+  /** Reports whose states are still needed: by trials in progress, by the next rung, or for the result. */
   get needed(): Report[] {
     const rung = this.#members.length - 1;
     const own = this.#left > 0 && rung < this.#plan.rungs.budgets.length - 1 ? rung : -1;
@@ -170,12 +170,12 @@ export class Board {
     return next && !next.has(trial) ? "stopped" : "open";
   }
 
-  /** The best report of the highest rung that any trial has ended with a value. */
+  /** The best report of the highest rung that a trial has ended with a value. */
   get bestReport(): Report | undefined {
     return this.#best.at(-1);
   }
 
-  /** The trial of that report, as it was then: it may have failed since. */
+  /** The trial as of that report; it may have failed at a later rung. */
   best(): TrialResult | undefined {
     const report = this.bestReport;
     if (!report) return undefined;
@@ -184,7 +184,7 @@ export class Board {
     return Object.freeze({ ...result, value, info, rungs: Object.freeze(result.rungs.slice(0, rung + 1)) });
   }
 
-  /** The result, as far as there is one. */
+  /** The result so far. */
   result(name: string, state: Uint8Array | undefined): SweepResult {
     const best = this.best();
     return Object.freeze({

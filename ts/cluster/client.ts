@@ -1,4 +1,4 @@
-// The NATS client: optional peers of the package, or those that a caller hands over.
+// The connection to NATS, with client modules that are optional peers or passed in by the caller.
 import type * as JetStream from "@nats-io/jetstream";
 import type * as Kv from "@nats-io/kv";
 import type * as Core from "@nats-io/nats-core";
@@ -47,33 +47,33 @@ export interface ServerOptions {
   nats?: NatsModules | undefined;
 }
 
-/** A connection, and what is done over it. */
+/** A connection to the servers. */
 export interface Client {
   readonly connection: Core.NatsConnection;
   readonly core: typeof Core;
   readonly streams: JetStream.JetStreamClient;
-  /** The same for parts of values, which may take as long as a slow link needs. */
+  /** Like `streams`, with a timeout long enough for a chunk over a slow link. */
   readonly patient: JetStream.JetStreamClient;
   readonly manager: JetStream.JetStreamManager;
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
   readonly names: ClusterNames;
-  /** The most bytes that a message may have beside its headers and, where it carries a part of something, what tells which. */
+  /** The largest body of a message, in bytes; headers and the metadata of a part are already subtracted. */
   readonly most: number;
-  /** The most bytes of a part of a value or an answer. */
+  /** The largest part of a value or of an answer, in bytes. */
   readonly part: number;
-  /** Settles as a request does; rejects when the connection is lost, since its answer is lost as well. */
+  /** Settles as the request does; rejects if the connection is lost, because the answer is lost with it. */
   connected<T>(request: Promise<T>): Promise<T>;
 }
 
-/** Parts of something larger that are under way at a time. */
+/** How many chunks are in flight at a time. */
 export const MOST_PARTS = 4;
 const PART_BYTES = 2 ** 19;
 
-/** How long a message of so many bytes may take, with others as large: what a link of 40 kB/s needs, and five seconds. */
+/** A timeout in milliseconds for a message of this many bytes among others as large: five seconds, plus the time at 40 kB/s. */
 export const patienceFor = (bytes: number): number => 5000 + (MOST_PARTS * bytes) / 40;
 
-/** What headers and the names of a part may take of a message. */
+/** Bytes reserved in a message for headers and the metadata of a part. */
 const MARGIN = 4096;
 
 const isServers = (value: unknown) =>
@@ -86,21 +86,21 @@ export const serverRules = {
   nats: anything<NatsModules>(),
 };
 
-/** After so many seconds of silence work is given to another worker. */
+/** The rule of `stallTimeout`. */
 export const stallRule = (unless: number) =>
   fallback(
     number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
     unless,
   );
 
-/** What helps where the client says such things of whom it cannot reach. */
+/** Hints for the client's connection errors. */
 const UNREACHABLE: readonly (readonly [what: RegExp, hint: string])[] = [
   [/authori[sz]ation|authentication/i, "check the user, password, token or credentials"],
   [/certificate|altnames/i, "check the server's certificate, and the CA certificates that you trust"],
-  [/'tls'/, "the server there offers no TLS"],
+  [/'tls'/, "the server does not offer TLS"],
 ];
 
-/** What the client says of whom it cannot reach. */
+/** The error for servers that cannot be reached. */
 const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
@@ -111,13 +111,13 @@ const unreachable = (servers: readonly string[], cause: unknown) =>
     { cause },
   );
 
-/** Connects; by WebSocket where the address says so. */
+/** Connects, over WebSocket for ws: and wss: addresses. */
 export async function connectClient(options: ServerOptions & { name: string }): Promise<Client> {
   const { servers: given, prefix = "symplectic", nats, name } = options;
   const client = (options.client ?? {}) as Core.ConnectionOptions & Core.WsConnectionOptions;
   const { servers, scheme, login } = readAddresses([given ?? "nats://127.0.0.1:4222"].flat());
   const isWeb = scheme === "ws" || scheme === "wss";
-  // The client would wait for one without end.
+  // Without WebSocket, the client would wait forever.
   if (isWeb && typeof WebSocket === "undefined" && !client.wsFactory) {
     const message = `servers: this runtime has no WebSocket, which ${scheme}: needs; use nats: or tls: addresses, or Node 22`;
     throw new SymplecticAdjointError("UNSUPPORTED", message, { argument: "servers", given: servers.join(", ") });
@@ -138,15 +138,15 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   }
   let connection: Core.NatsConnection;
   try {
-    // It may take its server a while to be there again.
+    // Reconnect without a limit: a server may take a while to restart.
     const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500 };
-    // The client takes tls: for nats:, and encrypts where the server asks for it, unless it has options for TLS.
+    // The client treats tls: as nats:, and encrypts only if the server asks for it, unless it has options for TLS.
     const tls = scheme === "tls" && !client.tls ? { tls: {} } : {};
     connection = await opened({ ...lasting, name, ...login, ...client, ...tls, servers: [...servers] });
   } catch (cause) {
     throw unreachable(servers, cause);
   }
-  // What the server has to say comes with each request that fails; here it would only be rethrown.
+  // Every failed request reports the reason; here it would only become an unhandled rejection.
   connection.closed().catch(() => {});
   const payload = connection.info?.max_payload ?? 2 ** 20;
   if (payload < 2 * MARGIN) {
@@ -162,7 +162,7 @@ export async function connectClient(options: ServerOptions & { name: string }): 
     kv,
     streams: jetstream.jetstream(connection),
     patient: jetstream.jetstream(connection, { timeout: patienceFor(PART_BYTES) }),
-    // Whether there is JetStream shows when it is used; a worker needs no right to ask.
+    // Missing JetStream shows on first use. Asking for it would need a permission that workers lack.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),
     most,
@@ -175,7 +175,7 @@ function whileConnected(connection: Core.NatsConnection): Client["connected"] {
   const waiting = new Set<(error: Error) => void>();
   (async () => {
     for await (const { type } of connection.status()) {
-      // What was sent while there was no connection may be lost as well.
+      // Requests sent during the outage may be lost as well.
       if (type !== "disconnect" && type !== "reconnect") continue;
       for (const reject of waiting) reject(new Error("the connection to the server was lost"));
     }
@@ -188,7 +188,7 @@ function whileConnected(connection: Core.NatsConnection): Client["connected"] {
 }
 
 async function peers(web: boolean): Promise<NatsModules> {
-  // Bundlers for pages must not see this one, which is made of modules that only Node has.
+  // A variable hides this import from bundlers for pages: the package needs modules of Node.
   const node: string = "@nats-io/transport-node";
   try {
     const [core, jetstream, kv, transport] = await Promise.all([
@@ -209,7 +209,7 @@ async function peers(web: boolean): Promise<NatsModules> {
   }
 }
 
-/** Listens to a subject. */
+/** Calls `hear` with each message of a subject. */
 export function listen({ connection }: Client, subject: string, hear: (message: Core.Msg) => void): Core.Subscription {
   return connection.subscribe(subject, {
     callback: (error, message) => {
@@ -221,24 +221,24 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
 const says = (error: unknown, what: RegExp) =>
   isObject(error) && what.test(String((error as { message?: unknown }).message));
 
-/** The number of an error of JetStream. */
+/** JetStream's error code. */
 export const codeOf = (error: unknown): number | undefined => (error as { code?: number }).code;
 
-/** Whether an error of the client says that the server does not allow something. */
+/** Whether the server denied a permission. */
 export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
 
-/** Whether it says that the memory or the disk that the server gives to JetStream is full. */
+/** Whether JetStream has run out of memory or disk. */
 export const isFull = (error: unknown): boolean =>
   says(error, /insufficient .*resources|resources? .*exceeded|maximum bytes exceeded/i);
 
-/** Whether it says that there is no JetStream. */
+/** Whether the server runs without JetStream. */
 export const hasNoJetStream = (error: unknown): boolean => says(error, /jetstream.* not enabled/i);
 
-/** Whether it will be the same the next time. */
+/** Whether retrying is pointless. */
 export const isFinal = (error: unknown): boolean =>
   isForbidden(error) || isFull(error) || says(error, /max_payload|maximum payload/i);
 
-/** The error of what a server has not done; those of this package stay what they are. */
+/** Wraps an error of the client; errors of this package are returned as they are. */
 export function connectionError(cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
   return new SymplecticAdjointError(

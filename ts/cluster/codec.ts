@@ -1,9 +1,9 @@
-// Messages as bytes: MessagePack, of flat records only. A decoder that is fed anything else allocates no more than it was sent.
+// Messages as MessagePack, flat records only. Decoding never allocates more than the size of the message.
 import { Decoder, Encoder, ExtensionCodec } from "@msgpack/msgpack";
 
 export type TypedArray = Uint8Array | Uint32Array | Float32Array | Float64Array;
 
-/** What a message is made of. Nested data goes as JSON in a string. */
+/** A message. Nested data travels as JSON in a string. */
 export type Fields = Readonly<Record<string, null | boolean | number | string | TypedArray | undefined>>;
 
 const ARRAYS = [Uint32Array, Float32Array, Float64Array] as const;
@@ -17,21 +17,21 @@ for (const [type, Type] of ARRAYS.entries()) {
     type,
     encode: (value) =>
       value instanceof Type ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : null,
-    // Numbers lie anywhere in a message, and an array needs them aligned. (The slice of a Buffer of Node would be no copy.)
+    // Numbers may start at any byte of a message, but a typed array needs them aligned. (Buffer's slice would not copy.)
     decode: (bytes) => new Type(new Uint8Array(bytes).buffer),
   });
 }
 
 const encoder = new Encoder({ extensionCodec, ignoreUndefined: true });
-// An array has as many places as it claims before the first element is read: there are none. The same holds for no other type.
+// The decoder allocates an array by its claimed length before it reads an element, so arrays are refused. No other type does that.
 const decoder = new Decoder({ extensionCodec, maxArrayLength: 0 });
 
-/** The bytes of a record. */
+/** Encodes a record. */
 export function encode(fields: Fields): Uint8Array {
   return encoder.encode(fields) as Uint8Array;
 }
 
-/** The record of some bytes; undefined where they are none. */
+/** Decodes a record; undefined if the bytes are invalid. */
 export function decode(bytes: Uint8Array): Record<string, unknown> | undefined {
   try {
     const value = decoder.decode(bytes);

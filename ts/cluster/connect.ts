@@ -1,9 +1,10 @@
-// A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
+// A cluster as a pool: splits solves and gradients into shards for the workers that are connected.
 import { checkFinite, constructors } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   argument,
   callable,
+  checkAbsent,
   count,
   fallback,
   isObject,
@@ -14,7 +15,7 @@ import {
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
-// Types that this entry shares with the default one are those of that one.
+// Types shared with the main entry are imported from there, so that they are the same types.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import {
   type Cut,
@@ -115,9 +116,9 @@ const connectRules = {
 };
 
 /**
- * Connects to the NATS servers of a cluster. The result is a pool: `odeint`, `vjp` and `valueAndGrad` share a batch among all workers
- * that have joined, and `train` takes it as its `pool`. Trajectories take their own steps (`batching: "independent"`), and gradients have
- * the same bits whoever computes them.
+ * Connects to the NATS servers of a cluster. The result is a pool with `odeint`, `vjp`, `jvp` and `valueAndGrad`; `train`, `fit`,
+ * `leastSquares` and flows take it as `pool`. Trajectories take their own steps (`batching: "independent"`), and results are bitwise the
+ * same whichever worker computes them.
  *
  * @throws `OPTION` for invalid options; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages
  * `@nats-io/…`.
@@ -142,43 +143,43 @@ export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   return cluster;
 }
 
-/** A batch under way. */
+/** A batch in progress. */
 interface RunningBatch<D extends Dtype> {
   readonly field: WasmField<D>;
   readonly problem: EnsembleProblem<D>;
   readonly job: SplitJob;
-  /** The shards so far; where the speed is not known they are cut one after the other. */
+  /** The shards so far. While the speed is unknown, they are cut one after the other. */
   readonly cuts: Cut[];
-  /** Shards are of so many trajectories or a multiple of it: where there is a gradient, a leaf. */
+  /** Every shard has a multiple of this many trajectories, except for the last; with a gradient, it is a leaf. */
   readonly unit: number;
   /** The number of the field's parameters. */
   readonly parameters: number;
-  /** What all shards refer to. */
+  /** Values that all shards refer to. */
   readonly values: readonly Stored[];
-  /** What its speed is remembered by. */
+  /** The key under which the speed is remembered. */
   readonly kind: string;
-  /** Whether that was known when it began. */
+  /** Whether the speed was known when the batch began. */
   readonly wasKnown: boolean;
   readonly name: string;
-  /** Who has solved each shard. */
+  /** The worker that solved each shard. */
   readonly owners: string[];
   forget(): void;
 }
 
-/** One that has been solved, and stays with its workers. */
+/** A solved batch, whose solves the workers keep. */
 interface SolvedBatch<D extends Dtype> {
   readonly running: RunningBatch<D>;
   readonly results: readonly EnsembleResult<D>[];
   readonly solution: IndependentSolution<D>;
 }
 
-/** Models whose recipes stay in the store, the one used last at the end. */
+/** How many models' recipes stay in the store; the least recently used one is removed first. */
 const MOST_MODELS = 8;
-/** While the speed is not known, all shards so far are to the next as one to this, nearly. */
+/** Until the speed is known, each shard is up to this many times as large as all before it together. */
 const GROWTH = 8;
-/** Batches of a stream that are under way, at most. */
+/** How many batches of a stream are in progress at most. */
 const MOST_AHEAD = 64;
-/** The most bytes that an answer may have; what it has to have is checked as it is read. */
+/** The largest answer in bytes; its exact size is checked when it is read. */
 const MOST_ANSWER = 2 ** 31;
 
 class ClusterPool implements Cluster {
@@ -188,11 +189,11 @@ class ClusterPool implements Cluster {
   readonly #coordinator: Coordinator;
   readonly #window: Window;
   readonly #models = new Map<string, Stored>();
-  /** Milliseconds that a unit of trajectories takes, by kinds of work. */
+  /** Milliseconds per unit of trajectories, by kind of work. */
   readonly #speeds = new Map<string, number>();
   #solves = 0;
   #closed = false;
-  /** What solves have put into the store. */
+  /** The values that kept solves have in the store. */
   readonly #kept = new KeptSolves<() => void>((forget) => {
     if (this.#closed) return;
     forget();
@@ -233,7 +234,7 @@ class ClusterPool implements Cluster {
     return isObject(value) && #models in value;
   }
 
-  /** What it is, for messages and consoles. */
+  /** Text for messages and consoles. */
   toString(): string {
     return "pool of a cluster";
   }
@@ -260,7 +261,7 @@ class ClusterPool implements Cluster {
 
   declare [Symbol.dispose]: () => void;
 
-  /** Cuts a batch, and puts into the store what all shards share. */
+  /** Starts a batch: stores the values that its shards share. */
   #begin<D extends Dtype>(
     given: Field<D>,
     problem: EnsembleProblem<D>,
@@ -274,7 +275,7 @@ class ClusterPool implements Cluster {
     const key = new TextDecoder("latin1").decode(model);
     const kind = `${unit} ${directions} ${key}`;
     const units = Math.ceil(problem.batch / unit);
-    // For the solve, and for its transpose.
+    // Each shard uses it twice: for the solve and for its transpose.
     const step = this.#coordinator.keep(pack(job.step), 2 * Math.min(units, PER_THREAD * Math.max(1, this.workers)));
     return {
       field,
@@ -293,8 +294,8 @@ class ClusterPool implements Cluster {
   }
 
   /**
-   * Cuts the next shards: all that is left, where it is known how long a unit takes; else one that is larger than those before, until one
-   * takes long enough to tell.
+   * Cuts the next shards. If the speed is known, they cover the rest of the batch; otherwise it is one shard, larger than those before it,
+   * until one takes long enough to measure.
    */
   #cut<D extends Dtype>({ cuts, problem, unit, parameters, kind, wasKnown }: RunningBatch<D>): readonly Cut[] {
     const { batch, dtype } = problem;
@@ -309,7 +310,7 @@ class ClusterPool implements Cluster {
     return next;
   }
 
-  /** What does not change from step to step is sent once. */
+  /** The part of the model that stays the same from step to step is stored once. */
   #model(kind: string, model: Uint8Array): Stored {
     const stored = this.#models.get(kind) ?? this.#coordinator.keep(model);
     this.#models.delete(kind);
@@ -317,7 +318,7 @@ class ClusterPool implements Cluster {
     return stored;
   }
 
-  /** Lets models go that have not been used for long; none that a task may still ask for. */
+  /** Removes models that have not been used for a while, unless a task may still need them. */
   #tidy(): void {
     if (this.#coordinator.status.inFlight > 0) return;
     for (const [kind, stored] of [...this.#models].slice(0, -MOST_MODELS)) {
@@ -326,7 +327,7 @@ class ClusterPool implements Cluster {
     }
   }
 
-  /** Has a shard done. */
+  /** Runs one shard on a worker. */
   #shard<D extends Dtype, T>(
     running: RunningBatch<D>,
     index: number,
@@ -356,10 +357,10 @@ class ClusterPool implements Cluster {
     });
   }
 
-  /** Remembers how long a unit takes; what a worker says of itself may be wrong. */
+  /** Records how long a unit took. A worker may report nonsense. */
   #measured({ kind, wasKnown }: Pick<RunningBatch<Dtype>, "kind" | "wasKnown">, ms: number): void {
     if (!(ms > 0 && ms < 1e7)) return;
-    // The first measurements include what is done once.
+    // The first measurements include one-time work such as compiling the field.
     const before = wasKnown ? this.#speeds.get(kind) : undefined;
     this.#speeds.set(kind, before === undefined ? ms : 0.8 * before + 0.2 * ms);
     if (this.#speeds.size > 64) this.#speeds.delete(this.#speeds.keys().next().value as string);
@@ -392,7 +393,7 @@ class ClusterPool implements Cluster {
     }
   }
 
-  /** Has all shards of a batch solved. */
+  /** Runs all shards of a batch. */
   async #shards<D extends Dtype>(
     running: RunningBatch<D>,
     progress: OdeintOptions["progress"],
@@ -421,7 +422,7 @@ class ClusterPool implements Cluster {
     return results;
   }
 
-  /** The transpose of a solve; the workers keep it longer if they are to. */
+  /** Transposes a solve; with `keep`, the workers keep it for another call. */
   async #transpose<D extends Dtype>(
     { running, results }: SolvedBatch<D>,
     cotangent: ArrayOf<D>,
@@ -556,10 +557,10 @@ class ClusterPool implements Cluster {
     const ahead: Promise<IndependentSolution<D>>[] = [];
     for await (const y0 of batches) {
       const next = this.odeint(field, y0, times, options as never);
-      // It is heard of in its turn.
+      // Its error is thrown when its turn comes.
       next.catch(() => {});
       ahead.push(next);
-      // While one is put together, the next is computed; small batches take more to keep all workers busy.
+      // Keep the workers busy while one result is joined: large batches fill them, small ones need many in progress.
       while (ahead.length > (this.#window.isFull ? 1 : MOST_AHEAD))
         yield (await ahead.shift()) as IndependentSolution<D>;
     }
@@ -567,15 +568,15 @@ class ClusterPool implements Cluster {
   }
 }
 
-/** What is said where nobody listens: that a solve waits for workers, which it would otherwise do in silence. */
+/** The default listener: without it, a solve without workers would wait in silence. */
 function warnOfWaiting({ kind, reason }: ClusterEvent): void {
   if (kind === "waiting") console.warn(`symplectic-adjoint: ${reason}`);
 }
 
-/** Refuses what a cluster cannot do. */
+/** Refuses options that a cluster does not support. */
 function checkIndependent({ batching, partial }: OdeintOptions): void {
   if (batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
-  if (partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
+  checkAbsent({ partial }, " in a cluster");
 }
 
 /** A problem whose states stay as they are: shards are made of them later, and some once more. */
@@ -590,12 +591,12 @@ function ownTangents<D extends Dtype>({ y0, parameters, arguments: args, times }
   return { y0: copy(y0), parameters: copy(parameters), arguments: copy(args), times };
 }
 
-/** A result with the number of workers that had a part in it. */
+/** Adds the number of workers that took part to a result. */
 function withWorkers<D extends Dtype>(result: EnsembleResult<D>, { owners }: RunningBatch<D>): EnsembleResult<D> {
   return { ...result, stats: { ...result.stats, workers: new Set(owners).size } };
 }
 
-/** All results, or the error of the first that failed, when the others have ended too. */
+/** Waits until all have settled. Returns the results, or throws the first error. */
 async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(promises);
   const failed = settled.find((result) => result.status === "rejected");

@@ -1,5 +1,5 @@
-// The side that has work to be done: puts tasks into the queue, and takes answers. Who does a task, and again when a worker dies, is
-// JetStream's to decide; here is only what it cannot know: that an answer is wrong, or that a queue has gone with its server.
+// The coordinator queues tasks and receives answers. JetStream decides who gets a task, and redelivers it if a worker dies. The coordinator
+// handles what JetStream cannot see: wrong answers, and queues that were lost with their server.
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { UntilEnd } from "../parallel/kept.js";
@@ -18,29 +18,29 @@ import { Roster } from "./roster.js";
 import { ServerSide, type Stored } from "./server-side.js";
 import type { StreamOptions } from "./streams.js";
 
-/** What is to be done by somebody else. */
+/** A task for a worker. */
 export interface RemoteTask<T> {
-  /** What a worker gets, made when it is sent. */
+  /** Makes the body of the message when it is sent. */
   body(): Uint8Array;
-  /** Values that the body refers to, in this order. */
+  /** Values that the body refers to, in order. */
   readonly values?: readonly Stored[];
-  /** A worker that may have kept something of an earlier task, and the shorter body that is enough for it. */
+  /** The worker that may still have the result of an earlier task, and a shorter body that relies on it. */
   readonly follows?: { readonly worker: string; body(): Uint8Array };
-  /** The most bytes that an answer can have. */
+  /** The largest valid answer, in bytes. */
   readonly most: number;
-  /** Reads an answer; throws if it cannot be one. */
+  /** Reads an answer; throws if it is invalid. */
   read(answer: Uint8Array): T;
 }
 
-/** A task that has been done. */
+/** A finished task. */
 interface RemoteResult<T> {
   readonly value: T;
-  /** Who did it. */
+  /** The worker that computed it. */
   readonly worker: string;
 }
 
 interface CoordinatorOptions extends StreamOptions {
-  /** Whether a worker is of the group. */
+  /** Whether a worker belongs to the group. */
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;
 }
@@ -50,41 +50,41 @@ interface PendingTask {
   readonly task: RemoteTask<unknown>;
   resolve(done: RemoteResult<unknown>): void;
   reject(error: unknown): void;
-  /** How often it has been put into the queue, and whether that is under way. */
+  /** How often the task was queued, and whether it is being queued now. */
   attempt: number;
   queuing: boolean;
-  /** When it was sent first, and when anything was last heard of it. */
+  /** When the task was submitted, and the last sign that a worker has it. */
   readonly since: number;
   heard: number;
-  /** When the last part of an answer came, of which there are more. */
+  /** When the last part of a partial answer arrived. */
   arrived: number;
-  /** A worker that has been handed it, beside the queue. */
+  /** The worker that was handed the task directly, past the queue. */
   holder: string | undefined;
-  /** Why it has failed elsewhere, the last time. */
+  /** The last failure that another worker may not have. */
   failure: string | undefined;
-  /** Wrong answers and failures that another worker may not have. */
+  /** How many answers were wrong or failed for reasons of the worker. */
   faults: number;
-  /** Workers that have been asked beside the first, because that is slow. */
+  /** Workers that got the task in addition, because the first was slow. */
   readonly hedges: string[];
-  /** Answers that have come in part. */
+  /** Partial answers. */
   readonly assembly: Assembly;
 }
 
-/** So often a task is given to others after wrong answers and failures. */
+/** How many wrong answers and worker failures a task may have. */
 const MOST_FAULTS = 6;
-/** So often it is put into the queue because nobody has it. */
+/** How often a task may be queued again because no worker has it. */
 const MOST_ATTEMPTS = 12;
 const TICK_MS = 200;
 const PROGRESS_MS = 1000;
-/** Where a thread has nothing else to do, it gets what takes another one longer than this, and than so many times the usual. */
+/** An idle thread gets a copy of a task that has taken longer than both: this many milliseconds, and this multiple of the usual time. */
 const SLOW_MS = 250;
 const SLOW_FACTOR = 3;
-/** Where nothing has been done yet. */
+/** The usual time until one has been measured. */
 const UNKNOWN_MS = 500;
 const MOST_HEDGES = 3;
-/** After so long without a worker somebody should know. */
+/** Warn after waiting this long for a worker. */
 const WAITING_MS = 5000;
-/** Failures that say nothing about the task. */
+/** Failures of the worker rather than of the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
 
 export class Coordinator {
@@ -95,18 +95,18 @@ export class Coordinator {
   readonly #roster: Roster;
   readonly #server: ServerSide;
   readonly #subscriptions: Subscription[] = [];
-  /** Of the last tasks that were done: when, and how long it took. */
+  /** The last finished tasks: when each ended, and how long it took. */
   readonly #last: { readonly at: number; readonly ms: number }[] = [];
   #timer: ReturnType<typeof setInterval> | undefined;
   #ids = 0;
   #ended: SymplecticAdjointError | undefined;
-  /** Losses that are waited for. */
+  /** Promises of users' losses, rejected when the cluster is closed. */
   readonly losses = new UntilEnd();
-  #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
+  #counts = { done: 0, retries: 0, rejected: 0, duplicates: 0 };
   #looking = false;
-  /** Since when tasks have waited for a worker; infinite once that was told. */
+  /** Since when tasks have waited for a worker; Infinity after the warning. */
   #waitingSince: number | undefined;
-  /** When it last looked around. */
+  /** When the last tick ran. */
   #ticked = performance.now();
   #told = 0;
 
@@ -126,7 +126,7 @@ export class Coordinator {
     this.#roster = new Roster({ suits, onEvent, onGone: (worker) => this.#gone(worker) });
   }
 
-  /** Makes what is missing on the server, and asks workers to tell of themselves. */
+  /** Creates the streams on the server, and asks workers to announce themselves. */
   async start(): Promise<void> {
     const { connection, names } = this.#client;
     await this.#server.start();
@@ -168,22 +168,22 @@ export class Coordinator {
     return this.#roster.suitable.reduce((sum, { threads }) => sum + threads, 0);
   }
 
-  /** Shards that should be under way at a time, so that nobody waits for work. */
+  /** How many shards should be in flight so that no worker waits. */
   get window(): number {
     return Math.max(8, 3 * this.threads);
   }
 
-  /** Puts a value where so many tasks can refer to it. */
+  /** Stores a value for about `uses` tasks. */
   keep(bytes: Uint8Array, uses?: number): Stored {
     return this.#server.keep(bytes, uses);
   }
 
-  /** No task refers to it any more. */
+  /** Removes a value that no task refers to any more. */
   forget(stored: Stored): void {
     this.#server.forget(stored);
   }
 
-  /** Has a task done. */
+  /** Runs a task on a worker. */
   submit<T>(task: RemoteTask<T>): Promise<RemoteResult<T>> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
@@ -211,7 +211,7 @@ export class Coordinator {
     });
   }
 
-  /** Ends everything; what is under way is rejected. */
+  /** Rejects everything that is in flight. */
   end(error: SymplecticAdjointError): void {
     if (this.#ended) return;
     this.#ended = error;
@@ -223,25 +223,25 @@ export class Coordinator {
     this.#server.end(error);
   }
 
-  /** Takes from the server what is of this session. */
+  /** Removes the session's data from the server. */
   clear(): Promise<void> {
     return this.#server.clear();
   }
 
-  // Tasks on their way out.
+  // Sending tasks.
 
   async #message(pending: PendingTask, body: Uint8Array): Promise<Uint8Array> {
     const values = await this.#server.refer(pending.task.values ?? []);
     const common = { id: pending.id, session: this.#session };
     const message = encodeTask({ ...common, values, body });
     if (message.length <= this.#client.most) return message;
-    // Removed with the session; a large one is rare beside its values.
+    // A large body becomes a stored value, removed when the task ends.
     const stored = this.keep(body);
     this.#onEnd(pending, () => this.forget(stored));
     return encodeTask({ ...common, values: [...values, ...(await this.#server.refer([stored]))], body: undefined });
   }
 
-  /** Has something done when a task has ended, however. */
+  /** Calls `action` when a task has ended, successfully or not. */
   #onEnd(pending: PendingTask, action: () => void): void {
     const { resolve, reject } = pending;
     pending.resolve = (done) => {
@@ -254,7 +254,7 @@ export class Coordinator {
     };
   }
 
-  /** Puts a task into the queue; again with the reason. */
+  /** Queues a task; `reason` says why it is queued again. */
   async #queue(pending: PendingTask, reason?: string): Promise<void> {
     const { streams, connected, names } = this.#client;
     pending.holder = undefined;
@@ -270,7 +270,7 @@ export class Coordinator {
         if (!this.#pending.has(pending.id)) return;
         const subject = names.tasksFor(this.#options.group, this.#session);
         await connected(streams.publish(subject, message, { msgID, timeout }));
-        // Only what the server has can be lost: until then, persist tells what is in the way.
+        // Count it only now: what the server never stored cannot be lost, and `persist` reports why it failed.
         pending.attempt++;
         pending.heard = performance.now();
       });
@@ -281,7 +281,7 @@ export class Coordinator {
     }
   }
 
-  /** Hands a task to a worker at once; if it does not take it, it goes into the queue. */
+  /** Hands a task directly to a worker; queues it if the worker does not take it. */
   async #hand(pending: PendingTask, worker: string, body: () => Uint8Array): Promise<void> {
     const { connection, connected, names } = this.#client;
     pending.holder = worker;
@@ -291,7 +291,7 @@ export class Coordinator {
       await connected(connection.request(names.follow(worker), message, { timeout: patienceFor(message.length) }));
       pending.heard = performance.now();
     } catch {
-      // Unless the worker has gone meanwhile.
+      // If the worker has left meanwhile, the task is already queued.
       if (this.#pending.has(pending.id) && pending.holder === worker)
         this.#queue(pending, "the worker did not take it");
     }
@@ -311,7 +311,7 @@ export class Coordinator {
     this.#fail(pending, new SymplecticAdjointError("WORKER", message));
   }
 
-  // Answers.
+  // Receiving answers.
 
   #answered(message: Msg): void {
     const reply = (receipt: Receipt) => void message.respond(receipt);
@@ -334,7 +334,7 @@ export class Coordinator {
     else this.#missing(pending, reply);
   }
 
-  /** The whole answer, when its last part has come. */
+  /** The whole answer, once its last part has arrived. */
   #assembled(pending: PendingTask, answer: AnswerMessage, reply: (receipt: Receipt) => void): Uint8Array | undefined {
     const { worker } = answer;
     const most = pending.task.most + 65_536;
@@ -378,16 +378,16 @@ export class Coordinator {
     const { code, message, details } = failure;
     reply("taken");
     if (ELSEWHERE.includes(code)) {
-      pending.failure = `${worker} said: ${message}`;
+      pending.failure = `${worker} reported: ${message}`;
       this.#elsewhere(pending, worker, `${code}: ${message}`);
     } else this.#fail(pending, new SymplecticAdjointError(code, message, details));
   }
 
-  /** Values that the store has no longer are put again, unless they have been since the task was sent. */
+  /** Stores missing values again, unless that was already done after the task was sent. */
   #missing(pending: PendingTask, reply: (receipt: Receipt) => void): void {
     reply("taken");
     this.#server.putAgain(pending.task.values ?? [], pending.heard - 1000);
-    // What a worker has forgotten of an earlier task is no fault.
+    // A worker may evict an earlier solve: that is not a fault.
     if (pending.holder !== undefined) {
       this.#queue(pending, "the solve was not kept");
     } else if (++pending.faults > MOST_FAULTS) {
@@ -398,8 +398,8 @@ export class Coordinator {
   }
 
   #refuse(reason: string, worker: string | undefined): void {
-    this.#counts.refused++;
-    this.#options.onEvent({ kind: "refused", reason, worker });
+    this.#counts.rejected++;
+    this.#options.onEvent({ kind: "rejected", reason, worker });
   }
 
   #wrong(pending: PendingTask, worker: string, reason: string): void {
@@ -408,7 +408,7 @@ export class Coordinator {
     this.#elsewhere(pending, worker, "an answer was wrong");
   }
 
-  /** Gives a task to somebody else: at once if there is somebody, else by the queue, after a while. */
+  /** Gives a task to another worker: directly if one is idle, otherwise through the queue after a delay. */
   #elsewhere(pending: PendingTask, worker: string, reason: string): void {
     if (++pending.faults > MOST_FAULTS) {
       this.#giveUp(pending, reason);
@@ -433,7 +433,7 @@ export class Coordinator {
     }
   }
 
-  /** What a worker was handed goes into the queue when it is gone; what it has from the queue, the queue gives to another. */
+  /** Queues what was handed to a lost worker. JetStream redelivers what the worker took from the queue. */
   #gone(worker: string): void {
     for (const pending of this.#pending.values()) {
       if (pending.holder === worker) this.#queue(pending, "its worker is gone");
@@ -442,7 +442,7 @@ export class Coordinator {
 
   #tick(): void {
     const now = performance.now();
-    // While a loss was computed here, say, nobody could be heard.
+    // This thread was blocked, for example by a loss, and could not receive signs of life.
     if (now - this.#ticked > 2000) this.#forgive();
     this.#ticked = now;
     this.#roster.drop(this.#options.stallMs);
@@ -452,12 +452,12 @@ export class Coordinator {
       this.#told = now;
       this.#options.onEvent({ kind: "progress", status: this.status });
     }
-    // The first is the oldest.
+    // The first entry is the oldest.
     const [{ since } = { since: now }] = this.#pending.values();
     if (now - since > SLOW_MS) this.#look();
   }
 
-  /** Tells once that nobody is there who could do what waits. */
+  /** Warns once if no suitable worker is connected. */
   #warn(now: number): void {
     if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
     const waits = this.#pending.size > 0 && this.#roster.suitable.length === 0;
@@ -471,7 +471,7 @@ export class Coordinator {
     this.#options.onEvent({ kind: "waiting", reason });
   }
 
-  /** Tells once that those who could do what is in the queue do not take it. */
+  /** Warns once if suitable workers do not take tasks from the queue. */
   #warnIdle(now: number): void {
     if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
     const idle = this.#roster.idle.filter(({ tasks }) => tasks.length === 0);
@@ -479,18 +479,18 @@ export class Coordinator {
     if (idle.length === 0 || now - since < WAITING_MS) return;
     const who = idle.length === 1 ? "1 worker is idle and does" : `${idle.length} workers are idle and do`;
     this.#tellWaiting(
-      `${who} not take what is in the queue: may it read there? See docs/cluster.md for the permissions`,
+      `${who} not take shards from the queue: see docs/cluster.md for the permissions that reading it needs`,
     );
   }
 
-  /** Takes no silence for a sign until now: it was here that nothing could be heard. */
+  /** Restarts the silence timers: this process was the one that could not receive. */
   #forgive(): void {
     const now = performance.now();
     this.#roster.forgive();
     for (const pending of this.#pending.values()) pending.heard = now;
   }
 
-  /** Looks into the queue: what is neither there nor with a worker was lost, and what takes one long another may do. */
+  /** Checks the queue: a task that neither the queue nor a worker has is queued again, and a slow one gets a second worker. */
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
@@ -505,7 +505,7 @@ export class Coordinator {
       for (const pending of [...this.#pending.values()]) {
         if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
-          this.#queue(pending, "nobody has it any more");
+          this.#queue(pending, "no worker has it any more");
         } else if (now - pending.arrived > slow * (1 + pending.hedges.length)) this.#hedge(pending);
       }
     } catch {
@@ -515,7 +515,7 @@ export class Coordinator {
     }
   }
 
-  /** Has another worker do a task as well, if there is one with nothing to do: whose answer comes first counts. */
+  /** Also gives the task to an idle worker, if there is one; the first answer counts. */
   #hedge(pending: PendingTask): void {
     const { id, hedges, task } = pending;
     const other = this.#roster.idle.find(({ worker, tasks }) => !tasks.includes(id) && !hedges.includes(worker));

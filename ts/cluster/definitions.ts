@@ -1,4 +1,4 @@
-// The definitions of sweeps: which sweep has a name, what it was started with, and where its trials and results lie.
+// Definitions of sweeps: what a sweep was started with, and where its trials and results are stored.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
@@ -11,35 +11,35 @@ import { type Dimension, MOST_TRIALS, samplesAt, samplesOf } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import { encodeShared, type Pieces, type Shared, type TrialJob } from "./trials.js";
 
-/** What is the same for all trials. */
+/** Settings that are the same for all trials. */
 export interface SweepHead extends Pick<TrialJob, "name" | "task" | "attempts" | "timeout"> {
-  /** What was asked for, which tells one sweep from another of its name. */
+  /** The options as JSON, to compare with those of an existing sweep of the same name. */
   readonly definition: string;
   readonly shared: Shared;
-  /** Where a function has chosen them. */
+  /** The points, if a function chose them. */
   readonly points: Float64Array<ArrayBuffer> | undefined;
   readonly existing: "error" | "resume" | "replace";
   readonly stallMs: number;
   readonly replicas: number;
 }
 
-/** Where a sweep lies. */
+/** Where a sweep is stored. */
 export interface StoredSweep {
   readonly id: string;
   readonly shared: Pieces;
-  /** The points of trials, where a function has chosen them. */
+  /** The points, if a function chose them. */
   readonly points?: Pieces;
   readonly definition: string;
 }
 
-/** Instead of a sampler's name, where a function has chosen the points: their SHA-256. */
+/** Replaces the sampler's name if a function chose the points: their SHA-256. */
 type ChosenPoints = `points ${string}`;
 
 const isChosen = (sampler: unknown): sampler is ChosenPoints => /^points [0-9a-f]{64}$/.test(String(sampler));
 
-/** What a sweep was asked for, as far as it decides which trials there are. */
+/** The options that decide which trials there are. */
 export interface Definition {
-  /** The task that workers run; null for a function in the process of the sweep. */
+  /** The task that workers run; null for a function in this process. */
   readonly run: string | null;
   readonly space: readonly Dimension[];
   readonly trials: number;
@@ -49,14 +49,14 @@ export interface Definition {
   readonly halving: Rungs;
 }
 
-/** The trials that follow from it, and from the points where a function has chosen them. */
+/** The plan of trials that follows from a definition, and from its points if a function chose them. */
 export function planOf({ space, sampler, seed, trials, direction, halving }: Definition, points?: Float64Array): Plan {
   const sign = direction === "minimize" ? 1 : -1;
   const parameters = points ? samplesAt(space, points) : samplesOf(space, sampler as Sampler, seed, trials);
   return { parameters, rungs: halving, sign, seed };
 }
 
-/** The points of a sweep that lies on the servers; undefined where its sampler has a name. */
+/** The stored points of a sweep; undefined if its sampler has a name. */
 export async function pointsAt(
   client: Client,
   name: string,
@@ -72,7 +72,7 @@ export async function pointsAt(
   throw new SymplecticAdjointError("CONNECTION", `the points of the sweep ${name} are no longer on the servers`);
 }
 
-/** The definition of a place; undefined where it is none. */
+/** The definition of a stored sweep; undefined if it is invalid. */
 export function readDefinition({ definition }: StoredSweep): (Definition & { readonly run: string }) | undefined {
   try {
     const { run, space, trials, sampler, seed, direction, halving } = JSON.parse(definition);
@@ -88,7 +88,7 @@ export function readDefinition({ definition }: StoredSweep): (Definition & { rea
   }
 }
 
-/** Where the sweep lies that has this name: a new one, or the one that is there. */
+/** Finds the sweep of this name, or creates it. */
 export async function placeOf(client: Client, store: KV, head: SweepHead): Promise<StoredSweep> {
   const key = `definitions.${head.name}`;
   for (;;) {
@@ -121,7 +121,7 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
       else await store.create(key, written);
     } catch (error) {
       for (const kind of ["shared", "points"]) await dropSweepKeys(client, `${kind}.${id}`);
-      // Another coordinator was faster: its sweep is there now.
+      // Another coordinator was faster: use its sweep.
       if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
       throw error;
     }
@@ -130,7 +130,7 @@ export async function placeOf(client: Client, store: KV, head: SweepHead): Promi
   }
 }
 
-/** Puts what does not fit a definition. */
+/** Stores what is too large for the definition. */
 export async function putParts(
   client: Client,
   id: string,
@@ -146,7 +146,7 @@ export async function putParts(
   };
 }
 
-/** Takes away all of a sweep that has no definition any more. */
+/** Removes everything that belongs to a sweep without a definition. */
 export async function forget(client: Client, id: string): Promise<void> {
   const { manager, names } = client;
   await manager.streams.purge(names.trialStream, { filter: names.trialsOf(id) });
@@ -164,7 +164,7 @@ export function readPlace(bytes: Uint8Array): StoredSweep | undefined {
   }
 }
 
-/** The first option that differs between two definitions, and what it is in each. */
+/** The first option that differs between two definitions, with both values. */
 function differenceOf(before: string, now: string): { argument: string; before: string; now: string } | undefined {
   const [old, own] = [before, now].map(partsOf) as [Record<string, unknown>, Record<string, unknown>];
   const differs = (name: string) => JSON.stringify(old[name]) !== JSON.stringify(own[name]);
@@ -175,7 +175,7 @@ function differenceOf(before: string, now: string): { argument: string; before: 
   return { argument, before: JSON.stringify(old[argument]), now: JSON.stringify(own[argument]) };
 }
 
-/** The parts of a definition by the names of the options: of the space, the settings and the files one for each of theirs. */
+/** A definition by option; the space, the settings and the files have one entry for each of their names. */
 function partsOf(definition: string): Record<string, unknown> {
   const { space, settings, files, ...rest } = JSON.parse(definition) as Record<string, unknown>;
   const named = (prefix: string, entries: readonly (readonly [string, unknown])[]) =>
@@ -194,7 +194,7 @@ function partsOf(definition: string): Record<string, unknown> {
   };
 }
 
-/** What an option is, as a message says it. */
+/** An option's value, as messages show it. */
 function worded(value: unknown): string {
   if (value === undefined || value === null) return "nothing";
   if (typeof value !== "object") return String(value);

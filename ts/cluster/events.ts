@@ -1,17 +1,17 @@
-// What clusters and their workers tell of themselves.
+// Events and status of clusters and workers.
 
 /** Something that has happened in a cluster. */
 export interface ClusterEvent {
   /**
-   * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
-   * long; `different`: there is a worker that gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried
-   * again; `refused`: an answer was wrong. `waiting`: shards have waited for some seconds, and no worker that suits is there, or none takes
-   * them; it comes once, and without `onEvent` the console says it. `disconnected` and `connected`: the connection to the server was lost,
-   * or is there again. `progress` comes once a second while shards are in flight.
+   * What happened. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: it gave no sign of life for too
+   * long; `different`: a worker gets no shards, because its arithmetic or its version differs. `retry`: a shard is tried again; `rejected`:
+   * an answer was wrong. `waiting`: shards have waited for some seconds, because no matching worker is connected, or none takes them; this
+   * is reported once, and without `onEvent` as a warning on the console. `disconnected` and `connected`: the connection to the server was
+   * lost or restored. `progress`: once a second while shards are in flight.
    */
   readonly kind:
     | ("joined" | "left" | "lost" | "different")
-    | ("retry" | "refused" | "waiting" | "disconnected" | "connected" | "progress");
+    | ("retry" | "rejected" | "waiting" | "disconnected" | "connected" | "progress");
   /** The name of the worker concerned, if there is one. */
   readonly worker?: string | undefined;
   /** How many shards the worker computes at a time; with `joined`, `left` and `lost`. */
@@ -21,7 +21,7 @@ export interface ClusterEvent {
   /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
   /**
-   * Why a shard is tried again, an answer was rejected, shards wait, or a worker gets none; with `retry`, `refused`, `waiting`, `different`.
+   * Why a shard is tried again, an answer was rejected, shards wait, or a worker gets none; with `retry`, `rejected`, `waiting`, `different`.
    */
   readonly reason?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
@@ -57,7 +57,7 @@ export interface ClusterStatus {
   /** How often a shard was tried again. */
   readonly retries: number;
   /** How many answers of workers were wrong and rejected. */
-  readonly refused: number;
+  readonly rejected: number;
   /** How many answers came for shards that already had one. */
   readonly duplicates: number;
   /** Bytes sent to the server since the connection was made. */
@@ -69,18 +69,18 @@ export interface ClusterStatus {
 /** Something that has happened in a worker. */
 export interface WorkerEvent {
   /**
-   * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `refused`: a message made no sense, or an
-   * answer was rejected. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection to the server
-   * was lost, or is there again.
+   * What happened. `done`: a shard was solved or transposed; `failed`: a shard could not be solved or transposed; `rejected`: a message was
+   * invalid, or an answer was rejected. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection
+   * to the server was lost or restored.
    */
-  readonly kind: "done" | "failed" | "refused" | "trial" | "disconnected" | "connected";
+  readonly kind: "done" | "failed" | "rejected" | "trial" | "disconnected" | "connected";
   /** How long the shard or the trial took, in milliseconds; with `done`, `failed` and `trial`. */
   readonly ms?: number;
   /** The name of the sweep; with `trial`. */
   readonly sweep?: string;
   /** The number of the trial within its sweep, from 0; with `trial`. */
   readonly trial?: number;
-  /** Why a shard or a trial failed, or what was refused. */
+  /** Why a shard or a trial failed, or what was rejected; with `failed`, `trial` and `rejected`. */
   readonly message?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;

@@ -1,8 +1,8 @@
-// Errors of a worker, on their way to whoever asked.
+// Errors of workers, as they travel to the coordinator.
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import type { TaskFailure } from "./messages.js";
 
-/** Thrown by whoever computes: what an earlier task has left here is gone. */
+/** Thrown by a worker that no longer has an earlier solve. */
 export class Forgotten extends Error {}
 
 export function failureOf(error: unknown): TaskFailure | "forgotten" {
@@ -13,7 +13,7 @@ export function failureOf(error: unknown): TaskFailure | "forgotten" {
   return { code, message, details: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) };
 }
 
-/** The error of a failure. */
+/** The error for a failure. */
 export function errorOf(failure: TaskFailure | "forgotten"): Error {
   if (failure === "forgotten") return new Forgotten();
   return new SymplecticAdjointError(failure.code, failure.message, failure.details);

@@ -1,5 +1,5 @@
-// Successive halving (Jamieson and Talwalkar, 2016): many trials with little, the best of them with more. A rung begins when the one
-// before it has ended, so that which trials go on does not depend on who is fast.
+// Successive halving (Jamieson and Talwalkar, 2016): many trials get a small budget, and the best of them a larger one. A rung begins when
+// the one before has ended, so that which trials continue does not depend on which worker is fast.
 import { refused } from "../checks/errors.js";
 import { fallback, finitePositive, number, options, required } from "../checks/rules.js";
 
@@ -16,9 +16,9 @@ export interface HalvingOptions {
   factor?: number | undefined;
 }
 
-/** The rungs of a sweep: budgets that grow, and which part goes on. */
+/** The rungs of a sweep: increasing budgets, and the share of trials that continue. */
 export interface Rungs {
-  /** Undefined: there is one rung, and no budget. */
+  /** Undefined for a single rung without a budget. */
   readonly budgets: readonly (number | undefined)[];
   readonly factor: number;
 }
@@ -35,7 +35,7 @@ const rules = {
 export function readHalving(given: unknown): Rungs {
   if (given === undefined) return { budgets: [undefined], factor: 1 };
   const { least, most, factor } = options(given, rules, "halving.");
-  // Otherwise there would be one rung alone. Quotients such as 0.9 / 3 / 3 are not quite what they should be.
+  // A smaller `most` would leave a single rung. The tolerance allows for rounding in quotients such as 0.9 / 3 / 3.
   const lowest = least * (1 - 1e-9);
   if (most < factor * lowest)
     throw refused("OPTION", "halving.least", `most / factor, or less: ${most / factor}`, String(least));
@@ -47,7 +47,7 @@ export function readHalving(given: unknown): Rungs {
   return { budgets, factor };
 }
 
-/** How many trials each rung has, at most. */
+/** The number of trials of each rung, at most. */
 export function sizesOf({ budgets, factor }: Rungs, trials: number): number[] {
   const sizes = [trials];
   while (sizes.length < budgets.length) sizes.push(Math.max(1, Math.floor((sizes.at(-1) as number) / factor)));
@@ -55,8 +55,8 @@ export function sizesOf({ budgets, factor }: Rungs, trials: number): number[] {
 }
 
 /**
- * The trials of each rung that has begun. `scoreOf` gives what a trial had at a rung, smaller is better: NaN where it failed, undefined
- * where it has not ended.
+ * The trials of each rung that has begun. `scoreOf` returns a trial's score at a rung: smaller is better, NaN if it failed, undefined if it
+ * has not ended.
  */
 export function membersOf(
   rungs: Rungs,

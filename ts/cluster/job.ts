@@ -1,4 +1,5 @@
-// A shard as it is sent: what all shards of a batch share, what only its steps share, and what is its own. A worker checks all of it.
+// The message of a shard: values that all shards of the model share, values of this batch, and the shard's own. The worker validates all of
+// it.
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
@@ -12,7 +13,7 @@ import type { EnsembleJvpProblem, TangentArrays } from "../solve/ensemble-jvp.js
 
 type JobProblem = Partial<EnsembleProblem>;
 
-/** What a job is made of: the parts of a message, each with some of its fields. */
+/** The parts that make up a job, each with some of the fields. */
 export interface JobPart {
   readonly recipe?: Recipe;
   readonly parameters?: EnsembleJob["parameters"];
@@ -23,18 +24,18 @@ export interface JobPart {
 
 /** A batch, ready to be sent in shards. */
 export interface SplitJob {
-  /** What stays the same from step to step of a training. */
+  /** What stays the same through a training. */
   readonly model: JobPart;
-  /** What does not. */
+  /** What changes with each step. */
   readonly step: JobPart;
-  /** What a shard has for itself. */
+  /** The shard's own data. */
   shard(cut: Cut): JobPart;
 }
 
-/** Whether lists of each trajectory are in it, or only those for all. */
+/** Whether a message includes lists for each trajectory, or only those for all. */
 const isShared = ({ changes }: EnsembleProblem) => changes.jumps.every(({ counts }) => counts === null);
 
-/** A problem of a field, as it is sent. */
+/** A problem, ready to be sent. */
 export function splitJob(field: WasmField<Dtype>, problem: EnsembleProblem): SplitJob {
   const { batch, counts, times, changes, dtype, state, norm, maxEvents, steps, dense, mask, options } = problem;
   const sharedTimes = counts === null ? { times, counts } : {};
@@ -70,7 +71,7 @@ function expect(holds: boolean, name: string, expected: string, given: unknown):
   if (!holds) throw refused("OPTION", `job.${name}`, expected, describe(given));
 }
 
-/** Lists of numbers that each trajectory has: how many, if not the same for all. */
+/** Lists that each trajectory has; `counts` has their lengths if they differ. */
 function checkCounts(name: string, counts: unknown, batch: number, total: number): void {
   if (counts === null) return;
   const isList = Array.isArray(counts) && counts.length === batch && counts.every((count) => isCount(count, 0, total));
@@ -82,7 +83,7 @@ function checkCounts(name: string, counts: unknown, batch: number, total: number
   );
 }
 
-/** The job of a shard from the parts of its message, checked: what it claims to be large is there. */
+/** Reads a job from the parts of its message. Sizes that it claims are checked against the data that is there. */
 export function readJob(parts: readonly unknown[], mostBytes: number): Omit<EnsembleJob, "keep"> {
   const all: Record<string, unknown> = {};
   const own: Record<string, unknown> = {};
@@ -121,17 +122,17 @@ export function readJob(parts: readonly unknown[], mostBytes: number): Omit<Ense
   checkChanges(changes, batch);
   const outputs = outputBytes(problem);
   expect(outputs <= mostBytes, "times", `outputs of at most ${mostBytes} bytes`, `${outputs} bytes`);
-  // How many threads it computes on is up to the worker.
+  // The worker decides how many threads it uses.
   const { threads: _, ...settings } = options;
   return { recipe, parameters, state: fieldState, firstSample, problem: { ...problem, options: settings } };
 }
 
-/** The bytes of the states at the output times. */
+/** Bytes of the states at the output times. */
 function outputBytes({ dtype, batch, state, times, counts }: EnsembleProblem): number {
   return (counts === null ? batch : 1) * times.length * state * constructors[dtype].BYTES_PER_ELEMENT;
 }
 
-/** The directions of a job, checked likewise. */
+/** Reads the directions of a job, with the same checks. */
 export function readTangents(
   { problem, parameters }: Omit<EnsembleJob, "keep">,
   directions: unknown,
@@ -188,7 +189,7 @@ function checkChanges(changes: EnsembleProblem["changes"], batch: number): void 
   expect(numbers instanceof Float64Array && numbers.length === total, "changes.numbers", `${total} numbers`, numbers);
 }
 
-/** Fields by their recipes, so that each is made once. */
+/** Fields by recipe, so that each is made once. */
 export class FieldCache {
   readonly #fields = new Map<string, WasmField<Dtype>>();
 
@@ -199,7 +200,7 @@ export class FieldCache {
     this.#fields.delete(key);
     this.#fields.set(key, field);
     for (const [other, unused] of [...this.#fields].slice(0, -MOST_FIELDS)) {
-      // Kept solves have all that they need themselves.
+      // A kept solve does not need the field any more.
       unused.dispose();
       this.#fields.delete(other);
     }
@@ -212,11 +213,11 @@ export class FieldCache {
     return field;
   }
 
-  /** They are lost with their engine. */
+  /** Forgets the fields after their engine was lost. */
   clear(): void {
     this.#fields.clear();
   }
 }
 
-/** More than a model that is solved in turns has blocks, as a rule. */
+/** Enough for the blocks of a multi-block flow. */
 const MOST_FIELDS = 8;

@@ -1,4 +1,4 @@
-// Working for a cluster: in Node, Deno and Bun, or in a browser's tab.
+// A worker of a cluster: in Node, Deno and Bun, or in a browser tab.
 import {
   address,
   callable,
@@ -18,7 +18,7 @@ import { serveTrials } from "./serve-trials.js";
 import { ComputeThreads } from "./threads.js";
 import type { TrialFunction } from "./trials.js";
 
-// The version of the package, and the source of thread.ts, put in when the package is built.
+// The version and the source of thread.ts, inserted by the build.
 declare const VERSION: string;
 declare const CLUSTER_THREAD_SOURCE: string;
 
@@ -89,7 +89,7 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
   const { kind, simd, registerBits } = engine();
   const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
   const memory = Math.floor(memoryBudget / threads);
-  // Replies come to subjects of their own, which permissions can tell from those of coordinators.
+  // Replies use a subject of their own, so that permissions can tell workers from coordinators.
   const own = { inboxPrefix: `_INBOX_${server.prefix}`, ...server.client };
   const client = await connectClient({ ...server, client: own, name: "symplectic-adjoint worker" });
   const computing = new ComputeThreads({ threads, engine: source, memory, source: CLUSTER_THREAD_SOURCE, url });
@@ -115,7 +115,7 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
           })
         : undefined;
     const close = async () => {
-      // Trials may take hours: they are given back.
+      // Give trials back: they may take hours.
       await trying?.close();
       await served.close();
     };

@@ -1,15 +1,15 @@
-// A sweep in this process: what the queue on servers does, by a function.
+// The queue of a sweep whose trials run in this process.
 
 import type { SweepHead } from "./definitions.js";
 import { runTrial } from "./run-trial.js";
 import type { QueueListener, TrialQueue } from "./sweep-queue.js";
 import { jobKey, type OwnJob, type TrialFunction } from "./trials.js";
 
-/** A sweep in this process: `parallel` trials at a time, by a function. */
+/** Runs `parallel` trials at a time. */
 export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
   const waiting: OwnJob[] = [];
   const states = new Map<string, Uint8Array>();
-  /** Of the trials that run. */
+  /** Controllers of the running trials. */
   const stops = new Set<AbortController>();
   let closed = false;
 

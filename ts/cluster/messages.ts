@@ -1,74 +1,74 @@
-// What a coordinator and its workers say to each other, and how it is read: whatever is not as it should be is undefined.
+// Messages between coordinators and workers. Reading an invalid message returns undefined.
 import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
 import { decode, encode } from "./codec.js";
 
-/** Raised when a message means something else than before. It is part of the subjects, so that versions never meet. */
+/** Increased when the meaning of a message changes. It is part of the subjects, so that versions never mix. */
 export const PROTOCOL = 1;
 
-/** Bytes that lie in the store: where, and how many. */
+/** Where a value is stored, and its size. */
 export interface StoredValue {
   readonly key: string;
   readonly chunks: number;
   readonly bytes: number;
 }
 
-/** A task as a worker gets it. */
+/** A task, as a worker receives it. */
 export interface TaskMessage {
-  /** Which task; answers name it. */
+  /** The task's id, repeated in its answers. */
   readonly id: string;
-  /** Whose task, which is where the answer goes. */
+  /** The session of the coordinator, to which the answers go. */
   readonly session: string;
-  /** What the body refers to, in its order: where it lies, or itself, where it is small. */
+  /** Values that the body refers to, in order: where each is stored, or the bytes themselves if there are few. */
   readonly values: readonly (StoredValue | Uint8Array)[];
-  /** What is to be done; where it is too large for a message, the last of the values. */
+  /** The body. If it is too large for a message, it is the last of the values. */
   readonly body: Uint8Array | undefined;
 }
 
-/** What a worker could not do. */
+/** Why a worker could not complete a task. */
 export interface TaskFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly details: ErrorDetails;
 }
 
-/** A part of an answer. */
+/** One part of an answer. */
 export interface AnswerMessage {
   readonly id: string;
   readonly worker: string;
-  /** `done` has the answer, `failed` an error, `missing` tells that values are not in the store. */
+  /** `done` carries the answer, `failed` an error; `missing` means that values are not in the store. */
   readonly kind: "done" | "failed" | "missing";
-  /** Which part of how many. */
+  /** The index of this part, and the number of parts. */
   readonly part: number;
   readonly parts: number;
   readonly body: Uint8Array;
 }
 
-/** What becomes of an answer: it was taken, the next part may come, it was wrong, nobody waits for it, or all parts are needed again. */
+/** Replies to an answer: it was taken, send the next part, it was wrong, no task waits for it, or send all parts again. */
 export type Receipt = "taken" | "next" | "refused" | "unknown" | "again";
 
-/** What a worker tells of itself, again and again. */
+/** What a worker announces about itself at regular intervals. */
 export interface Announcement {
   readonly worker: string;
-  /** What it speaks; all versions hear each other's announcements, and nothing else of each other. */
+  /** The worker's protocol version. Announcements are the only messages that all versions share. */
   readonly protocol: number;
   readonly fingerprint: string;
   readonly engine: string;
   readonly version: string;
   readonly threads: number;
-  /** Tasks that it has in hand. */
+  /** Ids of the tasks that it is computing. */
   readonly tasks: readonly string[];
-  /** Tasks that it has done since it began. */
+  /** How many tasks it has completed since it started. */
   readonly done: number;
-  /** Whether it is about to leave. */
+  /** Whether it is leaving. */
   readonly leaving: boolean;
-  /** The tasks of sweeps that it does. */
+  /** The tasks of sweeps that it offers. */
   readonly trials: readonly string[];
 }
 
 const isText = (value: unknown, most = 200): value is string => typeof value === "string" && value.length <= most;
 const isCount = (value: unknown, least = 0): value is number =>
   Number.isSafeInteger(value) && (value as number) >= least;
-/** What may stand between the dots of a subject. */
+/** A valid token of a NATS subject. */
 export const isToken = (value: unknown): value is string => isText(value, 64) && /^[A-Za-z0-9_-]+$/.test(value);
 
 function parsed(text: unknown): unknown {
@@ -117,7 +117,7 @@ export function encodeFailure({ code, message, details }: TaskFailure): Uint8Arr
   return encode({ code, message, details: JSON.stringify(details) });
 }
 
-/** What can go wrong in a worker. */
+/** Error codes that a worker may report. */
 const CODES: readonly ErrorCode[] = [
   ...([
     "SHAPE",
@@ -132,7 +132,7 @@ const CODES: readonly ErrorCode[] = [
   ...(["OUT_OF_MEMORY", "DISPOSED", "REENTRANT", "CALLBACK", "FILE", "WORKER", "UNSUPPORTED", "INTERNAL"] as const),
 ];
 
-/** Names of details, and what each is. */
+/** The details of an error that are passed on, with their types. */
 const DETAILS: Readonly<Record<string, "string" | "number">> = {
   ...{ argument: "string", expected: "string", given: "string" },
   ...{ t: "number", h: "number", steps: "number", evaluations: "number", trajectory: "number", bytes: "number" },

@@ -1,35 +1,35 @@
-// The subjects, streams and buckets of a cluster, all below one prefix.
+// The subjects, streams and buckets of a cluster; all names begin with its prefix.
 import { PROTOCOL } from "./messages.js";
 
-/** What lies where. */
+/** The names of everything on the servers. */
 export interface ClusterNames {
   /** The work-queue stream of tasks, and its subjects. */
   readonly stream: string;
   readonly subjects: string;
-  /** The bucket of values, and the stream behind it. */
+  /** The bucket of values, and its underlying stream. */
   readonly bucket: string;
   readonly bucketStream: string;
-  /** Where workers tell of themselves, and are asked to. */
+  /** Where workers announce themselves, and where they are asked to. */
   readonly announcements: string;
   readonly hello: string;
-  /** The consumer of a group of workers, and which tasks it gets. */
+  /** The consumer of a group of workers, and the subject of its tasks. */
   consumer(group: string): string;
   tasksFor(group: string, session: string): string;
   announcement(worker: string): string;
-  /** Where a worker takes tasks that follow on one that it has done. */
+  /** Where a worker takes tasks that follow one of its own. */
   follow(worker: string): string;
   answers(session: string): string;
-  /** The subject of a key of the bucket. */
+  /** The subject of a key in the bucket of values. */
   key(key: string): string;
-  /** The work-queue stream of trials, its subjects, and the consumer of those of a task. */
+  /** The work-queue stream of trials, its subjects, and the consumer for a task. */
   readonly trialStream: string;
   readonly trialSubjects: string;
   trialConsumer(task: string): string;
-  /** The subject of a trial of a sweep; of `*` of all. */
+  /** The subject of a trial of a sweep; `*` stands for all. */
   trialsFor(task: string, sweep: string, trial: string): string;
-  /** The subjects of all trials of a sweep, whatever its task. */
+  /** The subjects of all trials of a sweep, for any task. */
   trialsOf(sweep: string): string;
-  /** The bucket of sweeps, the stream behind it, and the subject of a key. */
+  /** The bucket of sweeps, its underlying stream, and the subject of a key. */
   readonly sweepBucket: string;
   readonly sweepBucketStream: string;
   sweepKey(key: string): string;
@@ -62,5 +62,5 @@ export function namesOf(prefix: string): ClusterNames {
   };
 }
 
-/** The group of tasks that any worker may do, whatever its arithmetic. */
+/** The group of tasks that any worker may compute, whatever its arithmetic. */
 export const ANY = "any";

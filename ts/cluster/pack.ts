@@ -1,14 +1,14 @@
-// Plain data with typed arrays in it, as a record of JSON and arrays: what jobs and answers are made of.
+// Serializes plain data with typed arrays, as JSON with the arrays beside it. Jobs and answers use it.
 import { decode, encode, type Fields, isTypedArray, type TypedArray } from "./codec.js";
 
-/** In JSON, { [ARRAY]: i } stands for array i, and { [NUMBER]: text } for a number that JSON has not. */
+/** In JSON, { [ARRAY]: i } stands for array i, and { [NUMBER]: text } for a number that JSON cannot express. */
 const ARRAY = "$array";
 const NUMBER = "$number";
 
-/** Deeper data is no job: JSON's own reader bears more. */
+/** No job is nested more deeply. */
 const DEEPEST = 100;
 
-/** The bytes of plain data. Functions and undefined are left out, as JSON leaves them out. */
+/** Serializes plain data. Like JSON, it leaves out functions and undefined. */
 export function pack(data: unknown): Uint8Array {
   const arrays: TypedArray[] = [];
   const json = JSON.stringify(data, (_, value) => {
@@ -23,7 +23,7 @@ export function pack(data: unknown): Uint8Array {
   return encode(fields);
 }
 
-/** The data of some bytes; throws where they are none. */
+/** Restores packed data; throws if the bytes are invalid. */
 export function unpack(bytes: Uint8Array): unknown {
   const fields = decode(bytes);
   if (typeof fields?.json !== "string") throw new Error("it is no packed data");
@@ -37,7 +37,7 @@ export function unpack(bytes: Uint8Array): unknown {
       return array;
     }
     if (Object.hasOwn(value, NUMBER)) return Number((value as Record<string, unknown>)[NUMBER]);
-    // Whoever copies an object would take that name for its prototype.
+    // A later copy of the object would set its prototype.
     const entries = Object.entries(value).filter(([name]) => name !== "__proto__");
     return Object.fromEntries(entries.map(([name, item]) => [name, restored(item, depth + 1)]));
   };

@@ -1,11 +1,13 @@
-// The arithmetic of an engine, as a name: two engines with the same name give the same bits.
+// The fingerprint of an engine's arithmetic: engines with the same fingerprint compute the same bits.
 import { constructors, type Dtype, zeros } from "../checks/arrays.js";
 import type { Field } from "../fields/field.js";
 import { mlp } from "../fields/mlp.js";
 import { fieldOf } from "../fields/registry.js";
 import { vjp } from "../solve/gradient.js";
 
-/** Every elementary function, as a program that needs no parser here: x' of x, y and t, and y' of them and of two parameters. */
+/**
+ * A program with every elementary function, as a graph, so that no parser is needed: x' and y' as functions of x, y, t and two parameters.
+ */
 const PROGRAM = {
   version: 1,
   state: 2,
@@ -26,11 +28,11 @@ const PROGRAM = {
 const FUNCTIONS = { entries: { own: { offset: 0, shape: [2] } }, states: [], arguments: {}, program: PROGRAM };
 const ACTIVATIONS = ["tanh", "softplus", "silu", "sigmoid", "gelu", "sin", "elu"] as const;
 
-/** A few trajectories, since each has the bits that it has alone; and once more than a leaf has, for sums over them. */
+/** Few trajectories test the arithmetic; more than a leaf has also test the sums over trajectories. */
 const FEW = 3;
 const MANY = 77;
 
-/** FNV-1a of 64 bits. */
+/** The 64-bit FNV-1a hash. */
 function hashOf(parts: Iterable<Uint8Array>): string {
   const prime = 0x100000001b3n;
   let hash = 0xcbf29ce484222325n;
@@ -40,7 +42,7 @@ function hashOf(parts: Iterable<Uint8Array>): string {
 
 function* numbersOf<D extends Dtype>(field: Field<D>, batch: number): Generator<Uint8Array> {
   const y0 = zeros(field.dtype, batch * field.stateSize);
-  // No function of JavaScript's, which may differ between engines too.
+  // No Math function here: those may differ between engines too.
   for (let i = 0; i < y0.length; i++) y0[i] = (((i * 37) % 64) - 31.5) / 20;
   const options = { batching: "independent", method: "dopri5", rtol: 1e-3 } as const;
   const { solution, pullback, dispose } = vjp(field, y0, [0, 0.3, 0.5], options);
@@ -62,5 +64,5 @@ function* probes(): Generator<Uint8Array> {
   }
 }
 
-/** The bits that the engine in use gives for solves and gradients of all kinds, as 16 hexadecimal digits. */
+/** A hash of the bits that the current engine computes in solves and gradients of all kinds: 16 hexadecimal digits. */
 export const fingerprintOf = (): string => hashOf(probes());

@@ -1,13 +1,13 @@
-// The workers that a coordinator knows of, by what they tell of themselves.
+// The workers that a coordinator knows from their announcements.
 import type { ClusterEvent } from "./events.js";
 import { type Announcement, PROTOCOL, readAnnouncement } from "./messages.js";
 
-/** A worker, and when it was last heard of. */
+/** A worker, and when it last gave a sign of life. */
 interface KnownWorker extends Announcement {
   seen: number;
-  /** When it last answered. */
+  /** When its last answer arrived. */
   answered: number;
-  /** What it has in hand, those that it has answered since left out. */
+  /** The tasks that it has announced, without those that it has answered since. */
   tasks: readonly string[];
   /** Whether it gets tasks. */
   readonly suits: boolean;
@@ -16,18 +16,19 @@ interface KnownWorker extends Announcement {
 interface RosterOptions {
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;
-  /** Called when a worker has left, or is lost. */
+  /** Called when a worker has left or was lost. */
   onGone(worker: string): void;
 }
 
-/** Why a worker of another version gets nothing. */
+/** Why a worker of another version gets no tasks. */
 export const versionOf = ({ version, protocol }: Announcement) =>
   `symplectic-adjoint ${version} speaks protocol ${protocol}; install the same version everywhere`;
 
-/** What makes all compute alike. */
-const ALIKE = "set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md";
+/** How to make all workers compute with the same arithmetic. */
+const ALIKE =
+  "set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same value for all; see docs/cluster.md";
 
-/** Workers beyond that are not listened to. */
+/** Announcements of further workers are ignored. */
 const MOST_WORKERS = 10_000;
 
 export class Roster {
@@ -42,23 +43,23 @@ export class Roster {
     return this.#known.has(worker);
   }
 
-  /** Those that get tasks. */
+  /** The workers that get tasks. */
   get suitable(): KnownWorker[] {
     return [...this.#known.values()].filter(({ suits }) => suits);
   }
 
-  /** Those with a thread that has nothing to do, as far as is known; who answered last first. */
+  /** Workers with a free thread, as far as is known; the one that answered last comes first. */
   get idle(): KnownWorker[] {
     return this.suitable.filter(({ tasks, threads }) => tasks.length < threads).sort((a, b) => b.answered - a.answered);
   }
 
-  /** A worker has begun a task. */
+  /** Notes that a worker has begun a task. */
   busy(worker: string, task: string): void {
     const known = this.#known.get(worker);
     if (known) known.tasks = [...known.tasks, task];
   }
 
-  /** A worker has answered: a part, or all of a task. */
+  /** Notes that a worker has answered a part, or all of `task`. */
   answered(worker: string, task?: string): void {
     const known = this.#known.get(worker);
     if (!known) return;
@@ -66,23 +67,24 @@ export class Roster {
     known.tasks = known.tasks.filter((own) => own !== task);
   }
 
-  /** Why there are none, in words. */
+  /** Why no worker gets tasks, for messages. */
   get absence(): string {
     const others = [...this.#known.values()];
-    if (others.length === 0) return "no worker is there: start some with npx symplectic-adjoint worker";
+    if (others.length === 0) return "no worker is connected: start some with npx symplectic-adjoint worker";
     const unlike = others.find(({ protocol }) => protocol !== PROTOCOL);
-    const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
-    if (unlike) return `${there} of protocol ${PROTOCOL}, which this version speaks: ${versionOf(unlike)}`;
+    const connected =
+      others.length === 1 ? "1 worker is connected, but not" : `${others.length} workers are connected, but none`;
+    if (unlike) return `${connected} with protocol ${PROTOCOL} of this version: ${versionOf(unlike)}`;
     const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
-    return `${there} with the arithmetic of this process (${engines}): ${ALIKE}`;
+    return `${connected} with the same arithmetic as this process (${engines}): ${ALIKE}`;
   }
 
-  /** How many get none. */
+  /** How many workers get no tasks. */
   get different(): number {
     return this.#known.size - this.suitable.length;
   }
 
-  /** Hears an announcement; gives what it says, unless it is none. */
+  /** Reads an announcement; returns undefined if it is invalid. */
   hear(data: Uint8Array): Announcement | undefined {
     const said = readAnnouncement(data);
     if (!said || (!this.#known.has(said.worker) && this.#known.size >= MOST_WORKERS)) return undefined;
@@ -104,13 +106,13 @@ export class Roster {
     return said;
   }
 
-  /** Gives up workers of which nothing was heard for so long. */
+  /** Removes workers that have been silent for this long. */
   drop(stallMs: number): void {
     const now = performance.now();
     for (const { worker, seen } of this.#known.values()) if (now - seen > stallMs) this.#remove(worker, "lost");
   }
 
-  /** Takes no silence until now for a sign. */
+  /** Restarts the silence timers. */
   forgive(): void {
     const now = performance.now();
     for (const known of this.#known.values()) known.seen = now;

@@ -30,7 +30,7 @@ export interface SamplerRequest {
  */
 export type SamplerFunction = (request: SamplerRequest) => ArrayLike<ArrayLike<number>>;
 
-/** The points of a sampler that has a name, row by row. */
+/** The points of a built-in sampler, row by row. */
 export function pointsOf(
   sampler: "quasirandom" | "random",
   { trials, dimensions, seed }: SamplerRequest,
@@ -38,8 +38,8 @@ export function pointsOf(
   const uniform = uniforms(seed);
   const points = new Float64Array(trials * dimensions);
   if (sampler === "random") return points.map(uniform);
-  // Roberts' sequence ("The unreasonable effectiveness of quasirandom sequences", 2018), from a random point on. After 18 iterations, the
-  // default of phi, the first digits are right.
+  // Roberts' sequence ("The unreasonable effectiveness of quasirandom sequences", 2018), from a random point. phi's default of 18
+  // iterations gets only the first digits right.
   const root = phi(dimensions, 64);
   const sequence = lowDiscrepancy(Array.from({ length: dimensions }, (_, i) => kronecker(root ** -(i + 1), uniform())));
   for (let trial = 0; trial < trials; trial++) points.set(sequence.next().value as number[], trial * dimensions);
@@ -50,7 +50,7 @@ const isPlace = (value: unknown): value is number => typeof value === "number" &
 const isList = (value: unknown): value is ArrayLike<unknown> =>
   isArray(value) || (ArrayBuffer.isView(value) && "length" in value);
 
-/** The points that a sampler of the user's returns, checked. */
+/** Calls a user's sampler and checks its points. */
 export function readPoints(sampler: SamplerFunction, request: SamplerRequest): Float64Array<ArrayBuffer> {
   const { trials, dimensions } = request;
   const numbers = `${dimensions} ${dimensions === 1 ? "number" : "numbers"} from 0 to below 1`;
@@ -74,7 +74,7 @@ export function readPoints(sampler: SamplerFunction, request: SamplerRequest): F
         if (!isPlace(place)) {
           throw refused("CALLBACK", `sampler's result[${trial}][${i}]`, "a number from 0 to below 1", describe(place));
         }
-        // Without a sign of zero.
+        // Adding 0 turns -0 into 0.
         points[trial * dimensions + i] = place + 0;
       }
     }
@@ -82,7 +82,7 @@ export function readPoints(sampler: SamplerFunction, request: SamplerRequest): F
   return points;
 }
 
-/** Points as they were stored; undefined where they are none of so many. */
+/** Reads stored points; undefined if they are invalid. */
 export function pointsFrom(bytes: Uint8Array, count: number): Float64Array | undefined {
   if (bytes.length !== count * Float64Array.BYTES_PER_ELEMENT) return undefined;
   const points = new Float64Array(new Uint8Array(bytes).buffer);

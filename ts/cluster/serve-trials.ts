@@ -1,4 +1,4 @@
-// The side that does trials: takes them from the queue, runs them, and puts what has become of them where it stays.
+// The worker's side of sweeps: takes trials from the queue, runs them, and stores their results.
 import type { Consumer, ConsumerInfo, JsMsg } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import { textOf } from "../checks/errors.js";
@@ -24,24 +24,24 @@ import { delay, Pauses } from "./wait.js";
 export interface TrialServeOptions {
   /** The name of the worker. */
   readonly name: string;
-  /** What it can do. */
+  /** The functions that it may run, by task. */
   readonly tasks: ReadonlyMap<string, TrialFunction>;
-  /** Trials at a time. */
+  /** How many trials run at a time. */
   readonly parallel: number;
-  /** The most bytes of files, and of a state. */
+  /** The largest size of a sweep's files, and of a state, in bytes. */
   readonly most: number;
   onEvent(event: WorkerEvent): void;
 }
 
-/** Sweeps whose files are kept. */
+/** How many sweeps' files are kept. */
 const MOST_SHARED = 4;
 const PULL_MS = 5000;
-/** The shortest time that the client waits for a message. */
+/** The shortest time that the client can wait for a message. */
 const LEAST_PULL_MS = 1000;
-/** After so long a queue is asked for trials that were given back, whatever waits in the others. */
+/** After this time, ask a queue for returned trials even if others have new ones: the server does not count them as pending. */
 const OVERDUE_MS = 30_000;
 const LEAVING = new Error("the worker leaves");
-/** So long a result is offered to a server that may be away. */
+/** How long to retry storing a result while the server is away. */
 const OFFER_MS = 120_000;
 
 /** The queue of a task. */
@@ -50,19 +50,19 @@ interface Queue {
   readonly info: ConsumerInfo;
 }
 
-/** Serves until `close`, which gives back what has begun: another worker begins it anew. */
+/** Serves until `close`, which gives unfinished trials back; another worker starts them over. */
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
   const { connection, names, core, connected } = client;
   const { tasks, name, parallel, most, onEvent } = options;
   let closing = false;
-  /** Of the trials that run. */
+  /** Controllers of the running trials. */
   const stops = new Set<AbortController>();
-  /** Of those who wait for a queue. */
+  /** Delays of loops that wait for a queue. */
   const pauses = new Pauses();
   const shared = new Map<string, Shared>();
   let opened: Promise<KV> | undefined;
 
-  /** The bucket, bound without asking for it: a worker may only read and write keys. */
+  /** Opens the bucket without asking for its settings: a worker may only read and write keys. */
   const bucket = () => {
     opened ??= new client.kv.Kvm(client.streams).open(names.sweepBucket, { bindOnly: true, allow_direct: true });
     return opened;
@@ -84,11 +84,11 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const key = `states.${id}.${jobKey({ trial, rung: rung - 1 })}.${state.attempt}`;
     const place = { key, chunks: state.chunks, bytes: state.bytes };
     const bytes = await fetchValue(client, names.sweepBucket, place, most);
-    // Copied: it is a view of whatever the client has.
+    // A copy: the bytes are a view of the client's buffer.
     return bytes && new Uint8Array(bytes);
   }
 
-  /** Puts what has become of a job; whoever comes first counts. */
+  /** Stores the result of a job; the first result counts. */
   async function put(job: TrialJob, { stateBytes, ...ended }: Ended): Promise<void> {
     const store = await bucket();
     const key = `${job.id}.${jobKey(job)}`;
@@ -105,18 +105,18 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     }
   }
 
-  /** Does a job and acknowledges it, unless it has been done. */
+  /** Runs a job and acknowledges it, unless it already has a result. */
   async function take(message: JsMsg): Promise<void> {
     const job = readJob(message.data);
     const run = job && tasks.get(job.task);
     if (!job || !run) {
-      onEvent({ kind: "refused", message: "a message in the queue of trials is not a trial" });
+      onEvent({ kind: "rejected", message: "a message in the queue of trials is not a trial" });
       message.term("no trial");
       return;
     }
     const store = await bucket();
     const present = await store.get(`results.${job.id}.${jobKey(job)}`);
-    // What was deleted, or cannot be read, is no result.
+    // A deleted or unreadable entry is not a result.
     if (present?.operation === "PUT" && reportOf(job, present.value)) {
       message.ack();
       return;
@@ -125,12 +125,12 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const [all, state] = await Promise.all([sharedOf(job), stateOf(job)]);
     const [isLast, lacksState] = [deliveryCount > job.attempts, job.state !== undefined && !state];
     if (!all || (lacksState && !isLast)) {
-      // Not yet with this server, or taken away with its sweep.
+      // Not replicated to this server yet, or removed with its sweep.
       if (isLast) message.term("its sweep is gone");
       else message.nak(1000);
       return;
     }
-    const failed = lacksState ? failedBy("what it left at the rung before is lost") : lostOf(deliveryCount - 1);
+    const failed = lacksState ? failedBy("the state of the rung before is lost") : lostOf(deliveryCount - 1);
     const ended = isLast ? failed : await runOf(job, run, all, state);
     const until = performance.now() + OFFER_MS;
     for (;;) {
@@ -139,7 +139,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         break;
       } catch (error) {
         const isOver = closing || performance.now() > until || connection.isClosed();
-        // Its coordinator would wait for a result that cannot come.
+        // Tell the coordinator, which would otherwise wait forever.
         if (isFull(error)) connection.publish(names.answers(job.id), encodeTrouble(textOf(error)));
         if (isOver || isFinal(error)) throw error;
         await delay(500);
@@ -152,7 +152,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
 
   async function runOf(job: TrialJob, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
     const { name: sweep, trial, parameters, budget, seed } = job;
-    // Bytes of its own: what one trial writes into them no other reads.
+    // Copies, so that a trial cannot change what another reads.
     const files = Object.fromEntries(Object.entries(all.files).map(([file, bytes]) => [file, new Uint8Array(bytes)]));
     const given = { sweep, trial, parameters, budget, seed, settings: all.settings, files, state };
     const stop = new AbortController();
@@ -165,7 +165,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     }
   }
 
-  /** Trials in hand. */
+  /** Trials in progress. */
   const held = new Set<Promise<void>>();
   function hold(message: JsMsg, ackMs: number): Promise<void> {
     const holding = keep(message, ackMs).finally(() => held.delete(holding));
@@ -178,23 +178,23 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     try {
       await take(message);
     } catch (error) {
-      // Another worker does it; after a while, if it was no wish to leave.
+      // Give it back for another worker; at once if this one leaves, otherwise after a second.
       message.nak(closing ? undefined : 1000);
-      if (!closing) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
+      if (!closing) onEvent({ kind: "rejected", message: `a trial was given back: ${textOf(error)}` });
     } finally {
       clearInterval(alive);
     }
   }
 
-  /** Takes one trial after the other, of all tasks in turn. */
+  /** Takes one trial at a time, from the queues of all tasks in turn. */
   async function pull(): Promise<void> {
     const consumers = new Map<string, Consumer>();
     /** When each queue was last asked for a trial. */
     const asked = new Map<string, number>();
-    /** Whose turn it is to be waited for. */
+    /** The queue to wait for next. */
     let turn = 0;
 
-    /** The queue of a task, and what is known of it; undefined where there is none. */
+    /** The queue of a task; undefined if it does not exist. */
     async function queueOf(task: string) {
       try {
         const consumer =
@@ -203,14 +203,14 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         consumers.set(task, consumer);
         return { consumer, info: await connected(consumer.info()) };
       } catch (error) {
-        // A worker that may not do trials does the rest.
+        // A worker without this permission can still compute shards.
         if (isForbidden(error)) throw error;
         consumers.delete(task);
         return undefined;
       }
     }
 
-    /** Waits so long for a trial and does it; tells whether there was one. */
+    /** Waits for a trial and runs it. Returns whether there was one. */
     async function ask(task: string, { consumer, info }: Queue, expires: number): Promise<boolean> {
       asked.set(task, performance.now());
       const message = await nextOf(client, consumer, expires);
@@ -219,7 +219,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       return message !== null;
     }
 
-    /** Does a trial of each queue that has one, or else waits for one; tells whether there are queues. */
+    /** Runs a trial from each queue that has one; if none has, waits for one. Returns whether there are queues. */
     async function round(): Promise<boolean> {
       const there: [string, Queue][] = [];
       let found = false;
@@ -229,11 +229,11 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         if (!queue) continue;
         there.push([task, queue]);
         const { num_pending, num_ack_pending } = queue.info;
-        // A trial that was given back is not counted among those that wait.
+        // Returned trials are not counted as pending.
         const isOverdue = num_ack_pending > 0 && performance.now() - (asked.get(task) ?? 0) > OVERDUE_MS;
         if (num_pending > 0 || isOverdue) found = (await ask(task, queue, LEAST_PULL_MS)) || found;
       }
-      // To ask several at once would have trials delivered that are given back, which counts.
+      // Ask one queue only: with several, a trial might have to be given back, which counts as an attempt.
       const next = there[turn++ % there.length];
       if (next && !found && !closing) await ask(...next, tasks.size === 1 ? PULL_MS : LEAST_PULL_MS);
       return next !== undefined;
@@ -246,16 +246,16 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         if (isForbidden(error)) throw error;
         consumers.clear();
       }
-      // No sweep has been there yet, or the server is away.
+      // No sweep was started yet, or the server is away.
       if (!closing) await pauses.pause(1000);
     }
   }
 
-  // The coordinator of a sweep says hello when its queue is there.
+  // A coordinator says hello when the queue of its sweep exists.
   const hello = listen(client, names.hello, () => pauses.end());
   Promise.allSettled(Array.from({ length: parallel }, pull)).then((all) => {
     const refused = all.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
-    if (refused) onEvent({ kind: "refused", message: `no trials here: ${textOf(refused.reason)}` });
+    if (refused) onEvent({ kind: "rejected", message: `no trials here: ${textOf(refused.reason)}` });
   });
   return {
     async close() {
@@ -263,7 +263,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       hello.unsubscribe();
       for (const stop of stops) stop.abort(LEAVING);
       pauses.end();
-      // Pulls that wait for a message end with the connection.
+      // Pulls that still wait end with the connection.
       await Promise.allSettled(held);
     },
   };
@@ -277,4 +277,4 @@ const failedBy = (message: string): Ended => ({
   stateBytes: undefined,
 });
 
-const lostOf = (workers: number) => failedBy(`${workers} workers were lost or left while they ran it`);
+const lostOf = (workers: number) => failedBy(`${workers} workers were lost or left while running the trial`);

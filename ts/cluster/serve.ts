@@ -1,4 +1,4 @@
-// The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
+// The worker's side of solves: takes tasks from the queue, has them computed, and sends the answers, without knowing their contents.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import {
@@ -27,46 +27,46 @@ import { ValueCache } from "./store.js";
 import { nextOf } from "./streams.js";
 import { delay, Pauses } from "./wait.js";
 
-/** Does a task; what it throws becomes the answer. */
+/** Computes a task; an error that it throws is sent as the answer. */
 type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
 
 interface ServeOptions {
   readonly fingerprint: string;
   readonly engine: string;
   readonly version: string;
-  /** Tasks computed at a time. */
+  /** How many tasks are computed at a time. */
   readonly threads: number;
-  /** The most bytes of values that are kept. */
+  /** How many bytes of values are cached. */
   readonly valueBytes: number;
-  /** The tasks of sweeps that it does as well. */
+  /** The tasks of sweeps that it announces. */
   readonly trials?: readonly string[];
   readonly compute: Compute;
   onEvent?(event: WorkerEvent): void;
 }
 
-/** A worker at work. */
+/** A running worker. */
 interface Served {
   readonly name: string;
-  /** Settles when the worker has ended; rejects with why, if not by `close`. */
+  /** Settles when the worker has ended; rejects with the reason unless `close` ended it. */
   readonly ended: Promise<void>;
-  /** Ends after the tasks in hand. */
+  /** Finishes the tasks in progress, and ends. */
   close(): Promise<void>;
 }
 
-/** So long an answer is offered to a coordinator that may be reconnecting. */
+/** How long to retry an answer while the coordinator may be reconnecting. */
 const OFFER_MS = 20_000;
-/** And so long where the worker is about to leave. */
+/** The same while the worker is leaving. */
 const LAST_OFFER_MS = 1500;
-/** Answers that are on their way at a time, beside those that are computed. */
+/** How many answers may be in flight, beside the tasks that are being computed. */
 const MOST_HELD = 64;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
-/** A worker tells that it is at a task at least so often: another coordinator may make the time shorter after which it is given away. */
+/** The longest time between signs of life for a task: another coordinator may have set a short `stallTimeout`. */
 export const MOST_ALIVE_MS = 1000;
 const PULL_MS = 5000;
 const LEAVE_MS = 1000;
 
-/** Lets so many in at a time. */
+/** A semaphore. */
 function gate(places: number) {
   const waiting: (() => void)[] = [];
   let free = places;
@@ -89,16 +89,16 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const name = core.nuid.next();
   const values = new ValueCache(client, options.valueBytes);
   const through = gate(threads);
-  /** Tasks in hand, and how many of each. */
+  /** Tasks in progress, and how often each was taken. */
   const tasks = new Map<string, number>();
   const subscriptions: Subscription[] = [];
-  /** Coordinators that nothing was heard of: what they still have in the queue is not worth doing. */
+  /** Coordinators that did not take an answer: their remaining tasks are skipped. */
   const silent = new Set<string>();
   let done = 0;
   let closing = false;
-  /** Whether the server has no JetStream, which is told once. */
+  /** Whether missing JetStream was already reported. */
   let isWithout = false;
-  /** Of those who wait for a queue. */
+  /** Delays of loops that wait for a queue. */
   const pauses = new Pauses();
 
   const announce = (leaving = false) => {
@@ -118,7 +118,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     connection.publish(names.announcement(name), encodeAnnouncement(said));
   };
 
-  /** Does a task and hands the answer over; `begun` is called when it is computed. Tells whether anybody wanted it. */
+  /** Computes a task and sends the answer; `begun` is called when its computation starts. Returns whether the coordinator took it. */
   async function work(task: TaskMessage, begun?: () => void): Promise<boolean> {
     if (silent.has(task.session)) return false;
     tasks.set(task.id, (tasks.get(task.id) ?? 0) + 1);
@@ -160,7 +160,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     }
   }
 
-  /** Hands an answer over, in parts that fit a message. */
+  /** Sends an answer in parts that fit a message. Returns whether the coordinator received it. */
   async function offer(
     head: Pick<AnswerMessage, "id" | "worker" | "kind">,
     session: string,
@@ -183,7 +183,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const receipt = receipts[stop];
       if (receipt === "again") part = 0;
       else if (receipt === "refused") {
-        onEvent({ kind: "refused", message: "the coordinator rejected an answer" });
+        onEvent({ kind: "rejected", message: "the coordinator rejected an answer" });
         return true;
       } else if (receipt !== undefined) return true;
       else await delay(250);
@@ -198,12 +198,12 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const asking = connection.request(subject, message, { timeout: patienceFor(message.length) });
       return (await connected(asking)).string() as Receipt;
     } catch {
-      // Nobody there, or nobody yet.
+      // The coordinator does not answer, perhaps because it is reconnecting.
       return undefined;
     }
   }
 
-  /** What is not to be left before it has ended. */
+  /** Work that must end before the worker leaves. */
   const held = new Set<Promise<unknown>>();
   async function hold<T>(working: Promise<T>): Promise<T> {
     held.add(working);
@@ -217,27 +217,27 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   async function take(message: JsMsg, ackMs: number, begun: () => void): Promise<void> {
     const task = readTask(message.data);
     if (!task) {
-      onEvent({ kind: "refused", message: "a message in the queue is not a task" });
+      onEvent({ kind: "rejected", message: "a message in the queue is not a task" });
       message.term("no task");
       return;
     }
     const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       if (await work(task, begun)) message.ack();
-      else message.term("nobody waits for it");
+      else message.term("no coordinator waits for it");
     } finally {
       clearInterval(alive);
     }
   }
 
-  /** Settles when a task is computed, which is when the next one may be asked for: so that it is there when this one is done. */
+  /** Settles when the computation of the task starts, so that the next one is fetched meanwhile. */
   function begin(message: JsMsg, ackMs: number): Promise<void> {
     return new Promise((begun, reject) => {
       hold(take(message, ackMs, begun)).then(begun, reject);
     });
   }
 
-  /** Takes tasks of a group, one after the other. While it has none, it asks for one, so that idle workers get one each. */
+  /** Takes tasks of a group, one at a time. Asking for one at a time lets idle workers get one each. */
   async function pull(group: string): Promise<void> {
     let consumer: Consumer | undefined;
     while (!closing && !connection.isClosed()) {
@@ -247,18 +247,18 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         const message = await nextOf(client, consumer, PULL_MS);
         if (message && closing) message.nak();
         else if (message) await begin(message, (ack_wait ?? 5e9) / 1e6);
-        // Answers that nobody takes are not to pile up.
+        // Do not pile up answers that no coordinator takes.
         while (held.size > MOST_HELD) await Promise.race(held);
       } catch (error) {
         if (isForbidden(error)) throw error;
         if (hasNoJetStream(error) && !isWithout) {
           isWithout = true;
           onEvent({
-            kind: "refused",
+            kind: "rejected",
             message: "no JetStream on the server, so there is no work: start nats-server -js",
           });
         }
-        // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
+        // No coordinator has connected yet, or the server was restarted; a coordinator will say hello.
         consumer = undefined;
         await pauses.pause(1000);
       }
@@ -268,8 +268,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   function follow(message: Msg): void {
     const task = readTask(message.data);
     if (!task || closing) {
-      if (!task) onEvent({ kind: "refused", message: "a message is not a task" });
-      // Without a word, the coordinator asks another.
+      if (!task) onEvent({ kind: "rejected", message: "a message is not a task" });
+      // Without a reply, the coordinator gives the task to another worker.
       return;
     }
     message.respond("taken");
@@ -280,7 +280,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     listen(client, names.follow(name), follow),
     listen(client, names.hello, () => {
       pauses.end();
-      // It may be one that was away.
+      // It may be a coordinator that was disconnected.
       silent.clear();
       announce();
     }),
@@ -300,7 +300,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       while (held.size > 0) await Promise.allSettled(held);
       clearInterval(timer);
       for (const subscription of subscriptions) subscription.unsubscribe();
-      // Pulls that still wait end with the connection; without a server there is nobody to take leave of.
+      // Pulls that still wait end with the connection. Without a server, draining would never end.
       await Promise.race([connection.drain().catch(() => {}), delay(LEAVE_MS)]);
       await connection.close().catch(() => {});
     })();

@@ -1,15 +1,14 @@
-// What a coordinator has on its servers: the streams, and the values of its session. A server that was restarted has lost what was in
-// its memory; then it is made anew.
+// A coordinator's data on the servers: the streams, and the values of its session. What a restarted server has lost is created again.
 import { type Client, connectionError, isFinal } from "./client.js";
 import type { StoredValue } from "./messages.js";
 import { dropValues, putValue } from "./store.js";
 import { makeStreams, type StreamOptions } from "./streams.js";
 import { delay } from "./wait.js";
 
-/** A value that tasks refer to: kept here for as long, in case the store loses it. */
+/** A value that tasks refer to. Its bytes are kept here in case the store loses them. */
 export interface Stored {
   readonly bytes: Uint8Array;
-  /** Whether it goes with each task, since that costs less than to store it. */
+  /** Whether it travels with each task, which is cheaper than to store it. */
   readonly isSmall: boolean;
 }
 
@@ -17,21 +16,21 @@ interface StoreEntry {
   readonly bytes: Uint8Array;
   readonly key: string;
   put: Promise<StoredValue>;
-  /** When it was put last. */
+  /** When it was last stored. */
   at: number;
 }
 
 interface ServerSideOptions extends StreamOptions {
   readonly session: string;
-  /** The queue was made anew, without the tasks that were in it. */
+  /** Called when the queue was created again, without its tasks. */
   onQueueLost(): void;
 }
 
-/** Values of so many bytes, over all tasks, save a round trip more than they cost. */
+/** Up to this many bytes over all tasks, sending a value each time costs less than the round trip to store it. */
 const SMALL_BYTES = 65_536;
-/** Servers of a cluster that have just been started take a while to agree on a leader, and say nothing until then. */
+/** A new cluster of servers does not answer until it has elected a leader. */
 const AGREEING_MS = 30_000;
-/** So long something is tried again while the server is away. */
+/** How long an action is retried while the server is away. */
 const PERSIST_MS = 120_000;
 
 export class ServerSide {
@@ -39,7 +38,7 @@ export class ServerSide {
   readonly #options: ServerSideOptions;
   readonly #places = new Map<Stored, StoreEntry>();
   #restoring: Promise<void> | undefined;
-  /** When the streams were made, which tells one that was made anew. */
+  /** When the streams were created, to notice when one was created again. */
   #created = { tasks: "", values: "" };
   #keys = 0;
   #ended: Error | undefined;
@@ -49,12 +48,12 @@ export class ServerSide {
     this.#options = options;
   }
 
-  /** Makes what is missing. */
+  /** Creates what is missing. */
   start(): Promise<void> {
     return this.#ensure(AGREEING_MS);
   }
 
-  /** Puts a value where so many tasks can refer to it. */
+  /** Stores a value for about `uses` tasks. */
   keep(bytes: Uint8Array, uses = Number.POSITIVE_INFINITY): Stored {
     const stored = { bytes, isSmall: bytes.length * uses <= SMALL_BYTES };
     if (stored.isSmall) return stored;
@@ -66,12 +65,12 @@ export class ServerSide {
   #put(key: string, bytes: Uint8Array): { put: Promise<StoredValue>; at: number } {
     const client = this.#client;
     const put = putValue(client, client.names.bucket, key, bytes, (action) => this.persist(action));
-    // Whoever needs it will see.
+    // Reported to the tasks that need it.
     put.catch(() => {});
     return { put, at: performance.now() };
   }
 
-  /** What a task's message has of each value: where it lies, or itself. */
+  /** References to values, for a message: where each is stored, or the bytes of a small one. */
   async refer(values: readonly Stored[]): Promise<(StoredValue | Uint8Array)[]> {
     const references = values.map((stored) => (stored.isSmall ? stored.bytes : this.#places.get(stored)?.put));
     const found = await Promise.all(references);
@@ -79,7 +78,7 @@ export class ServerSide {
     return found as (StoredValue | Uint8Array)[];
   }
 
-  /** Puts values again that were put last before that time. */
+  /** Stores values again, unless that happened after the given time. */
   putAgain(values: readonly Stored[], before: number): void {
     for (const stored of values) {
       const place = this.#places.get(stored);
@@ -87,14 +86,14 @@ export class ServerSide {
     }
   }
 
-  /** No task refers to it any more. */
+  /** Removes a value that no task refers to any more. */
   forget(stored: Stored): void {
     const place = this.#places.get(stored);
     this.#places.delete(stored);
     if (place && !this.#ended) place.put.then(() => dropValues(this.#client, place.key)).catch(() => {});
   }
 
-  /** Does something on the server, again and again while the server is away; what it will never do is an error. */
+  /** Retries an action while the server is away; throws if retrying is pointless. */
   async persist<T>(action: () => Promise<T>): Promise<T> {
     const until = performance.now() + PERSIST_MS;
     for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
@@ -109,7 +108,7 @@ export class ServerSide {
     }
   }
 
-  /** Makes anew what a server has lost, and fills it. */
+  /** Creates again what a server has lost. */
   restore(): Promise<void> {
     this.#restoring ??= this.#fill().finally(() => {
       this.#restoring = undefined;
@@ -129,13 +128,13 @@ export class ServerSide {
     this.#created = await makeStreams(this.#client, this.#options, patience);
   }
 
-  /** Nothing is tried any more. */
+  /** Stops all retries. */
   end(error: Error): void {
     this.#ended = error;
     this.#places.clear();
   }
 
-  /** Takes from the server what is of this session. */
+  /** Removes the session's data from the server. */
   async clear(): Promise<void> {
     const { manager, names } = this.#client;
     const { group, session } = this.#options;

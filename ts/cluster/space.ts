@@ -1,4 +1,4 @@
-// What a sweep varies, and the parameters of its trials: a function of the space, the sampler and the seed alone.
+// The search space of a sweep, and the parameters of its trials, which depend on the space, the sampler and the seed alone.
 import { isArray, refused } from "../checks/errors.js";
 import { argument, array, elements, fallback, flag, number, oneOf, options, required, rule } from "../checks/rules.js";
 import { pointsOf, type Sampler, type SamplerFunction } from "./sampler.js";
@@ -26,7 +26,7 @@ export interface ParameterRange {
 /** Parameters by name: the values that each may have, or a range. */
 export type SearchSpace = Readonly<Record<string, readonly TrialParameterValue[] | ParameterRange>>;
 
-/** A parameter with nothing left to assume. */
+/** A parameter with all defaults filled in. */
 export type Dimension = { readonly name: string } & (
   | { readonly values: readonly TrialParameterValue[] }
   | {
@@ -38,7 +38,7 @@ export type Dimension = { readonly name: string } & (
     }
 );
 
-/** Trials that one sweep may have. */
+/** The largest number of trials of a sweep. */
 export const MOST_TRIALS = 100_000;
 const MOST_DIMENSIONS = 64;
 
@@ -66,7 +66,7 @@ const spaceRule = required(
   ),
 );
 
-/** Reads a space. */
+/** Checks a search space. */
 export function readSpace(given: unknown, sampler: Sampler | SamplerFunction): Dimension[] {
   return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
     const where = `space.${name}`;
@@ -90,25 +90,25 @@ export function readSpace(given: unknown, sampler: Sampler | SamplerFunction): D
   });
 }
 
-/** The value of a parameter at a place in [0, 1) of its range. */
+/** The value of a parameter at a coordinate from 0 to below 1. */
 function valueAt(dimension: Dimension, place: number): TrialParameterValue {
   if ("values" in dimension) {
     const { values } = dimension;
     return values[Math.min(values.length - 1, Math.floor(place * values.length))] as TrialParameterValue;
   }
   const { min, max, scale, integer } = dimension;
-  // Each integer has an interval of its own.
+  // Each integer gets an interval of the same width.
   const end = integer ? max + 1 : max;
   const value = scale === "log" ? min * (end / min) ** place : min + place * (end - min);
   return Math.min(max, Math.max(min, integer ? Math.floor(value) : value));
 }
 
-/** The values that a grid has of a parameter. */
+/** The values of a parameter in a grid. */
 function gridOf(dimension: Dimension): readonly TrialParameterValue[] {
   if ("values" in dimension) return dimension.values;
   const { min, max, scale, integer, points = 2 } = dimension;
   const values = Array.from({ length: points }, (_, i) => {
-    // As they were written.
+    // The bounds exactly as given.
     if (i === 0 || i === points - 1) return i === 0 ? min : max;
     const place = i / (points - 1);
     const value = scale === "log" ? min * (max / min) ** place : min + place * (max - min);
@@ -117,14 +117,14 @@ function gridOf(dimension: Dimension): readonly TrialParameterValue[] {
   return [...new Set(values)];
 }
 
-/** How many trials a grid has. */
+/** The number of trials of a grid. */
 export const gridSize = (dimensions: readonly Dimension[]) =>
   dimensions.reduce((product, dimension) => product * gridOf(dimension).length, 1);
 
 /** The parameters of a trial. */
 export type TrialParameters = Readonly<Record<string, TrialParameterValue>>;
 
-/** The parameters of so many trials. */
+/** The parameters of all trials. */
 export function samplesOf(
   dimensions: readonly Dimension[],
   sampler: Sampler,
@@ -137,7 +137,7 @@ export function samplesOf(
   const all = dimensions.map(gridOf);
   return Array.from({ length: trials }, (_, index) => {
     let rest = index;
-    // The last parameter varies first.
+    // The last parameter varies fastest.
     const values: TrialParameterValue[] = [];
     for (const choices of [...all].reverse()) {
       values.unshift(choices[rest % choices.length] as TrialParameterValue);
@@ -147,7 +147,7 @@ export function samplesOf(
   });
 }
 
-/** The parameters of trials at points, one row of coordinates after the other. */
+/** The parameters of trials at given points, which are rows of coordinates. */
 export function samplesAt(dimensions: readonly Dimension[], points: Float64Array): TrialParameters[] {
   const size = dimensions.length;
   return Array.from({ length: points.length / size }, (_, trial) =>

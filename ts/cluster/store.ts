@@ -1,14 +1,14 @@
-// Values that tasks share, such as parameters: stored once, in pieces that fit a message, and kept by whoever has fetched them.
+// Values that tasks share, such as parameters: stored once in chunks that fit a message, and cached by the workers.
 import type { KV } from "@nats-io/kv";
 import { type Client, isFinal, MOST_PARTS, patienceFor } from "./client.js";
 import type { StoredValue } from "./messages.js";
 import { delay } from "./wait.js";
 import { Window } from "./window.js";
 
-/** Values without a reader are gone after so long: those of a coordinator that was killed. */
+/** How long values remain that are not removed, because their coordinator was killed. */
 const LIFETIME_MS = 3_600_000;
 
-/** The bucket, made where there is none. */
+/** Creates the bucket if it is missing. */
 export async function makeStore({ streams, kv, jetstream, names }: Client, replicas: number): Promise<void> {
   await new kv.Kvm(streams).create(names.bucket, {
     storage: jetstream.StorageType.Memory,
@@ -19,11 +19,11 @@ export async function makeStore({ streams, kv, jetstream, names }: Client, repli
   });
 }
 
-/** A bucket, bound without asking for it: a worker may only read and write keys. */
+/** Opens a bucket without asking for its settings: a worker may only read and write keys. */
 const openBucket = ({ kv, patient }: Client, bucket: string): Promise<KV> =>
   new kv.Kvm(patient).open(bucket, { bindOnly: true, allow_direct: true });
 
-/** Does something on the server; a few times, where a connection or an answer was lost. */
+/** Retries an action on the server. */
 type Persist = <T>(action: () => Promise<T>) => Promise<T>;
 const aFewTimes: Persist = async (action) => {
   for (let left = 3; ; left--) {
@@ -36,7 +36,7 @@ const aFewTimes: Persist = async (action) => {
   }
 };
 
-/** Puts a value, and tells where it lies; `persist` does so for each chunk. */
+/** Stores a value in chunks, each through `persist`. */
 export async function putValue(
   client: Client,
   bucket: string,
@@ -58,21 +58,21 @@ export async function putValue(
   return { key, chunks, bytes: bytes.length };
 }
 
-/** Removes a value, or all of a session. */
+/** Removes a value, or all values of a session. */
 export async function dropValues({ manager, names }: Client, key: string): Promise<void> {
   await manager.streams.purge(names.bucketStream, { filter: names.key(`${key}.>`) });
 }
 
-/** Removes what lies in the bucket of sweeps below a key. */
+/** Removes everything below a key in the bucket of sweeps. */
 export async function dropSweepKeys({ manager, names }: Client, key: string): Promise<void> {
   await manager.streams.purge(names.sweepBucketStream, { filter: names.sweepKey(`${key}.>`) });
 }
 
-/** Values as a worker has them: those used last are kept, up to so many bytes. */
+/** A worker's cache of values; the least recently used ones are evicted. */
 export class ValueCache {
   readonly #client: Client;
   readonly #most: number;
-  /** The one used last at the end. */
+  /** The most recently used one is last. */
   readonly #known = new Map<string, { readonly value: Promise<Uint8Array | undefined>; size: number }>();
   #bytes = 0;
 
@@ -81,9 +81,9 @@ export class ValueCache {
     this.#most = most;
   }
 
-  /** The bytes of a value; undefined where the store has it no longer, or has another. */
+  /** The bytes of a value; undefined if the store no longer has it. */
   get(value: StoredValue): Promise<Uint8Array | undefined> {
-    // Whoever claims another length means another value.
+    // A message that claims another size means another value.
     const name = `${value.key} ${value.chunks} ${value.bytes}`;
     const known = this.#known.get(name);
     if (known) {
@@ -111,7 +111,7 @@ export class ValueCache {
   }
 }
 
-/** The bytes of a value of at most so many; undefined where it is not there, or another one is. */
+/** Fetches a value of at most `most` bytes; undefined if it is missing or has another size. */
 export async function fetchValue(
   client: Client,
   bucket: string,
@@ -122,7 +122,7 @@ export async function fetchValue(
   const store = await openBucket(client, bucket);
   const parts: Uint8Array[] = [];
   let length = 0;
-  // A few at a time: what was claimed is not yet there.
+  // A few at a time, since the claimed number of chunks may be wrong.
   for (let first = 0; first < chunks; first += MOST_PARTS) {
     const some = Array.from({ length: Math.min(MOST_PARTS, chunks - first) }, (_, i) =>
       aFewTimes(() => client.connected(store.get(`${key}.${first + i}`))),
@@ -137,7 +137,7 @@ export async function fetchValue(
   return length === bytes ? joined(parts, bytes) : undefined;
 }
 
-/** Parts as one. */
+/** Concatenates parts. */
 export function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   if (parts.length === 1) return parts[0] as Uint8Array;
   const all = new Uint8Array(length);

@@ -1,38 +1,38 @@
-// What a cluster has on its servers: a queue of tasks with a consumer for each group of workers, and a bucket of values.
+// The task queue of a cluster on its servers, with a consumer for each group of workers.
 import type { Consumer, ConsumerConfig, JsMsg } from "@nats-io/jetstream";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
 import { delay } from "./wait.js";
 
 export interface StreamOptions {
-  /** The group of workers that tasks are for. */
+  /** The group of workers that may compute the tasks. */
   readonly group: string;
-  /** After so many milliseconds without a sign of life a task is given to another worker. */
+  /** Milliseconds without a sign of life after which a task goes to another worker. */
   readonly stallMs: number;
-  /** Servers that keep a copy. */
+  /** The number of servers that keep a copy. */
   readonly replicas: number;
 }
 
-/** What was made, or was there; the times at which it was made tell when it is made anew. */
+/** When each stream was created, to notice when it was created again. */
 interface Streams {
   readonly tasks: string;
   readonly values: string;
 }
 
-/** Deliveries of one message: the next attempt comes from the coordinator, who counts them. */
+/** How often JetStream delivers a message. After that, the coordinator queues the task again, and counts. */
 const MOST_DELIVERIES = 4;
 const HOUR_MS = 3_600_000;
-/** JetStream's codes of a cluster that has no leader, or too few peers, for now. */
+/** JetStream's errors of a cluster that has no leader, or too few peers, at the moment. */
 const NO_LEADER = [10005, 10008, 10009];
-/** Of a stream of that name that is there, with other settings. */
+/** JetStream's error for a stream that exists with other settings. */
 const TAKEN = 10058;
 
-/** Of a consumer of that name that is there, with other settings. */
+/** JetStream's error for a consumer that exists with other settings. */
 const HAS_CONSUMER = 10148;
 
 export const nanos = (ms: number) => Math.round(ms * 1e6);
 
-/** Makes a consumer; one that is there, such as that of a coordinator with another stallTimeout, gets these settings. */
+/** Creates a consumer. An existing one gets the new settings, for example another stallTimeout. */
 export async function makeConsumer(
   { manager }: Client,
   stream: string,
@@ -46,13 +46,13 @@ export async function makeConsumer(
   }
 }
 
-/** The next message of a queue; rejects where the connection is lost, and the question with it. */
+/** The next message of a queue; rejects if the connection is lost, because the request is lost with it. */
 export async function nextOf({ connected }: Client, consumer: Consumer, expires: number): Promise<JsMsg | null> {
   const asking = consumer.next({ expires });
   try {
     return await connected(asking);
   } catch (error) {
-    // Should it be answered after all, another worker gets it.
+    // If a message arrives after all, another worker gets it.
     asking.then(
       (message) => message?.nak(),
       () => {},
@@ -61,7 +61,7 @@ export async function nextOf({ connected }: Client, consumer: Consumer, expires:
   }
 }
 
-/** Makes what is missing; waits so long for servers that cannot do so yet. */
+/** Creates what is missing; retries for `patienceMs` while servers have no leader. */
 export async function makeStreams(client: Client, options: StreamOptions, patienceMs: number): Promise<Streams> {
   const until = performance.now() + patienceMs;
   for (;;) {
@@ -86,11 +86,11 @@ async function made(client: Client, { group, stallMs, replicas }: StreamOptions)
       retention: RetentionPolicy.Workqueue,
       storage: StorageType.Memory,
       num_replicas: replicas,
-      // Tasks of a coordinator that was killed.
+      // Tasks of killed coordinators expire.
       max_age: nanos(HOUR_MS),
       duplicate_window: nanos(120_000),
     })
-    // Another coordinator has made it otherwise, which does as well.
+    // Another coordinator created it with other settings, which works as well.
     .catch((error) => (error.code === TAKEN ? manager.streams.info(names.stream) : Promise.reject(error)));
   await makeConsumer(client, names.stream, {
     durable_name: names.consumer(group),

@@ -1,4 +1,4 @@
-// The queue of a sweep on NATS servers, where it outlives whoever began it. That of a sweep in this process is local-queue.ts.
+// The queue of a sweep on NATS servers, which outlives the process that started it. See local-queue.ts for sweeps within a process.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, codeOf, connectionError, isFinal, isForbidden, isFull, listen } from "./client.js";
@@ -9,50 +9,47 @@ import { TrialWorkers } from "./trial-workers.js";
 import { encodeJob, jobKey, type OwnJob, type Report, readReport, readTrouble, stateKey } from "./trials.js";
 import { Pauses } from "./wait.js";
 
-/** What waits, and who. */
+/** The state of the queue and its workers. */
 interface QueueState {
   /** Trials of this sweep that wait or run. */
   readonly open: number;
-  /** Trials that run now, those of other sweeps with the same task as well. */
+  /** Running trials, including those of other sweeps with the same task. */
   readonly running: number;
-  /** Whether anybody waits for more. */
+  /** Whether a worker waits for trials. */
   readonly idle: boolean;
-  /** Trials that run now and were given back, or lost, before. */
+  /** Running trials that were given back or lost before. */
   readonly retried: number;
-  /** Workers that do such trials; and why those that are there cannot, if there are none. */
+  /** The number of workers that run such trials; if it is 0, why the connected ones do not. */
   readonly workers: number;
   readonly absence: string | undefined;
 }
 
 export interface QueueListener {
-  /** A report has come; `undefined` is one that cannot be read. */
+  /** Called with each report; undefined if it is unreadable. */
   report(report: Report | undefined): void;
   state(state: QueueState): void;
-  /** Nothing goes on. */
+  /** Called when the sweep cannot continue. */
   fail(error: unknown): void;
 }
 
 export interface TrialQueue {
-  /** Puts trials in, those that are there already excepted. */
+  /** Queues trials; those already in the queue are skipped. */
   put(jobs: readonly OwnJob[]): Promise<void>;
-  /** The state that a trial has left; undefined where it has none any more. */
+  /** The state that a trial left; undefined if there is none. */
   stateOf(report: Report): Promise<Uint8Array | undefined>;
-  /** No one needs that any more. */
+  /** Removes the state of a report. */
   dropState(report: Report): void;
-  /**
-   * No one needs the states of trials that have been reported, but for those that are needed when it comes to that: coordinators that are
-   * gone have left some.
-   */
+  /** Removes the states of finished trials that `needed` does not return when it is called. An earlier coordinator may have left some. */
   dropOtherStates(needed: () => readonly Report[]): void;
-  /** Ends; and takes trials out that nobody has begun, if it is to. */
+  /** Ends; `withTrials` also removes trials that no worker has begun. */
   close(withTrials: boolean): Promise<void>;
 }
 
-/** Sweeps are kept for so long. */
+/** How long servers keep a sweep. */
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
 
-/** A sweep on NATS servers. */
+/** Opens a sweep on NATS servers. */
 export async function openQueue(client: Client, head: SweepHead, listener: QueueListener): Promise<TrialQueue> {
   const { streams, manager, names } = client;
   let store: KV;
@@ -65,17 +62,17 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   }
   const { id, shared } = place;
   const common = { id, shared, name: head.name, task: head.task, attempts: head.attempts, timeout: head.timeout };
-  /** What has been put and not been reported. */
+  /** Trials that were queued and have no report yet. */
   const open = new Map<string, OwnJob>();
-  /** Keys whose results were heard of, and keys that have none: it was deleted, or cannot be read. */
+  /** Keys of reports that were received, and keys without one because it was deleted or is unreadable. */
   const [seen, empty] = [new Set<string>(), new Set<string>()];
   const pauses = new Pauses();
   let ended = false;
   let stop: () => void = () => {};
-  /** Tells that results have come. */
+  /** Called when results have arrived. */
   let heard: () => void = () => {};
   let dropping: Promise<unknown> = Promise.resolve();
-  /** What there is already is known before anything is put in. */
+  /** Existing results are read before any trial is queued. */
   const ready = hearAll();
 
   async function hearAll(): Promise<void> {
@@ -85,7 +82,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         heard = () => void (seen.size + empty.size >= present && resolve());
         heard();
       });
-      // Somebody else may have taken some away meanwhile.
+      // Another process may have removed some meanwhile.
       if (await Promise.race([all.then(() => true), pauses.pause(MOST_LOOK_MS)])) return;
     }
   }
@@ -97,12 +94,12 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     try {
       await streams.publish(names.trialsFor(head.task, id, jobKey(job)), bytes, { timeout: 5000 });
     } catch (error) {
-      // A subject has one message: it waits there, or somebody has it.
+      // A subject holds one message: the trial is already waiting or running.
       if (!isThere(error)) throw error;
     }
   }
 
-  /** Does something until it is done, while the server may be away. */
+  /** Retries an action while the server is away. */
   async function persist<T>(action: () => Promise<T>): Promise<T> {
     const until = performance.now() + 120_000;
     for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
@@ -119,7 +116,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     }
   }
 
-  /** Hears of results, those that are there first. */
+  /** Watches results, starting with the existing ones. */
   async function watch(): Promise<void> {
     while (!ended) {
       try {
@@ -128,7 +125,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         if (ended) stop();
         for await (const { key, operation, value, revision } of entries) {
           if (ended) return;
-          // A watch that was begun again begins at the beginning.
+          // A restarted watch begins with all results again.
           if (seen.has(key)) continue;
           const report = operation === "PUT" ? readReport(value) : undefined;
           if (report && key === `results.${id}.${jobKey(report)}`) {
@@ -150,7 +147,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     }
   }
 
-  /** Takes a result away that cannot be read, but none that has come since: then the trial is put in again. */
+  /** Removes an unreadable result, but not a newer one, so that the trial runs again. */
   async function refuse(key: string, revision: number): Promise<void> {
     listener.report(undefined);
     const filter = names.sweepKey(key);
@@ -159,16 +156,16 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       await persist(() => manager.streams.purge(names.sweepBucketStream, { filter, seq: revision + 1 }));
       empty.delete(key);
     } catch {
-      // A worker writes over it, if it may.
+      // A worker with the permission overwrites it.
     }
   }
 
-  /** Looks into the queue from time to time: what is neither there nor has a result was lost with its server. */
+  /** Checks the queue from time to time: a trial that is neither queued nor reported was lost with its server. */
   async function look(): Promise<void> {
     let [missing, results]: [Set<string>, number] = [new Set(), 0];
     let took = 0;
     while (!ended) {
-      // A look at very many takes its time.
+      // With very many trials, a check is slow.
       await pauses.pause(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
       if (ended) return;
       const start = performance.now();
@@ -183,12 +180,12 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         const queue = { open: there.size, running: num_ack_pending, idle: num_waiting > 0, retried: num_redelivered };
         listener.state({ ...queue, ...workers.state });
         const lost = [...open.values()].filter((job) => !there.has(jobKey(job)));
-        // Twice in a row: the first time, its result may be on its way.
+        // Only if it is missing twice in a row: the first time, its result may be on the way.
         const again = lost.filter((job) => missing.has(jobKey(job)));
         missing = new Set(lost.map(jobKey));
         await keepPlace();
         const count = await resultCount();
-        // The watch has missed something.
+        // The watch missed a result: restart it.
         if (Math.min(count, results) > seen.size + empty.size) stop();
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
@@ -200,7 +197,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     }
   }
 
-  /** What workers need is put again where a server has lost it; a sweep that was removed, or replaced by another one, ends. */
+  /** Stores the definition and files again if a server has lost them. Throws if the sweep was removed or replaced. */
   async function keepPlace(): Promise<void> {
     const key = `definitions.${head.name}`;
     const entry = await store.get(key);
@@ -226,7 +223,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     const subjects_filter = names.sweepKey(`states.${id}.>`);
     const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
     const keys = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").slice(-5, -1).join("."));
-    // Now, as trials go on. And somebody may be about to report what has not been.
+    // Computed now, since trials continue. States without a report are kept: the report may be on its way.
     const kept = new Set(needed().map((report) => stateKey(id, report)));
     const isLeft = (key: string) => !kept.has(key) && seen.has(`results.${id}.${key.split(".")[2]}`);
     for (const key of [...new Set(keys)].filter(isLeft)) await dropSweepKeys(client, key);
@@ -242,7 +239,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   const trouble = listen(client, names.answers(id), async ({ data }) => {
     const error = new Error(readTrouble(data));
     if (ended || !isFull(error)) return;
-    // Put in again with the next coordinator, as if nobody had tried them.
+    // The next coordinator queues them again, with all their attempts.
     await takeOut().catch(() => {});
     listener.fail(connectionError(error));
   });
@@ -253,7 +250,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   return {
     async put(jobs) {
       for (const job of jobs) open.set(jobKey(job), job);
-      // Many at a time, but not all: each waits for the server to have it on its disk.
+      // Many at a time but not all, as each waits for the server's disk.
       for (let first = 0; first < jobs.length && !ended; first += 256) {
         const some = jobs.slice(first, first + 256).filter((job) => open.has(jobKey(job)));
         await Promise.all(some.map((job) => persist(() => publish(job))));
@@ -267,7 +264,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       return bytes && new Uint8Array(bytes);
     },
     dropState(report) {
-      // One after the other: there may be thousands.
+      // One at a time: there may be thousands.
       if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(id, report))).catch(() => {});
     },
     dropOtherStates(needed) {
@@ -285,7 +282,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
   };
 }
 
-/** Makes what is missing on the server. */
+/** Creates what is missing on the server. */
 async function ensure(client: Client, head: SweepHead): Promise<KV> {
   const { manager, streams, jetstream, kv, names } = client;
   const { RetentionPolicy, StorageType, AckPolicy, DiscardPolicy } = jetstream;
@@ -297,22 +294,22 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
       storage: StorageType.File,
       num_replicas: head.replicas,
       max_age: nanos(LIFETIME_MS),
-      // Each trial has a subject, on which there is one message at most: nobody can put it in twice.
+      // One message for each subject, so that a trial cannot be queued twice.
       max_msgs_per_subject: 1,
       discard: DiscardPolicy.New,
       discard_new_per_subject: true,
     })
-    // Another sweep has made it otherwise, which does as well.
+    // Another sweep created it with other settings, which works as well.
     .catch((error) => (codeOf(error) === 10058 ? undefined : Promise.reject(error)));
   await makeConsumer(client, names.trialStream, {
     durable_name: names.trialConsumer(head.task),
     filter_subject: names.trialsFor(head.task, "*", "*"),
     ack_policy: AckPolicy.Explicit,
     ack_wait: nanos(head.stallMs),
-    // Workers count, and end what has been tried too often.
+    // Workers count deliveries, and end a trial after too many.
     max_deliver: -1,
     max_ack_pending: 100_000,
-    // As long as what it hands out may be there.
+    // As long as the stream keeps its messages.
     inactive_threshold: nanos(LIFETIME_MS),
   });
   return new kv.Kvm(streams).create(names.sweepBucket, {
@@ -324,5 +321,5 @@ async function ensure(client: Client, head: SweepHead): Promise<KV> {
   });
 }
 
-/** There is a message on that subject; the code is that of whatever a stream does not store. */
+/** Whether the subject already has a message. JetStream uses the code for everything that a stream rejects. */
 const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).includes("per subject");

@@ -1,4 +1,4 @@
-// What comes of a sweep, and what it tells on the way.
+// Results and events of sweeps.
 import type { TrialParameters } from "./space.js";
 import type { Json } from "./trials.js";
 
@@ -67,7 +67,7 @@ export interface SweepStatus {
 /** What happens in a sweep. */
 export type SweepEvent =
   | {
-      /** There are results of the sweep already. */
+      /** Earlier results of this sweep were found. */
       readonly kind: "resumed";
       /** How far the sweep is. */
       readonly status: SweepStatus;
@@ -103,12 +103,12 @@ export type SweepEvent =
       readonly retried: number;
       /** How many workers do such trials; 1 in this process. */
       readonly workers: number;
-      /** Why those workers that are there cannot, if none can; else undefined. */
+      /** If no connected worker runs such trials: why not; otherwise undefined. */
       readonly absence: string | undefined;
     }
   | {
       /** A worker returned something that is not a result of a trial; it does not count. */
-      readonly kind: "refused";
+      readonly kind: "rejected";
       /** Why the result was rejected. */
       readonly reason: string;
     };

@@ -1,8 +1,9 @@
-// Sweeps: which trials there are, which go on, what comes of them. Where they run is the queue's.
+// Sweeps: chooses the trials, decides which continue, and collects the results. A queue runs them.
 import { classOf, refused } from "../checks/errors.js";
 import {
   anything,
   callable,
+  checkAbsent,
   count,
   fallback,
   finitePositive,
@@ -106,7 +107,7 @@ const samplerRule: Rule<Sampler | SamplerFunction | undefined> = {
   valid: (value) => typeof value === "function" || samplerNames.valid(value),
 };
 
-const rules = together(serverRules, {
+export const sweepRules = together(serverRules, {
   run: required(
     rule<string | TrialFunction>(
       "a function, or the name of a task: 1 to 64 letters, digits, - and _",
@@ -151,19 +152,11 @@ const rules = together(serverRules, {
  * server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
-  const given = readOptions(options, rules);
-  const { run, seed, sampler, signal, direction, servers, prefix, client: own, nats, replicas, stallTimeout } = given;
+  const given = readOptions(options, sweepRules);
+  const { run, seed, sampler, signal, direction } = given;
+  checkUsed(options);
   const dimensions = readSpace(given.space, sampler);
   const trials = trialsOf(given, dimensions);
-  if (typeof run === "function") {
-    for (const name of ["servers", "nats", "name", "replicas"] as const) {
-      if (options[name] !== undefined) {
-        throw refused("OPTION", name, "no value, since run is a function in this process", "a value");
-      }
-    }
-  } else if (options.parallel !== undefined) {
-    throw refused("OPTION", "parallel", "no value, since workers run the trials", String(options.parallel));
-  }
   signal?.throwIfAborted();
   const points =
     typeof sampler === "function" ? readPoints(sampler, { trials, dimensions: dimensions.length, seed }) : undefined;
@@ -178,25 +171,32 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     name: given.name ?? `sweep-${randomName()}`,
     task: typeof run === "string" ? run : "here",
     ...{ attempts: given.attempts, timeout: given.timeout && 1000 * given.timeout, existing: given.existing },
-    ...{ definition, shared, points, replicas, stallMs: 1000 * stallTimeout },
+    ...{ definition, shared, points, replicas: given.replicas, stallMs: 1000 * given.stallTimeout },
   };
   const plan = planOf(asked, points);
   const common = { name: head.name, signal, onEvent: given.onEvent };
   if (typeof run === "function") {
     return drive(plan, common, async (listener) => openLocal(run, given.parallel, head, listener));
   }
+  const { servers, prefix, nats } = given;
   const client = await connectClient({
-    servers,
-    prefix,
-    client: own,
+    ...{ servers, prefix, client: given.client, name: "symplectic-adjoint sweep" },
     ...(nats && { nats }),
-    name: "symplectic-adjoint sweep",
   });
   try {
     return await drive(plan, common, (listener) => openQueue(client, head, listener));
   } finally {
     await client.connection.close().catch(() => {});
   }
+}
+
+/** Refuses options that would change nothing where the trials run. */
+function checkUsed({ run, parallel, ...options }: SweepOptions): void {
+  if (typeof run === "function") {
+    const { servers, prefix, client, nats, name, replicas, stallTimeout, attempts, existing } = options;
+    const ofServers = { servers, prefix, client, nats, name, replicas, stallTimeout, attempts, existing };
+    checkAbsent(ofServers, ", as run is a function in this process");
+  } else checkAbsent({ parallel }, ", as workers run the trials");
 }
 
 function trialsOf(
@@ -227,7 +227,7 @@ async function hashesOf(files: Readonly<Record<string, Uint8Array>>): Promise<Re
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** Has trials run until all have ended, each rung after the one before. */
+/** Runs all trials, rung by rung. */
 function drive(
   plan: Plan,
   { name, signal, onEvent }: { name: string; signal: AbortSignal | undefined; onEvent(event: SweepEvent): void },
@@ -237,14 +237,14 @@ function drive(
   return new Promise((resolve, reject) => {
     let queue: TrialQueue | undefined;
     let over = false;
-    /** Rungs whose trials are in the queue. */
+    /** How many rungs have their trials in the queue. */
     let begun = 0;
     const end = async (empty: boolean, outcome: () => Promise<SweepResult>) => {
       if (over) return;
       over = true;
       signal?.removeEventListener("abort", onAbort);
       try {
-        // The state of the best is still there to be read.
+        // Read the best state before the queue is closed.
         const result = await outcome().finally(() => queue?.close(empty));
         resolve(result);
       } catch (error) {
@@ -260,7 +260,7 @@ function drive(
         fail(error);
       }
     };
-    /** Puts in what has become possible; ends where nothing is left. */
+    /** Queues the trials of rungs that have begun; ends the sweep after the last one. */
     const advance = () => {
       if (over || !queue) return;
       for (; begun < board.members.length; begun++) {
@@ -286,9 +286,9 @@ function drive(
       report(report) {
         if (over) return;
         const best = report && board.bestOf(report.rung);
-        const reason = report ? board.take(report) : "it cannot be read";
-        if (reason !== undefined || !report) return tell({ kind: "refused", reason: reason ?? "" });
-        // What an earlier coordinator has heard of is no news.
+        const reason = report ? board.take(report) : "the result cannot be read";
+        if (reason !== undefined || !report) return tell({ kind: "rejected", reason: reason ?? "" });
+        // While the queue opens, reports are those of an earlier process: not news.
         if (!queue) return;
         tell({ kind: "trial", result: board.resultOf(report.trial), status: board.status() });
         for (const old of board.superseded(report, best)) queue.dropState(old);
@@ -298,7 +298,7 @@ function drive(
       fail,
     };
     signal?.addEventListener("abort", onAbort, { once: true });
-    // It may have been while the connection was made.
+    // It may have been aborted while the connection was made.
     if (signal?.aborted) onAbort();
     open(listener).then((opened) => {
       queue = opened;

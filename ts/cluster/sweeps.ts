@@ -1,4 +1,4 @@
-// The sweeps that lie on servers: which there are, what has come of one, and how it is removed.
+// Lists, reads and removes sweeps on the servers.
 import type { KV, KvEntry } from "@nats-io/kv";
 import { refused } from "../checks/errors.js";
 import { argument, fallback, flag, options as readOptions, required, rule, together } from "../checks/rules.js";
@@ -55,7 +55,7 @@ export interface RemovedSweep {
   readonly states: number;
 }
 
-/** A sweep that has a name. */
+/** A sweep and its definition. */
 interface Named {
   readonly name: string;
   readonly place: StoredSweep;
@@ -140,7 +140,7 @@ export async function removeSweep(name: string, options: RemoveSweepOptions = {}
       throw refused("OPTION", "force", `true, since ${waiting} trials of ${name} wait or run`, "false");
     }
     const states = await keysBelow(client, `states.${id}.>`);
-    // The marker that stays tells a coordinator that nothing was lost.
+    // The deletion marker tells a running coordinator that the sweep was removed, not lost.
     await (store as KV).delete(entry.key, { previousSeq: entry.revision });
     await forget(client, id);
     const attempts = new Set(states.map((key) => key.slice(0, key.lastIndexOf("."))));
@@ -148,7 +148,7 @@ export async function removeSweep(name: string, options: RemoveSweepOptions = {}
   });
 }
 
-/** Does something with the bucket of sweeps, which may not be there. */
+/** Connects and calls `body` with the bucket of sweeps, if it exists. */
 async function over<T>(
   servers: ServerOptions,
   body: (client: Client, store: KV | undefined) => Promise<T>,
@@ -167,12 +167,12 @@ async function over<T>(
   }
 }
 
-/** JetStream's code of a stream that is not there. */
+/** JetStream's error for a missing stream. */
 const NO_STREAM = 10059;
 const orNone = <T>(asking: Promise<T>): Promise<T | undefined> =>
   asking.catch((error) => (codeOf(error) === NO_STREAM ? undefined : Promise.reject(error)));
 
-/** What lies below a key. */
+/** All entries below a key. */
 async function entriesOf(store: KV, key: string): Promise<KvEntry[]> {
   const entries: KvEntry[] = [];
   for await (const entry of await store.history({ key })) if (entry.operation === "PUT") entries.push(entry);
@@ -189,7 +189,7 @@ async function namedIn(store: KV): Promise<Named[]> {
   });
 }
 
-/** The results of a sweep, or of all. */
+/** The results of a sweep; `*` stands for all. */
 async function resultsIn(store: KV, sweep: string): Promise<{ id: string; report: Report; created: Date }[]> {
   const entries = await entriesOf(store, `results.${sweep}.*`);
   return entries.flatMap(({ key, value, created }) => {
@@ -199,7 +199,7 @@ async function resultsIn(store: KV, sweep: string): Promise<{ id: string; report
   });
 }
 
-/** What waits or runs of each sweep, by its id: keys of jobs. A worker that was killed may have left some that have a result. */
+/** Keys of waiting and running trials, by the id of the sweep. A killed worker may have left some that already have a result. */
 async function waitingIn({ manager, names }: Client): Promise<Map<string, string[]>> {
   const info = await orNone(manager.streams.info(names.trialStream, { subjects_filter: names.trialSubjects }));
   const jobs = new Map<string, string[]>();

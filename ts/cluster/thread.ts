@@ -1,4 +1,4 @@
-// What runs in a thread of a worker of a cluster: the engine to itself, for one task after the other.
+// A thread of a worker: it has its own engine, and computes one task at a time.
 import { SymplecticAdjointError } from "../checks/errors.js";
 import type { EngineSource } from "../engine/engine.js";
 import { adopt } from "../engine/instance.js";
@@ -19,11 +19,11 @@ export type ThreadRequest =
 
 export type ThreadReply = { readonly id: number } & (
   | { readonly value: unknown }
-  /** `forgotten`: an earlier solve is not here any more. */
+  /** `forgotten`: the earlier solve was evicted. */
   | { readonly failure: TaskFailure | "forgotten" }
 );
 
-/** The port to the worker that started this thread, in any runtime. */
+/** The message port to the worker, in any runtime. */
 interface ParentPort {
   postMessage(reply: ThreadReply, transfer: ArrayBuffer[]): void;
 }

@@ -1,4 +1,4 @@
-// The threads of a worker: each has an engine and the solves that it has kept.
+// The threads of a worker; each has an engine, and keeps solves for their gradients.
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import type { EngineSource } from "../engine/engine.js";
 import { startThread, type Thread } from "../parallel/threads.js";
@@ -8,17 +8,17 @@ import { solveOf } from "./work.js";
 
 interface Slot {
   thread: Thread | undefined;
-  /** Requests that it has not answered. */
+  /** Requests without a reply. */
   readonly pending: Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>;
 }
 
-/** The most solves of which is remembered where they are. */
+/** For how many solves the thread is remembered. */
 const MOST_SOLVES = 100_000;
 
 interface ThreadOptions {
   readonly threads: number;
   readonly engine: EngineSource;
-  /** Bytes that each thread may keep for gradients to come. */
+  /** Bytes that each thread may keep for later gradients. */
   readonly memory: number;
   readonly source: string | URL;
   readonly url: string | undefined;
@@ -27,7 +27,7 @@ interface ThreadOptions {
 export class ComputeThreads {
   readonly #options: ThreadOptions;
   readonly #slots: Slot[];
-  /** Which thread has a solve. */
+  /** The thread that has each solve. */
   readonly #places = new Map<string, Slot>();
   #ids = 0;
   #ended = false;
@@ -37,7 +37,7 @@ export class ComputeThreads {
     this.#slots = Array.from({ length: options.threads }, () => ({ thread: undefined, pending: new Map() }));
   }
 
-  /** Starts all; gives the fingerprint of their engine. */
+  /** Starts all threads; returns the fingerprint of their engine. */
   async start(): Promise<string> {
     const prints = await Promise.all(this.#slots.map((slot) => this.#open(slot)));
     return prints[0] as string;
@@ -57,7 +57,7 @@ export class ComputeThreads {
     else waiting?.resolve(reply.value);
   }
 
-  /** A thread that has died takes what it was at with it; another one takes its place. */
+  /** Fails the requests of a thread that died. The next task starts a new one. */
   #died(slot: Slot, reason: unknown): void {
     slot.thread = undefined;
     for (const [key, other] of this.#places) if (other === slot) this.#places.delete(key);
@@ -74,7 +74,7 @@ export class ComputeThreads {
     });
   }
 
-  /** Does a task in the thread that has what it needs, else in the one with the least to do. */
+  /** Runs a task in the thread that has its solve, otherwise in the least busy one. */
   async do(body: Uint8Array, values: readonly Uint8Array[], session: string): Promise<Uint8Array> {
     if (this.#ended) throw new SymplecticAdjointError("DISPOSED", "the worker has been closed");
     const solve = solveOf(body, session);

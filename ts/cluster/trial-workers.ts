@@ -1,12 +1,12 @@
-// The workers that a sweep knows of, by what they tell of themselves.
+// The workers that a sweep knows from their announcements.
 import type { Subscription } from "@nats-io/nats-core";
 import { type Client, listen } from "./client.js";
 import { type Announcement, PROTOCOL, readAnnouncement } from "./messages.js";
 import { versionOf } from "./roster.js";
 
-/** After so long without a word a worker counts no more. */
+/** A worker that is silent for this long is not counted. */
 const SILENCE_MS = 5000;
-/** Workers beyond that are not counted. */
+/** Further workers are not counted. */
 const MOST_WORKERS = 10_000;
 
 export class TrialWorkers {
@@ -18,7 +18,7 @@ export class TrialWorkers {
     this.#task = task;
     const { connection, names } = client;
     this.#subscription = listen(client, names.announcements, ({ data }) => this.#hear(data));
-    // Workers answer with an announcement, and look for queues that are new.
+    // Workers reply with an announcement, and look for new queues.
     connection.publish(names.hello);
   }
 
@@ -31,7 +31,7 @@ export class TrialWorkers {
     }
   }
 
-  /** How many do trials of the sweep; if none do, why not, in words. */
+  /** How many workers run the sweep's trials; if none does, why not. */
   get state(): { workers: number; absence: string | undefined } {
     for (const { worker, seen } of this.#known.values()) {
       if (performance.now() - seen > SILENCE_MS) this.#known.delete(worker);
@@ -42,7 +42,10 @@ export class TrialWorkers {
     const unlike = all.find(({ protocol }) => protocol !== PROTOCOL);
     if (unlike) return { workers, absence: `this version speaks protocol ${PROTOCOL}, and ${versionOf(unlike)}` };
     const tasks = [...new Set(all.flatMap(({ trials }) => trials))].slice(0, 10).join(", ");
-    return { workers, absence: `those that are there do ${tasks === "" ? "no trials" : tasks}, not ${this.#task}` };
+    return {
+      workers,
+      absence: `the connected workers run ${tasks === "" ? "no trials" : `${tasks}, not ${this.#task}`}`,
+    };
   }
 
   end(): void {

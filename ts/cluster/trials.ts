@@ -1,4 +1,4 @@
-// What a sweep and its workers say to each other, and how it is read: whatever is not as it should be is undefined.
+// Messages between sweeps and workers. Reading an invalid message returns undefined.
 import { decode, encode } from "./codec.js";
 import { isToken } from "./messages.js";
 import type { TrialParameters, TrialParameterValue } from "./space.js";
@@ -41,15 +41,15 @@ export interface TrialOutcome {
 /** Runs a trial and returns its value, or a `TrialOutcome` to give more. What it throws becomes the message of the failed trial. */
 export type TrialFunction = (trial: Trial) => number | TrialOutcome | Promise<number | TrialOutcome>;
 
-/** Bytes in the bucket: how many pieces, and their sum. */
+/** A value in the bucket: its chunks and its size. */
 export interface Pieces {
   readonly chunks: number;
   readonly bytes: number;
 }
 
-/** One rung of one trial, as it lies in the queue. */
+/** One rung of one trial, as it is queued. */
 export interface TrialJob {
-  /** Which sweep: names may be used again, this is not. */
+  /** The unique id of the sweep; names may be reused. */
   readonly id: string;
   readonly name: string;
   readonly task: string;
@@ -58,26 +58,26 @@ export interface TrialJob {
   readonly budget: number | undefined;
   readonly seed: number;
   readonly parameters: TrialParameters;
-  /** Settings and files. */
+  /** Where the settings and files are stored. */
   readonly shared: Pieces;
-  /** The state of the rung before, and in which attempt it was written. */
+  /** The state from the rung before, and the attempt that wrote it. */
   readonly state: (Pieces & { readonly attempt: string }) | undefined;
   /** Deliveries after which the trial counts as failed. */
   readonly attempts: number;
-  /** Milliseconds after which it counts as failed. */
+  /** Milliseconds after which the trial counts as failed. */
   readonly timeout: number | undefined;
 }
 
-/** What a job needs beside what all of a sweep have. */
+/** The part of a job that differs from trial to trial. */
 export type OwnJob = Pick<TrialJob, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
 
-/** What has become of a job. */
+/** The result of a job. */
 export interface Report {
   readonly trial: number;
   readonly rung: number;
-  /** NaN where it failed. */
+  /** NaN if it failed. */
   readonly value: number;
-  /** Why it failed. */
+  /** Why it failed; otherwise undefined. */
   readonly message: string | undefined;
   readonly ms: number;
   readonly worker: string;
@@ -87,7 +87,7 @@ export interface Report {
 
 export const jobKey = ({ trial, rung }: { trial: number; rung: number }) => `${trial}_${rung}`;
 
-/** Where the state of a run of a trial lies. */
+/** The key of the state that a report refers to. */
 export const stateKey = (id: string, { trial, rung, state }: Report) =>
   `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
 
@@ -117,7 +117,7 @@ function readParameters(text: unknown): TrialParameters | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return undefined;
   const isValue = (one: unknown): one is TrialParameterValue =>
     ["string", "boolean"].includes(typeof one) || Number.isFinite(one);
-  // Without a prototype that a name could reach.
+  // Without a prototype, so that no name can reach it.
   return Object.values(value).every(isValue) ? Object.assign(Object.create(null), value) : undefined;
 }
 
@@ -166,13 +166,13 @@ export function readReport(bytes: Uint8Array): Report | undefined {
   return { trial, rung, value, message: failed ? message : undefined, ms, worker, info, state };
 }
 
-/** The report of that rung of that trial; undefined where the bytes are none, or that of another. */
+/** The report of this rung of this trial; undefined if the bytes are invalid or belong to another. */
 export function reportOf({ trial, rung }: { trial: number; rung: number }, bytes: Uint8Array): Report | undefined {
   const report = readReport(bytes);
   return report?.trial === trial && report.rung === rung ? report : undefined;
 }
 
-/** What a worker says where the server has no room for a result. */
+/** Sent by a worker when the server has no room for a result. */
 export const encodeTrouble = (message: string): Uint8Array => encode({ message: message.slice(0, MOST_MESSAGE) });
 
 export function readTrouble(bytes: Uint8Array): string | undefined {

@@ -1,13 +1,13 @@
-// Waiting for servers and peers that are away.
+// Delays, for servers and peers that are away.
 
-/** Settles after so many milliseconds. */
+/** Waits for this many milliseconds. */
 export const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** Pauses that can be ended before their time, all at once; nothing is left of one that has ended. */
+/** Delays that can all be cut short at once. */
 export class Pauses {
   readonly #ends = new Set<() => void>();
 
-  /** Settles after so many milliseconds, or when pauses are ended. */
+  /** Waits for this many milliseconds, or until `end` is called. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const end = () => {
@@ -20,7 +20,7 @@ export class Pauses {
     });
   }
 
-  /** Ends those that there are. */
+  /** Ends all current delays. */
   end(): void {
     for (const end of this.#ends) end();
   }

@@ -1,4 +1,4 @@
-// So many things under way at a time, whatever that number is just now; the others wait in their order.
+// Runs at most N operations at a time, where N may change; the others wait in order.
 
 export class Window {
   readonly #size: () => number;
@@ -13,7 +13,7 @@ export class Window {
     return this.#under >= this.#size();
   }
 
-  /** Begins something when its turn has come. */
+  /** Runs an operation when its turn comes. */
   async run<T>(begin: () => Promise<T>): Promise<T> {
     if (this.isFull) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#under++;
@@ -25,7 +25,7 @@ export class Window {
     }
   }
 
-  /** Lets in who may be: the size may be another one. */
+  /** Starts waiting operations, since the limit may have grown. */
   grown(): void {
     for (let free = this.#size() - this.#under; free > 0; free--) this.#waiting.shift()?.();
   }

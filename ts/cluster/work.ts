@@ -1,34 +1,34 @@
-// What a task is, where it is done: a part of a batch to be solved, or the transpose of one.
+// Computes tasks: solves a shard, or transposes an earlier solve.
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { argument, flag, isObject, required } from "../checks/rules.js";
 import { type EnsembleCotangents, EnsembleSolve } from "../solve/ensemble.js";
 import { EnsembleJvp, type TangentArrays } from "../solve/ensemble-jvp.js";
 import { Forgotten } from "./failures.js";
 import { FieldCache, type JobPart, readJob, readTangents } from "./job.js";
 import { pack, unpack } from "./pack.js";
 
-/** A task, as the body of its message. */
+/** The body of a task's message. */
 export interface ShardTask {
   readonly kind: "solve" | "jvp" | "pull";
-  /** The name of the solve, which is kept under it until it is pulled back. */
+  /** The name of the solve, under which it is kept for its transpose. */
   readonly solve: string;
-  /** Whether it is to be kept. */
+  /** Whether to keep the solve. */
   readonly keep: boolean;
-  /** What the shard has for itself of its job; the rest lies in the values. Without it, the solve is to be here. */
+  /** The shard's own data; the rest is in the values. If it is missing, the solve must still be here. */
   readonly part?: JobPart;
-  /** Of a transpose: what the loss gives. */
+  /** For a transpose: the cotangents. */
   readonly cotangents?: EnsembleCotangents;
-  /** Of a solve with derivatives: along how many directions, and which. */
+  /** For a solve with derivatives: the number of directions, and the tangents. */
   readonly directions?: number;
   readonly tangents?: TangentArrays;
 }
 
-/** However little a worker is to keep, one shard may take so much. */
+/** One shard may take this much, however little memory a worker has. */
 const LEAST_BYTES = 2 ** 26;
 
-/** An answer: what was computed, and how long it took. */
+/** The answer: the result, and how long it took. */
 export interface ShardAnswer {
   readonly ms: number;
   readonly result: unknown;
@@ -39,21 +39,21 @@ function readShardTask(body: Uint8Array): ShardTask {
   if (!isObject(task) || !["solve", "jvp", "pull"].includes(task.kind) || typeof task.solve !== "string") {
     throw refused("OPTION", "task", "solve, jvp or pull, with the name of a solve", "something else");
   }
-  if (typeof task.keep !== "boolean") throw refused("OPTION", "task.keep", "true or false", describe(task.keep));
+  argument("task.keep", task.keep, required(flag));
   return task;
 }
 
-/** The name of the solve that a task is about. */
+/** The name of a task's solve. */
 export function solveOf(body: Uint8Array, session: string): string | undefined {
   try {
     return `${session} ${readShardTask(body).solve}`;
   } catch {
-    // Whoever does it says so.
+    // Computing the task reports the error.
     return undefined;
   }
 }
 
-/** Does tasks, with the solves that earlier ones have left: those of the last, up to so many bytes. */
+/** Computes tasks, and keeps solves for later transposes, up to a number of bytes. */
 export class Work {
   readonly #memory: number;
   readonly #fields = new FieldCache();
@@ -73,7 +73,7 @@ export class Work {
     return pack({ ms: performance.now() - start, result });
   }
 
-  /** How many bytes what is asked for may take. */
+  /** The memory that one shard may take. */
   get #mostBytes(): number {
     return Math.max(this.#memory, LEAST_BYTES);
   }
@@ -82,7 +82,7 @@ export class Work {
     if (!part) throw new Forgotten();
     const job = readJob([...values.map(unpack), part], this.#mostBytes);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = job.problem.options;
-    // What is kept makes no difference to the gradient.
+    // The budget does not change the gradient.
     const own = { memoryBudget: Math.min(Number(memoryBudget), this.#mostBytes) };
     const options = { ...job.problem.options, ...(gradient === "auto" && own) };
     return new EnsembleSolve(this.#fields.get(job), { ...job.problem, options }, keep);
@@ -134,7 +134,7 @@ export class Work {
     this.#solves.set(key, solve);
     this.#bytes += solve.bytes;
     for (const old of this.#solves.keys()) {
-      // The last one stays, whatever it takes: it may be pulled back at once.
+      // Keep the latest one whatever its size: its transpose may come next.
       if (this.#bytes <= this.#memory || old === key) break;
       this.#drop(old);
     }
@@ -148,7 +148,7 @@ export class Work {
     solve.dispose();
   }
 
-  /** Lets everything go: the engine has lost it. */
+  /** Forgets everything after the engine was lost. */
   forget(): void {
     this.#solves.clear();
     this.#fields.clear();

@@ -143,8 +143,10 @@ export interface FieldKind {
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
 
-/** Whether an array is what a field gave for its parameters. */
-export const isParameters = (array: object): boolean => owners.has(array);
+/** Refuses a view of a field's parameters: what changes them has to know the field. */
+export function checkNotParameters(name: string, array: object): void {
+  if (owners.has(array)) throw refused("OPTION", name, "the field itself", "a view of its parameters");
+}
 
 /** A field whose parameters and functions are the engine's. */
 export class WasmField<D extends Dtype> implements Field<D> {

@@ -65,7 +65,7 @@ import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
 import { registerPool } from "./pool-rule.js";
 import type { IndependentPoolVjp, ParallelOptions, Pool } from "./pool-types.js";
 import type { Answers, Part, PoolJob, Reply, Request } from "./protocol.js";
-import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
+import { addGradients, divide, joinSolutions, range, slice } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
 
 const rules = { workers: threadCount, workerUrl: address };
@@ -255,7 +255,10 @@ class WorkerPool implements Pool {
       settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
     }
     const parameters = own.copyParameters() as ArrayOf<Dtype>;
-    const states = parts.map((part) => sliceState(state, part, dtype));
+    const states = parts.map((part) => {
+      const [from, to] = range(part, dtype);
+      return stateOfPart(state, batch, { from, to });
+    });
     const ids = parts.map(() => ++this.#ids);
     const asked = parts.map((part, index) => {
       const rows = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;

@@ -1,9 +1,7 @@
 // Splitting batches into parts, and putting together what comes of them.
 import { LANES } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import type { FieldState } from "../fields/field.js";
 import type { Gradient, PeakBytes, Solution } from "../solve/results.js";
 import type { Part } from "./protocol.js";
 
@@ -21,18 +19,6 @@ export function divide(batch: number, dtype: Dtype, most: number): Omit<Part, "s
 /** Where a part's samples begin and end. */
 export function range({ first, own, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
   return [first * LANES[dtype], Math.min(samples, (first + own) * LANES[dtype])];
-}
-
-/** A part's copy of what a field has beside its parameters. */
-export function sliceState({ numbers, arrays }: FieldState, part: Part, dtype: Dtype): FieldState {
-  const own = Object.entries(arrays).map(([name, values]) => {
-    const size = values.length / part.samples;
-    if (!Number.isInteger(size)) {
-      throw refused("SHAPE", name, `numbers for a batch of ${part.samples}`, String(values.length));
-    }
-    return [name, slice(values, part, dtype, size)];
-  });
-  return { numbers, arrays: Object.fromEntries(own) };
 }
 
 /** A part's copy of `[…, batch, state]` numbers. */

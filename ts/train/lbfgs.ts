@@ -28,7 +28,7 @@ import {
   text,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, isParameters, useField, wasmField } from "../fields/field.js";
+import { checkNotParameters, type Field, useField, wasmField } from "../fields/field.js";
 import { groupsOf } from "./parameter-groups.js";
 import { quasiNewton, type ValueWithGradient } from "./quasi-newton.js";
 
@@ -224,9 +224,7 @@ interface Unknowns<D extends Dtype> {
 function unknownsOf({ field, array, fixed }: Read<typeof rules>): Unknowns<Dtype> {
   if (array === undefined) return unknownsOfField(field as Field, fixed);
   const numbers = floatsOf("array", array);
-  if (isParameters(array as object)) {
-    throw refused("OPTION", "array", "a field itself, as field", "a view of its parameters");
-  }
+  checkNotParameters("array", array as object);
   if (field !== undefined) throw refused("OPTION", "array", "a field or an array", "both");
   checkAbsent({ fixed }, " for an array, whose numbers have no names");
   checkFinite("array", numbers);

@@ -33,7 +33,7 @@ import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
-import { type Field, type FieldNames, isParameters, type NamesOfField, useField } from "../fields/field.js";
+import { checkNotParameters, type Field, type FieldNames, type NamesOfField, useField } from "../fields/field.js";
 import type { PartNames } from "../fields/named-parameters.js";
 import {
   groupsOf,
@@ -141,9 +141,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     make: (bindings: Instance["bindings"], dtype: D, groups: Float64Array) => RustOptimizer,
   ) {
     disposable(WasmOptimizer.prototype, WasmOptimizer.prototype.dispose);
-    if (isFloatArray(target) && isParameters(target)) {
-      throw refused("OPTION", "array", "the field itself, whose parameters it changes", "a view of its parameters");
-    }
+    if (isFloatArray(target)) checkNotParameters("array", target);
     this.#engine = isFloatArray(target) ? instance() : useField(target).engine;
     this.#target = target;
     this.#dtype = (isFloatArray(target) ? dtypeOf(target) : target.dtype) as D;

@@ -181,7 +181,7 @@ export function train<D extends Dtype, A extends string, N extends FieldNames = 
 }
 
 /** The options of `train`, and what to call after each step. */
-export interface FitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
+export interface TrainFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends TrainOptions<D, A, N> {
   /** Called after each step; may be async. Training ends if it returns false. */
   onStep?: ((step: TrainStep<D, A>) => unknown) | undefined;
@@ -206,9 +206,9 @@ export interface History<D extends Dtype = Dtype> {
 
 /** Trains a field to the end: a loop over `train`, with its options. */
 export async function fit<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  options: FitOptions<D, A, N>,
+  options: TrainFitOptions<D, A, N>,
 ): Promise<History<D>> {
-  const { onStep, ...rest } = readRules(options, { ...rules, onStep: callable<FitOptions<D>["onStep"]>() });
+  const { onStep, ...rest } = readRules(options, { ...rules, onStep: callable<TrainFitOptions<D>["onStep"]>() });
   const losses: number[] = [];
   const validations: { step: number; validation: number }[] = [];
   let best: Best<D> | undefined;

@@ -87,7 +87,7 @@ export const fitCommand = new Command("fit")
   .option("--max-iterations <count>", "maximum number of iterations from each starting point", count, 200)
   .addOption(
     new Option(
-      "--solver <method>",
+      "--method <name>",
       "method that solves the equations (default: dopri8, or dopri5 for many times or somewhat stiff equations)",
     ).choices(ADAPTIVE_METHODS),
   )
@@ -128,8 +128,9 @@ With --servers, workers solve the trajectories: start them with symplectic-adjoi
     const { format, rest: dosed } = parted(own);
     const { regimen, doses, rest: plain } = regimenOf({ ...dosed, initial: undefined });
     const rest = { ...plain, ...(dosed.initial !== undefined && { initial: dosed.initial }) };
-    const all = rest as unknown as FitCommandOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
-    const { json, error, loss, lossScale, noise, starts, seed, level, maxIterations, solver, rtol, atol, ...others } =
+    const all = rest as unknown as Omit<FitCommandOptions, "solver"> &
+      Omit<FitRequest, "options" | "progress"> & { json: boolean; method: FitCommandOptions["solver"] };
+    const { json, error, loss, lossScale, noise, starts, seed, level, maxIterations, method, rtol, atol, ...others } =
       all;
     const options: FitCommandOptions = {
       error,
@@ -140,7 +141,7 @@ With --servers, workers solve the trajectories: start them with symplectic-adjoi
       seed,
       level,
       maxIterations,
-      solver,
+      solver: method,
       rtol,
       atol,
     };
@@ -155,7 +156,7 @@ With --servers, workers solve the trajectories: start them with symplectic-adjoi
       throw new Failure("--noise: expected --loss linear and --error additive or lognormal: other fits estimate it", 2);
     }
     const request: FitRequest = {
-      // As defaults of the options, help would list them.
+      // Set here: as defaults of the options, they would show in help.
       ...{ arguments: [], initial: [], estimate: [], shared: [], individual: [], log: [], logit: [], fix: [] },
       ...{ start: new Map(), bounds: new Map() },
       ...others,

@@ -37,11 +37,11 @@ export const infoCommand = new Command("info")
       }
       print(`fit: ${JSON.stringify(fit)}`);
     }
-    // Equations tell it all.
+    // Equations already show everything.
     if (field && !field.equations) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${counted(result.optimizer.steps, "step")}`);
     for (const [name, value] of Object.entries(result.training ?? {})) {
-      // The equations stand above.
+      // The equations were printed above.
       const { equations: _, ...shown } = (name === "settings" ? value : {}) as { equations?: string };
       print(`${name}: ${JSON.stringify(name === "settings" ? shown : value)}`);
     }

@@ -1,19 +1,19 @@
-// Options that several commands take, and how they answer.
+// Options that several commands share, and JSON output.
 import { Option } from "commander";
 import { delimiter, encoding, missing, positive, timeUnit as readTimeUnit } from "../arguments.js";
 import type { Format } from "../table.js";
 
-/** Answers a program. */
+/** Prints a result as JSON. */
 export const asJson = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
-/** Whether a program asks. */
+/** The option --json. */
 export const json = () => new Option("--json", "the result as JSON, for programs");
-/** Of adaptive steps. */
+/** A tolerance of adaptive steps. */
 export const tolerance = (name: "rtol" | "atol", standard: number) =>
   new Option(`--${name} <tolerance>`, `${name === "rtol" ? "relative" : "absolute"} tolerance of the solver`)
     .argParser(positive)
     .default(standard);
 
-/** How a table is written, where that cannot be seen from it. */
+/** The format of a table, if it cannot be detected. */
 export const FORMAT = [
   new Option("--delimiter <character>", "the character between columns, or tab or space (default: detected)").argParser(
     delimiter,
@@ -26,14 +26,14 @@ export const FORMAT = [
   ),
 ];
 
-/** What t is counted in, where times are dates. */
+/** The unit of t if times are dates. */
 export const timeUnit = () =>
   new Option(
     "--time-unit <unit>",
     "if times are dates: the unit of t, of rates and of other times, s, min, h or d (default: s)",
   ).argParser(readTimeUnit);
 
-/** What is said of how a table is written, and the other options. */
+/** Splits off the options for the format of a table. */
 export function parted(options: Record<string, unknown>): { format: Format; rest: Record<string, unknown> } {
   const names = [...FORMAT, timeUnit()].map((option) => option.attributeName());
   const part = (inside: boolean) =>

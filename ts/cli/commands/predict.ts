@@ -41,7 +41,7 @@ Examples:
   $ symplectic-adjoint predict pk.safetensors --at 0,0 --times 0:72:1 --doses regimen.csv`,
   )
   .action(async (model: string, data: string | undefined, { times, out, json, doses: dosing, ...options }) => {
-    // As for inputs, - is no file.
+    // As for inputs, - is not a file.
     const file = out === "-" ? undefined : out;
     if (file !== undefined) checkOutput(file, [model, data, dosing]);
     const { format } = parted(options);

@@ -37,7 +37,7 @@ export const simulateCommand = new Command("simulate")
   .option("--time <column>", "column of the time", "time")
   .addOption(
     new Option(
-      "--solver <method>",
+      "--method <name>",
       "method that solves the equations (default: dopri8, or dopri5 for more than 100 times, 40 at --rtol 1e-8)",
     ).choices(METHODS),
   )
@@ -72,15 +72,15 @@ If several names have several values, all combinations are solved, and each of t
       json: boolean;
       out?: string;
     };
-    const { solver, stepSize } = others;
-    // As for inputs, - is no file.
+    const { method, stepSize } = others;
+    // As for inputs, - is not a file.
     const out = to === "-" ? undefined : to;
     if (regimen.doses && dosing === undefined) throw new Failure("--dose-amount: expected --doses as well", 2);
     const tolerance = ["rtol", "atol"].find((name) => command.getOptionValueSource(name) === "cli");
     if (stepSize !== undefined && tolerance)
       throw new Failure(`--${tolerance}: cannot be combined with --step-size`, 2);
-    if (stepSize === undefined && solver && !(ADAPTIVE_METHODS as readonly string[]).includes(solver)) {
-      throw new Failure(`--solver ${solver}: expected --step-size as well, because its steps are fixed`, 2);
+    if (stepSize === undefined && method && !(ADAPTIVE_METHODS as readonly string[]).includes(method)) {
+      throw new Failure(`--method ${method}: expected --step-size as well, because its steps are fixed`, 2);
     }
     if (out !== undefined) checkOutput(out, [file, dosing]);
     if ([file, dosing].every((name) => name === "-" || name === "/dev/stdin")) {

@@ -12,7 +12,7 @@ import { optionsFrom } from "../sweep-space.js";
 import { asJson, json } from "./options.js";
 import { trainCommand } from "./train.js";
 
-// What train takes, sweep takes too.
+// A sweep takes the options of train.
 const handed = optionsFrom(trainCommand.options);
 
 export const sweepCommand = new Command("sweep")
@@ -74,7 +74,7 @@ workers go on without it.`,
     if (options.grid && options.random) throw new Failure("--random: cannot be combined with --grid", 2);
     const { equations, doses, ...fixed } = given(handed.fixed);
     const varied = given(handed.varied);
-    // A sweep reads numbers alone.
+    // A sweep accepts numbers only.
     const other = Object.keys(varied).find((name) => Array.isArray(varied[name]) && varied[name].some(Number.isNaN));
     if (other !== undefined)
       throw new Failure(`--${other}: expected numbers in a sweep; they count in --time-unit, by default in seconds`, 2);

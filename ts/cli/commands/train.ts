@@ -10,7 +10,7 @@ import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
 import { type GivenSettings, type TrainRequest, trainModel } from "../train.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 
-/** Those that make a field smooth enough for adaptive steps, and are not linear. */
+/** Activations that are not linear, and smooth enough for adaptive steps. */
 const ACTIVATIONS = ALL_ACTIVATIONS.filter((name) => name !== "relu" && name !== "identity");
 
 export const trainCommand = new Command("train")
@@ -36,9 +36,7 @@ export const trainCommand = new Command("train")
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
   .addOption(
-    new Option("--solver <method>", "method that solves the equation")
-      .choices(ADAPTIVE_METHODS)
-      .default(DEFAULT_METHOD),
+    new Option("--method <name>", "method that solves the equation").choices(ADAPTIVE_METHODS).default(DEFAULT_METHOD),
   )
   .addOption(tolerance("rtol", 1e-4))
   .option("--steps <count>", "training steps", count, 1500)
@@ -80,13 +78,14 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
 With --servers, workers compute the gradients: start them with symplectic-adjoint worker, on as many machines as you like.`,
   )
   .action(async (data: string, options, command: Command) => {
-    const { state, time, id, log, out, resume, json, checkpoint, equations, ...others } = options;
+    const { state, time, id, log, out, resume, json, checkpoint, equations, method, ...others } = options;
     const { servers, rest: own } = partedServers(others);
     const { format, rest: dosed } = parted(own);
     const { regimen, told, doses, rest } = regimenOf(dosed);
     const settings = {
       ...rest,
       ...regimen,
+      solver: method,
       infused: [],
       equations: null,
       window: rest.window ?? null,
@@ -94,7 +93,9 @@ With --servers, workers compute the gradients: start them with symplectic-adjoin
       period: rest.period ?? null,
     } as unknown as GivenSettings;
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
-    const named = Object.entries({ ...rest, ...format, state, time, id, log }).filter(([name]) => isGiven(name));
+    const named = Object.entries({ ...rest, ...format, method, state, time, id, log }).filter(([name]) =>
+      isGiven(name),
+    );
     const given = { ...Object.fromEntries(named), ...told };
     const columns = { time, id, state, log };
     const request: TrainRequest = {
