@@ -45,7 +45,7 @@ test("estimates and profile are those of this machine alone, to all digits that 
   expect(there.code, there.err).toBe(0);
   expect(there.out.replaceAll("remote", "local")).toBe(here.out);
   expect(readFileSync(file("remote.html"), "utf8")).toContain("<svg");
-  expect(there.err).toMatch(/iteration 1 {3}1 worker, [\d.]+ shards\/s, \d+ in flight/);
+  expect(there.err).toMatch(/iteration 1 {3}cost \S+ {3}1 worker, [\d.]+ shards\/s, \d+ in flight/);
 });
 
 test("without a worker it says how to start one, and Ctrl-C ends it", async () => {

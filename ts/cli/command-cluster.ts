@@ -77,7 +77,7 @@ function lineOf({ workers, shardsPerSecond, inFlight, retries }: ClusterStatus):
 }
 
 /** The command that starts a worker, without passwords from addresses. */
-function startingWorkers(request: ServerRequest): string {
+export function startingWorkers(request: ServerRequest): string {
   const servers = serverOptions(request).servers.map((address) => address.replace(/\/\/.*@/, "//"));
   const prefix = request.prefix === undefined ? "" : ` --prefix ${request.prefix}`;
   const others = serverOptionsIn(request).some((option) => option !== "--prefix");

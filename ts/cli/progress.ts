@@ -6,7 +6,7 @@ import { readable, say } from "./say.js";
 
 /** The numbers that a progress line shows. */
 interface Stand {
-  readonly window: number;
+  readonly window: number | string;
   readonly loss: string;
   readonly validation: string;
 }
@@ -17,9 +17,19 @@ export interface TrainProgress extends ClusterProgress {
 }
 
 const NOTHING = { window: "–", loss: "–", validation: "–" };
-const FORMAT = "step {value} of {total}   windows of {window}   loss {loss}   held out {validation}";
-/** Over a cluster there is no bar: workers and loss fill a terminal of 80 columns. */
-const SHARED = "  step {value} of {total}   {around}   loss {loss}   held out {validation}   windows of {window}";
+/** The width of the bar, with its percentage. */
+const BAR = 32;
+
+/** As many of these fields, whole, as a line of that width has room for. */
+function fitting(fields: readonly string[], width: number): string {
+  let line = "";
+  for (const field of fields.filter((field) => field !== "")) {
+    const longer = line === "" ? field : `${line}   ${field}`;
+    if (longer.length > width) break;
+    line = longer;
+  }
+  return line;
+}
 
 /**
  * Reports a training on standard error, with workers if there is a cluster. If the output is not a terminal, it has a line for each
@@ -34,24 +44,41 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
     const update = (step: number, { window, loss, validation }: Stand) => {
       if (partOf(step) === part) return;
       part = partOf(step);
-      say(`  step ${step} of ${total}   windows of ${window}   loss ${loss}   held out ${validation}${around}`);
+      say(`  step ${step} of ${total}   loss ${loss}   held out ${validation}${around}   windows of ${window}`);
     };
     const workers = (text: string) => {
       around = `   ${text}`;
     };
     return { update, workers, note: say, stop: () => {} };
   }
-  const format = isShared ? SHARED : `  {bar} {percentage} %   ${FORMAT}`;
-  const options = { format, hideCursor: true, stream: process.stderr };
+  const { columns = 80 } = process.stderr;
+  let around = isShared ? "0 workers" : "";
+  let stand: Stand = NOTHING;
+  let step = done;
+  const lineOf = (): string => {
+    const { loss, validation, window } = stand;
+    const fields = [`loss ${loss}`, `held out ${validation}`, around, `windows of ${window}`];
+    return fitting([`step ${step} of ${total}`, ...fields], columns - 3 - (isShared ? 0 : BAR));
+  };
+  // Over a cluster there is no bar: the workers need its place.
+  const format = isShared ? "  {line}" : "  {bar} {percentage} %   {line}";
+  const options = { format, hideCursor: true, stream: process.stderr, clearOnComplete: true, barsize: 20 };
   const bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect);
-  bar.start(total, done, { ...NOTHING, around: "0 workers" });
+  bar.start(total, done, { line: lineOf() });
   return {
-    update: (step, stand) => bar.update(step, stand),
-    workers: (around) => bar.update({ around }),
+    update: (now, told) => {
+      [step, stand] = [now, told];
+      bar.update(step, { line: lineOf() });
+    },
+    workers: (text) => {
+      around = text;
+      bar.update({ line: lineOf() });
+    },
     note: (text) => {
-      // Above the bar, which is drawn again below.
-      process.stderr.write("\n");
+      // The bar goes while the note is written, and is drawn again below it.
+      bar.stop();
       say(text);
+      bar.start(total, step, { line: lineOf() });
     },
     stop: () => bar.stop(),
   };
@@ -64,20 +91,19 @@ export function fitProgressOf(visible: boolean, starts: number) {
   const every = isTTY ? 50 : 1000;
   let last = Number.NEGATIVE_INFINITY;
   let around = "";
+  const width = isTTY ? columns - 3 : 200;
   const update = ({ start, iteration, cost, parameters }: FitProgress): void => {
     const now = performance.now();
     if (now - last < every) return;
     last = now;
-    const from = starts > 1 ? `start ${start + 1} of ${starts}   ` : "";
-    const values = Object.entries(parameters).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
-    const line = readable(
-      `  ${from}iteration ${iteration}${around}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`,
-    ).slice(0, isTTY ? columns - 1 : 200);
+    const from = starts > 1 ? `start ${start + 1} of ${starts}` : "";
+    const values = Object.entries(parameters).map(([name, value]) => readable(`${name} ${value.toPrecision(4)}`));
+    const line = `  ${fitting([from, `iteration ${iteration}`, `cost ${cost.toPrecision(6)}`, around, ...values], width)}`;
     process.stderr.write(isTTY ? `\r\u001b[K${line}` : `${line}\n`);
   };
   const clear = () => void (isTTY && process.stderr.write("\r\u001b[K"));
   const workers = (text: string) => {
-    around = `   ${text}`;
+    around = text;
   };
   const note = (text: string) => {
     clear();

@@ -14,6 +14,7 @@ import type {
   TrialRung,
 } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
+import { startingWorkers } from "./command-cluster.js";
 import { DIVERGED, Failure } from "./failure.js";
 import { readSource } from "./input.js";
 import { counted } from "./number.js";
@@ -114,7 +115,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     interrupt.abort(signal);
   };
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
-  const progress = progressOf(request.progress, isRemote);
+  const progress = progressOf(request.progress, isRemote, startingWorkers(request.servers));
   const trials = new Map<number, TrialResult>();
   let status: SweepStatus | undefined;
   /** Models of trials in this process, to save the best one if the sweep is stopped. */
@@ -327,7 +328,7 @@ function explained(error: unknown, name: string): unknown {
 }
 
 /** Reports a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
-function progressOf(visible: boolean, isRemote: boolean) {
+function progressOf(visible: boolean, isRemote: boolean, startWorkers: string) {
   if (!visible) return { tell: () => {}, stop: () => {} };
   const { isTTY = false } = process.stderr;
   // Some terminals do not report their size.
@@ -363,7 +364,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
           around = `, ${counted(event.workers, "worker")}${event.retried > 0 ? `, ${event.retried} again` : ""}`;
         if (isRemote && !warned && open > 0 && running === 0 && !event.idle) {
           warned = true;
-          const why = event.absence ?? "start some with: symplectic-adjoint worker --servers …";
+          const why = event.absence ?? `start some with: ${startWorkers}`;
           tellLine(`no worker takes trials yet; ${why}`);
         }
       } else if (event.kind === "rung") {

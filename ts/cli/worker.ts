@@ -25,30 +25,51 @@ const RECENT_MS = 10_000;
 /** Reports a worker on standard error: one line in a terminal, elsewhere a line now and then. */
 function reporter(quiet: boolean, threads: () => number) {
   const { isTTY = false } = process.stderr;
-  let [done, last, shown] = [0, 0, false];
+  let [done, last, shown, isNew] = [0, 0, false, false];
   const refusals = new Map<string, number>();
   /** When the last shards ended, and how long they took. */
   const recent: { at: number; ms: number }[] = [];
   const start = performance.now();
   const line = () => {
-    const span = Math.min(RECENT_MS, performance.now() - start);
+    const now = performance.now();
+    while (recent[0] && now - recent[0].at > RECENT_MS) recent.shift();
+    const span = Math.min(RECENT_MS, now - start);
     const busy = recent.reduce((sum, { ms }) => sum + ms, 0) / (span * threads());
     const rate = ((1000 * recent.length) / span).toPrecision(3);
-    return `${done} shards, ${rate} a second, busy ${Math.min(100, Math.round(100 * busy))} %`;
+    return `${counted(done, "shard")}, ${Number(rate)} a second, busy ${Math.min(100, Math.round(100 * busy))} %`;
   };
   const clear = () => {
-    if (shown) process.stderr.write("\r\u001b[K");
-    shown = false;
+    if (!shown) return;
+    process.stderr.write("\r\u001b[K");
+    [shown, last] = [false, Number.NEGATIVE_INFINITY];
   };
+  const show = () => {
+    const now = performance.now();
+    if (done === 0 || now - last < (isTTY ? 100 : RECENT_MS)) return;
+    last = now;
+    if (isTTY) process.stderr.write(`\r\u001b[K  ${line()}`);
+    else process.stderr.write(`${line()}\n`);
+    shown = isTTY;
+  };
+  // In a terminal the line follows the throughput; elsewhere there is one where shards were done.
+  const timer = setInterval(
+    () => {
+      if (quiet || !(isTTY || isNew)) return;
+      isNew = false;
+      show();
+    },
+    isTTY ? 1000 : RECENT_MS,
+  );
+  timer.unref();
   return (event: WorkerEvent): void => {
     if (event.kind === "done" || event.kind === "failed") {
       done++;
       const at = performance.now();
       recent.push({ at, ms: event.ms ?? 0 });
-      while (recent[0] && at - recent[0].at > RECENT_MS) recent.shift();
+      isNew = true;
     }
     if (quiet) return;
-    clear();
+    if (event.kind !== "done") clear();
     if (event.kind === "failed") say(`a shard failed: ${event.message}`);
     else if (event.kind === "trial") {
       const { sweep, trial, ms = 0, message } = event;
@@ -61,11 +82,7 @@ function reporter(quiet: boolean, threads: () => number) {
       if (Math.log10(own) % 1 === 0) say(`${event.message}${own === 1 ? "" : ` (${own} times)`}`);
     } else if (event.kind === "disconnected") say(`${event.server} is gone; waiting for it`);
     else if (event.kind === "connected") say(`connected to ${event.server}`);
-    const now = performance.now();
-    if (event.kind !== "done" || now - last < (isTTY ? 100 : 10_000)) return;
-    last = now;
-    process.stderr.write(isTTY ? `  ${line()}` : `${line()}\n`);
-    shown = isTTY;
+    if (isTTY) show();
   };
 }
 

@@ -58,6 +58,8 @@ export interface Client {
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
   readonly names: ClusterNames;
+  /** The command that starts workers on these servers, for messages. */
+  readonly startWorkers: string;
   /** The largest body of a message, in bytes; headers and the metadata of a part are already subtracted. */
   readonly most: number;
   /** The largest part of a value or of an answer, in bytes. */
@@ -165,6 +167,7 @@ export async function connectClient(options: ServerOptions & { name: string }): 
     // Missing JetStream shows on first use. Asking for it would need a permission that workers lack.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),
+    startWorkers: `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix === "symplectic" ? "" : ` --prefix ${prefix}`}`,
     most,
     part: Math.min(most, PART_BYTES),
     connected: whileConnected(connection),

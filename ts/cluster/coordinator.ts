@@ -123,7 +123,8 @@ export class Coordinator {
           if (pending.attempt > 0) this.#queue(pending, "the queue was lost");
       },
     });
-    this.#roster = new Roster({ suits, onEvent, onGone: (worker) => this.#gone(worker) });
+    const { startWorkers } = client;
+    this.#roster = new Roster({ startWorkers, suits, onEvent, onGone: (worker) => this.#gone(worker) });
   }
 
   /** Creates the streams on the server, and asks workers to announce themselves. */
@@ -364,6 +365,7 @@ export class Coordinator {
     const at = performance.now();
     this.#last.push({ at, ms: at - pending.since });
     if (this.#last.length > 64) this.#last.shift();
+    this.#waitingSince = undefined;
     reply("taken");
     pending.resolve({ value, worker });
   }
@@ -457,7 +459,7 @@ export class Coordinator {
     if (now - since > SLOW_MS) this.#look();
   }
 
-  /** Warns once if no suitable worker is connected. */
+  /** Warns if no suitable worker is connected, once until a task is done again. */
   #warn(now: number): void {
     if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
     const waits = this.#pending.size > 0 && this.#roster.suitable.length === 0;
@@ -476,7 +478,9 @@ export class Coordinator {
     if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
     const idle = this.#roster.idle.filter(({ tasks }) => tasks.length === 0);
     const since = Math.max(this.#last.at(-1)?.at ?? 0, ...[...this.#pending.values()].map(({ heard }) => heard));
-    if (idle.length === 0 || now - since < WAITING_MS) return;
+    // One that has just come has had no time to take anything.
+    const joined = Math.max(...idle.map(({ since }) => since));
+    if (idle.length === 0 || now - Math.max(since, joined) < WAITING_MS) return;
     const who = idle.length === 1 ? "1 worker is idle and does" : `${idle.length} workers are idle and do`;
     this.#tellWaiting(
       `${who} not take shards from the queue: see docs/cluster.md for the permissions that reading it needs`,

@@ -5,6 +5,8 @@ import { type Announcement, PROTOCOL, readAnnouncement } from "./messages.js";
 /** A worker, and when it last gave a sign of life. */
 interface KnownWorker extends Announcement {
   seen: number;
+  /** When it was first heard of. */
+  readonly since: number;
   /** When its last answer arrived. */
   answered: number;
   /** The tasks that it has announced, without those that it has answered since. */
@@ -14,6 +16,8 @@ interface KnownWorker extends Announcement {
 }
 
 interface RosterOptions {
+  /** The command that starts workers. */
+  readonly startWorkers: string;
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;
   /** Called when a worker has left or was lost. */
@@ -70,7 +74,7 @@ export class Roster {
   /** Why no worker gets tasks, for messages. */
   get absence(): string {
     const others = [...this.#known.values()];
-    if (others.length === 0) return "no worker is connected: start some with npx symplectic-adjoint worker";
+    if (others.length === 0) return `no worker is connected; start some with: ${this.#options.startWorkers}`;
     const unlike = others.find(({ protocol }) => protocol !== PROTOCOL);
     const connected =
       others.length === 1 ? "1 worker is connected, but not" : `${others.length} workers are connected, but none`;
@@ -97,7 +101,14 @@ export class Roster {
     const suits = isOfProtocol && this.#options.suits(said);
     const before = this.#known.get(worker);
     const isNew = !before;
-    this.#known.set(worker, { ...said, suits, seen: performance.now(), answered: before?.answered ?? 0 });
+    const now = performance.now();
+    this.#known.set(worker, {
+      ...said,
+      suits,
+      seen: now,
+      since: before?.since ?? now,
+      answered: before?.answered ?? 0,
+    });
     if (isNew && suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
     else if (isNew) {
       const reason = isOfProtocol ? `its arithmetic differs: ${ALIKE}` : versionOf(said);
