@@ -23,7 +23,7 @@ pub(crate) mod differentiate;
 pub(crate) mod execute;
 pub(crate) mod fuse;
 pub(crate) mod graph;
-mod json;
+pub(crate) mod json;
 pub(crate) mod plan;
 pub(crate) mod tangents;
 mod time_in_state;

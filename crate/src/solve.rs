@@ -17,7 +17,7 @@ use crate::stepper::Discard;
 
 pub(crate) use gradient_results::PanelGradient;
 pub use gradient_results::{GradientStats, RetentionStats};
-pub use options::{MOST_THREADS, Options, Output, Steps, Summation};
+pub use options::{MAX_THREADS, Options, Output, Steps, Summation};
 pub use run::Stats;
 pub(crate) use run::{
     Interval, Recorder, SolveOutcome, integrate, interval_steps, step_control, tolerances_of, working_states,

@@ -60,6 +60,9 @@ pub struct Tableau {
     pub extension: Extension,
 }
 
+/// The most stages that a tableau of a user may have.
+pub(crate) const MAX_STAGES: usize = 32;
+
 impl Tableau {
     /// An explicit method whose coefficients are known only when the program runs: stage times c, ragged stage weights a (row i has i
     /// entries), weights b of a solution of this order, and weights b̂ of an embedded solution one order lower, or none. Outputs within
@@ -69,7 +72,6 @@ impl Tableau {
     /// `Option` for coefficients that contradict each other.
     pub fn own(c: &[f64], a: &[Vec<f64>], b: &[f64], b_hat: &[f64], order: u32) -> Result<&'static Tableau> {
         static OWN: Mutex<Vec<&'static Tableau>> = Mutex::new(Vec::new());
-        const MAX_STAGES: usize = 32;
         let stages = b.len();
         let refused = |expected: String, given: String| Err(Error::option("method", expected, given));
         if stages == 0 || stages > MAX_STAGES {

@@ -1,6 +1,6 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
-import { MOST_THREADS } from "../../wasm/constants.js";
+import { MAX_THREADS } from "../../wasm/constants.js";
 import { ALIASES, ALTERNATIVES, VALUE_ALIASES } from "./aliases.js";
 import {
   classOf,
@@ -98,8 +98,8 @@ export const count = number("a positive integer", (value) => Number.isInteger(va
 export const size = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 31);
 /** Of threads. */
 export const threadCount = number(
-  `an integer from 1 to ${MOST_THREADS}`,
-  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_THREADS,
+  `an integer from 1 to ${MAX_THREADS}`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MAX_THREADS,
 );
 /** A seed, or a number of steps taken. */
 export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);

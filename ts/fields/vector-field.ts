@@ -1,4 +1,5 @@
 // Vector fields written as functions that are traced.
+import { MAX_ROWS } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { checkDistinct } from "../checks/names.js";
 import {
@@ -152,11 +153,9 @@ export function namesOf(where: string, given: unknown): string[] {
   return names;
 }
 
-/** The crate takes programs with so many rows in all. */
-const MOST_FEATURES = 2 ** 21;
 const featuresRule = number(
-  `an integer from 1 to ${MOST_FEATURES}, or names`,
-  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_FEATURES,
+  `an integer from 1 to ${MAX_ROWS}, or names`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MAX_ROWS,
 );
 
 const nameRule = rule<string>("a name", (name) => typeof name === "string" && name !== "");

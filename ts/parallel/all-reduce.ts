@@ -10,7 +10,7 @@ const ROUNDS = 1;
 const FAILED = 2;
 const HEAD = 16;
 
-/** The most arrays that a state is made of. */
+/** Sums per panel: at least as many as a state has arrays of panels. */
 const ARRAYS = 4;
 
 /** Looks at the others so often before it sleeps: a step is short, and waking takes longer. */

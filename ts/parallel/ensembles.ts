@@ -1,5 +1,6 @@
 // Parts of problems whose trajectories take their own steps, and putting together what comes of them: bitwise what one solve of all
 // gives, as the sums over trajectories are formed in the same binary tree over leaves.
+import { EVENT_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import type { FieldState } from "../fields/field.js";
@@ -8,7 +9,6 @@ import {
   type EnsembleGradient,
   type EnsembleProblem,
   type EnsembleResult,
-  EVENT_NUMBERS,
   type Subtree,
   subtrees,
 } from "../solve/ensemble.js";

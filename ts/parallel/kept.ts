@@ -1,16 +1,12 @@
 // What pools and clusters do alike with a solve that others keep: they check what a loss gives, hand the solve out, and differentiate a loss.
+import { EVENT_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, checkLength, type Dtype } from "../checks/arrays.js";
 import { isRevoked, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { outside } from "../checks/user-code.js";
 import { poolSolves } from "../engine/live-objects.js";
 import type { Lists } from "../solve/changes.js";
-import {
-  type EnsembleCotangents,
-  type EnsembleProblem,
-  type EnsembleResult,
-  EVENT_NUMBERS,
-} from "../solve/ensemble.js";
+import type { EnsembleCotangents, EnsembleProblem, EnsembleResult } from "../solve/ensemble.js";
 import { eventCotangentsOf, type IndependentLoss, lossOf } from "../solve/gradient.js";
 import { cotangentsOf, type EventCotangents } from "../solve/independent.js";
 import { outputsForLoss } from "../solve/outputs.js";

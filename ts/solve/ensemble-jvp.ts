@@ -1,5 +1,6 @@
 // Independent trajectories with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { checkAbsent } from "../checks/rules.js";
@@ -7,13 +8,7 @@ import { call, callWithProgress, refuseReentry, release } from "../engine/call.j
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
-import {
-  type EnsembleProblem,
-  type EnsembleResult,
-  EVENT_NUMBERS,
-  readProblem,
-  TRAJECTORY_NUMBERS,
-} from "./ensemble.js";
+import { type EnsembleProblem, type EnsembleResult, readProblem } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, paddedRows, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";

@@ -1,6 +1,6 @@
 // Independent trajectories as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
 import type { Ensemble } from "../../wasm/bindings.js";
-import { MAX_EVENTS } from "../../wasm/constants.js";
+import { EVENT_NUMBERS, MAX_EVENTS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
 import { checkAbsent } from "../checks/rules.js";
@@ -82,11 +82,6 @@ export interface EnsembleGradient<D extends Dtype = Dtype> {
   readonly changes: Float64Array;
   readonly stats: GradientStats;
 }
-
-/** Trajectories by the shape of an output: six numbers each. */
-export const TRAJECTORY_NUMBERS = 6;
-/** Three numbers for each event. */
-export const EVENT_NUMBERS = 3;
 
 /** Reads and checks what a solve is given. */
 export function readProblem<D extends Dtype>(

@@ -1,4 +1,5 @@
 // Solves of trajectories that each have their own steps, output times, jumps and events.
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen, withMethods } from "../checks/frozen.js";
@@ -14,9 +15,7 @@ import {
   type EnsembleProblem,
   type EnsembleResult,
   EnsembleSolve,
-  EVENT_NUMBERS,
   readProblem,
-  TRAJECTORY_NUMBERS,
 } from "./ensemble.js";
 import type { OdeintOptions } from "./options.js";
 import { registerOutputs } from "./outputs.js";

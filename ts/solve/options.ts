@@ -5,6 +5,7 @@ import {
   DEFAULT_METHOD,
   FIXED_METHODS,
   GRADIENTS,
+  MAX_STAGES,
   METHODS,
   NORMS,
   OUTPUTS,
@@ -359,8 +360,6 @@ const tableauRules = {
   bHat: fallback(rowRule, []),
   order: required(count),
 };
-/** The crate takes no more stages. */
-const MAX_STAGES = 32;
 
 /** A plain copy of a tableau. What is too long is refused before anything of it is read. */
 function readTableau(given: object, where: string): Tableau {

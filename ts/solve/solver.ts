@@ -1,5 +1,6 @@
 // Solves that are taken on from call to call.
 import type { Integrator } from "../../wasm/bindings.js";
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
@@ -29,7 +30,7 @@ import {
   wasmField,
 } from "../fields/field.js";
 import type { Event } from "./changes.js";
-import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
+import { readProblem } from "./ensemble.js";
 import { type DetectedEvents, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 

@@ -1,4 +1,5 @@
 // Programs, and the graph that one is written into while a function is traced.
+import { MAX_NODES } from "../../wasm/constants.js";
 import { type ErrorDetails, refused, SymplecticAdjointError } from "../checks/errors.js";
 
 /** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
@@ -20,10 +21,8 @@ export interface Program {
   readonly result: number;
 }
 
-/** The most nodes that the crate takes in a program: `MAX_NODES` in crate/src/program/json.rs. */
-const MOST_NODES = 16_384;
-/** So many are recorded at most, since a result may need only some: a function that goes on and on is refused before memory runs out. */
-const MOST_RECORDED = 16 * MOST_NODES;
+/** The most operations that are recorded. It exceeds the crate's limit, since a result may need only some of them. */
+const MAX_RECORDED = 16 * MAX_NODES;
 
 /** The operations of a program in the making. The same operation of the same operands is one node. */
 export class Graph {
@@ -45,8 +44,8 @@ export class Graph {
     const key = node.join();
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    if (this.nodes.length === MOST_RECORDED) {
-      const expected = `at most ${MOST_RECORDED} operations while a function is recorded; write loops over numbers as vectors`;
+    if (this.nodes.length === MAX_RECORDED) {
+      const expected = `at most ${MAX_RECORDED} operations while a function is recorded; write loops over numbers as vectors`;
       throw refused("OPTION", "program.nodes", expected, "more");
     }
     this.#known.set(key, this.nodes.length);

@@ -52,7 +52,7 @@ impl Summation {
 }
 
 /// The most that [`Options::threads`] may be.
-pub const MOST_THREADS: usize = 1024;
+pub const MAX_THREADS: usize = 1024;
 
 /// How to solve. [`Options::new`] has the defaults; change what you need.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,8 +200,8 @@ impl Options {
         if self.method == Method::Leapfrog && self.output == Some(Output::Interpolate) {
             return Err(Error::option("output", "land, for leapfrog", "interpolate"));
         }
-        if self.threads == 0 || self.threads > MOST_THREADS {
-            return Err(Error::option("threads", format!("an integer from 1 to {MOST_THREADS}"), self.threads));
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return Err(Error::option("threads", format!("an integer from 1 to {MAX_THREADS}"), self.threads));
         }
         if self.max_steps == 0 {
             return Err(Error::option("max_steps", "a positive integer", 0));
