@@ -13,7 +13,7 @@ use ndarray::s;
 
 use crate::control::NoReduction;
 use crate::error::Result;
-use crate::field::{Dynamics, InnerProducts, Pullback, Uses};
+use crate::field::{Dynamics, EvaluationCounts, InnerProducts, Pullback};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
@@ -101,8 +101,8 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
         0
     }
 
-    fn uses(&self) -> Uses {
-        self.field.uses()
+    fn counts(&self) -> EvaluationCounts {
+        self.field.counts()
     }
 
     fn evaluate(&mut self, t: f64, state: &[T], _tape: Option<&mut [T]>, slope: &mut [T]) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub(crate) use crate::program::execute::InnerProducts;
-pub(crate) use dynamics::{Dynamics, FieldOptions, Pullback, Uses};
+pub(crate) use dynamics::{Dynamics, EvaluationCounts, FieldOptions, Pullback};
 use lanes::SequentialLanes;
 pub(crate) use lanes::{LanePullback, LaneSetup, Lanes, TrajectoryInputs};
 

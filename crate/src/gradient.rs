@@ -250,7 +250,7 @@ impl<T: Real> Vjp<T> {
             panels.pack(rows, &mut w[output * len..][..len], Padding::Zero);
         }
         drop(rows);
-        let before = problem.dynamics.uses();
+        let before = problem.dynamics.counts();
         let found = match kept {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
@@ -271,7 +271,7 @@ impl<T: Real> Vjp<T> {
         finite_gradient("gradient.parameters", &parameters)?;
         finite_gradient("gradient.arguments", &arguments)?;
         finite_gradient("gradient.times", times.as_deref().unwrap_or_default())?;
-        let after = problem.dynamics.uses();
+        let after = problem.dynamics.counts();
         Ok(Gradient {
             y0,
             batch: problem.batch,

@@ -24,7 +24,7 @@ use crate::tableau::methods::METHODS;
 
 pub(crate) use outputs::StepOutputs;
 pub(crate) use scheme::{Scheme, Weights};
-pub(crate) use step::{Goal, Scratch, Stepping, attempt};
+pub(crate) use step::{Scratch, StepEvaluator, StepExtent, attempt};
 pub(crate) use transpose::{GradientSums, RecordGradient, Transpose};
 
 /// A method of integration, as [`Options`](crate::Options) take one.
@@ -67,7 +67,7 @@ impl Method {
         METHODS.into_iter().map(Method::RungeKutta).chain([Method::Leapfrog])
     }
 
-    /// The name of the method; "custom" for one from [`Tableau::own`].
+    /// The name of the method; "custom" for one from [`Tableau::custom`].
     pub fn name(&self) -> &'static str {
         self.tableau().map_or(leapfrog::NAME, |tableau| tableau.name)
     }
@@ -207,13 +207,13 @@ impl Stepper {
         self.scheme.stages
     }
 
-    /// Takes the step from `x` as far as the goal says, and leaves x_{n+1} − x_n in `work.state`.
+    /// Takes the step from `x` as far as `extent` says, and leaves x_{n+1} − x_n in `work.state`.
     pub fn attempt<T: Real>(
         &self,
         dynamics: &mut dyn Dynamics<T>,
         span: Span,
         x: &[T],
-        goal: Goal,
+        extent: StepExtent,
         work: &mut Workspace<T>,
         sink: &mut dyn Sink<T>,
     ) -> Result<()> {
@@ -223,7 +223,7 @@ impl Stepper {
             first_slope_known: work.first_slope_known,
             state: &mut work.state,
         };
-        attempt(&self.scheme, &mut BatchStepping { panels: self.panels, dynamics, span }, x, goal, scratch, sink)
+        attempt(&self.scheme, &mut BatchEvaluator { panels: self.panels, dynamics, span }, x, extent, scratch, sink)
     }
 
     /// Leaves the estimate of the error of x_{n+1} in `work.state`.
@@ -233,14 +233,14 @@ impl Stepper {
     }
 }
 
-/// A batch that takes a step together.
-struct BatchStepping<'a, T> {
+/// Evaluates the stages of a step that a batch takes together.
+struct BatchEvaluator<'a, T> {
     panels: Panels,
     dynamics: &'a mut dyn Dynamics<T>,
     span: Span,
 }
 
-impl<T: Real> Stepping<T> for BatchStepping<'_, T> {
+impl<T: Real> StepEvaluator<T> for BatchEvaluator<'_, T> {
     fn step(&self) -> usize {
         self.span.step
     }

@@ -36,10 +36,10 @@ pub enum Extension {
 }
 
 /// An explicit Runge–Kutta method. Write one of your own as a constant with [`checked`](Self::checked), or make it with
-/// [`own`](Self::own) where its coefficients are known only when the program runs.
+/// [`custom`](Self::custom) where its coefficients are known only when the program runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tableau {
-    /// Its name in the public API; `"custom"` for one from [`own`](Self::own).
+    /// Its name in the public API; `"custom"` for one from [`custom`](Self::custom).
     pub name: &'static str,
     /// Order of the solution that is propagated (weights b), from 1 to 20. The choice of steps goes by it.
     pub order: u32,
@@ -70,8 +70,8 @@ impl Tableau {
     ///
     /// # Errors
     /// `Option` for coefficients that contradict each other.
-    pub fn own(c: &[f64], a: &[Vec<f64>], b: &[f64], b_hat: &[f64], order: u32) -> Result<&'static Tableau> {
-        static OWN: Mutex<Vec<&'static Tableau>> = Mutex::new(Vec::new());
+    pub fn custom(c: &[f64], a: &[Vec<f64>], b: &[f64], b_hat: &[f64], order: u32) -> Result<&'static Tableau> {
+        static CUSTOM: Mutex<Vec<&'static Tableau>> = Mutex::new(Vec::new());
         let stages = b.len();
         let refused = |expected: String, given: String| Err(Error::option("method", expected, given));
         if stages == 0 || stages > MAX_STAGES {
@@ -122,7 +122,7 @@ impl Tableau {
             let expected = "a last stage that b leaves out to be f at the end of the step, whose row of a is b";
             return refused(expected.into(), "another".into());
         }
-        let mut kept = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = CUSTOM.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &&&'static Tableau| {
             known.order == order
                 && known.c == c

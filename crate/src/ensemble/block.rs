@@ -6,7 +6,7 @@ use crate::field::Lanes;
 use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::stepper::{Discard, Goal, Scheme, Scratch, Stepping, Weights, attempt};
+use crate::stepper::{Discard, Scheme, Scratch, StepEvaluator, StepExtent, Weights, attempt};
 
 /// The steps of all lanes.
 pub(super) struct Spans {
@@ -167,9 +167,9 @@ impl<T: Real> Block<T> {
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
         let (len, width) = (self.len(), self.width);
         let Self { x, slopes, state, spans, combiner, active, .. } = self;
-        let mut stepping = LaneStepping { lanes, active: *active, width, spans, combiner };
+        let mut evaluator = LaneEvaluator { lanes, active: *active, width, spans, combiner };
         let scratch = Scratch { slopes, len, first_slope_known: true, state: &mut state[..len + width] };
-        attempt(scheme, &mut stepping, &x[..len], Goal::Increment, scratch, &mut Discard)
+        attempt(scheme, &mut evaluator, &x[..len], StepExtent::Increment, scratch, &mut Discard)
     }
 
     /// The estimate of the error into `state`.
@@ -180,8 +180,8 @@ impl<T: Real> Block<T> {
     }
 }
 
-/// Trajectories that each take a step of their own.
-pub(super) struct LaneStepping<'a, T> {
+/// Evaluates the stages of steps that trajectories take by themselves, side by side in lanes.
+pub(super) struct LaneEvaluator<'a, T> {
     pub lanes: &'a mut dyn Lanes<T>,
     pub active: usize,
     pub width: usize,
@@ -189,7 +189,7 @@ pub(super) struct LaneStepping<'a, T> {
     pub combiner: &'a mut Combiner<T>,
 }
 
-impl<T: Real> Stepping<T> for LaneStepping<'_, T> {
+impl<T: Real> StepEvaluator<T> for LaneEvaluator<'_, T> {
     /// Each lane is at another step.
     fn step(&self) -> usize {
         0

@@ -112,7 +112,7 @@ impl<T: Real> Integrator<T> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { problem, evaluators } = &mut *shared;
         let intervals: Vec<[f64; 2]> = self.trajectories.iter().map(|trajectory| trajectory.interval_to(to)).collect();
-        problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
+        problem.times = Lists::per_trajectory(intervals.iter().map(|interval| &interval[..]));
         problem.inputs.arguments.copy_from_slice(&self.arguments);
         let mut runs: Vec<LeafRun<T>> = (0..batch)
             .step_by(leaf)

@@ -17,7 +17,7 @@ impl Lists {
     }
 
     /// A list for each trajectory.
-    pub fn own<'a>(lists: impl IntoIterator<Item = &'a [f64]>) -> Self {
+    pub fn per_trajectory<'a>(lists: impl IntoIterator<Item = &'a [f64]>) -> Self {
         let (mut numbers, mut ends) = (Vec::new(), Vec::new());
         for list in lists {
             numbers.extend_from_slice(list);

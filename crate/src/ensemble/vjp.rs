@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use super::backward::{Backward, PassUses};
+use super::backward::{Backward, PassCounts};
 use super::changes::Changes;
 use super::continuous_adjoint::ContinuousAdjoint;
 use super::forward::Forward;
@@ -200,23 +200,23 @@ impl<T: Real> Vjp<T> {
         for (_, _, states) in leaves {
             states_kept += states?;
         }
-        let mut uses = PassUses::default();
+        let mut counts = PassCounts::default();
         for worker in &mut workers {
-            let (own, backward_steps) = worker.uses();
-            uses.add(own);
+            let (worker_counts, backward_steps) = worker.counts();
+            counts.add(worker_counts);
             gradient.stats.backward_steps += backward_steps;
         }
         drop(workers);
         let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
-        (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
+        (*evaluations, *vjps, retention.states) = (counts.evaluations, counts.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
-        if !uses.has_time_derivative && uses.through_event {
+        if !counts.has_time_derivative && counts.through_event {
             let expected =
                 "one whose vjp tells the derivative with respect to time, which gradients through events need";
             return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();
-        Ok((gradient, tree.subtrees(), uses.has_time_derivative))
+        Ok((gradient, tree.subtrees(), counts.has_time_derivative))
     }
 
     /// Refuses cotangents that are not of this solution.
@@ -305,11 +305,11 @@ impl<T: Real> Worker<'_, T> {
         }
     }
 
-    /// How often the field was used in this gradient, and the steps taken backward.
-    fn uses(&mut self) -> (PassUses, usize) {
+    /// The counts of this worker in this gradient, and the steps that it took backward.
+    fn counts(&mut self) -> (PassCounts, usize) {
         match self {
-            Worker::Discrete(transposer) => (transposer.backward.uses(), 0),
-            Worker::Continuous(continuous, _) => continuous.take_uses(),
+            Worker::Discrete(transposer) => (transposer.backward.counts(), 0),
+            Worker::Continuous(continuous, _) => continuous.take_counts(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Dynamics, FieldOptions, InnerProducts, Pullback, TrajectoryInputs, Uses, VectorField};
+use super::{Dynamics, EvaluationCounts, FieldOptions, InnerProducts, Pullback, TrajectoryInputs, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Padding;
@@ -117,7 +117,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
             gradient,
             slope,
             layout,
-            uses: Uses::default(),
+            counts: EvaluationCounts::default(),
             has_time_derivative: true,
             first: 0,
         }))
@@ -147,7 +147,7 @@ struct CustomDynamics<T, F> {
     dy: Buffer<T>,
     gradient: Buffer<T>,
     slope: Buffer<T>,
-    uses: Uses,
+    counts: EvaluationCounts,
     has_time_derivative: bool,
     /// The trajectory of the first row.
     first: usize,
@@ -166,8 +166,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         0
     }
 
-    fn uses(&self) -> Uses {
-        self.uses
+    fn counts(&self) -> EvaluationCounts {
+        self.counts
     }
 
     fn has_time_derivative(&self) -> bool {
@@ -179,7 +179,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
-        self.uses.evaluations += 1;
+        self.counts.evaluations += 1;
         let Self { field, layout, parameters, y, dy, first, .. } = self;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
@@ -190,8 +190,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn pullback(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
-        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, has_time_derivative, first } = self;
-        uses.vjps += 1;
+        let Self { field, layout, parameters, y, w, dy, gradient, slope, counts, has_time_derivative, first } = self;
+        counts.vjps += 1;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, y);
@@ -210,7 +210,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
             return Ok(InnerProducts { time, slope: 0.0 });
         }
         // The gradient of the times needs f itself as well.
-        uses.evaluations += 1;
+        counts.evaluations += 1;
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
         layout.panels.pack(rows(shape, dy), slope, Padding::Repeat);
         for (probe, product) in pullback.probes.chunks_exact(x.len()).zip(pullback.products) {

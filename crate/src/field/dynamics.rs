@@ -42,8 +42,8 @@ pub trait Dynamics<T: Real>: Send {
     /// Numbers in the tape of one use.
     fn tape_len(&self) -> usize;
 
-    /// How often the field has been used so far.
-    fn uses(&self) -> Uses;
+    /// How often the field has been evaluated and transposed so far.
+    fn counts(&self) -> EvaluationCounts;
 
     /// Whether (∂f/∂t)ᵀ ℓ is known; a custom field may turn out not to return it.
     fn has_time_derivative(&self) -> bool {
@@ -78,9 +78,9 @@ pub struct Pullback<'a, T> {
     pub next_tape: Option<&'a [T]>,
 }
 
-/// How often a field was used: evaluated, and transposed.
+/// How often a field was evaluated and transposed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uses {
+pub struct EvaluationCounts {
     /// Evaluations of f.
     pub evaluations: usize,
     /// Evaluations of its transpose.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ndarray::ArrayView2;
 
 use super::lanes::{LaneSetup, Lanes, TrajectoryInputs};
-use super::{Dynamics, FieldOptions, Uses, VectorField};
+use super::{Dynamics, EvaluationCounts, FieldOptions, VectorField};
 use crate::error::{Error, Result, finite, finite_rows};
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
@@ -188,7 +188,7 @@ impl<T: Real> ProgramField<T> {
             arguments: own_arguments,
             data: own_data,
             layout,
-            uses: Uses::default(),
+            counts: EvaluationCounts::default(),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::progress;
-use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Workspace};
+use crate::stepper::{Discard, Sink, Span, Stage, StepExtent, StepOutputs, Stepper, Workspace};
 
 /// How a solve went: its steps, and what they took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -57,7 +57,7 @@ pub(crate) trait Recorder<T: Real>: Sink<T> {
 impl<T: Real> Recorder<T> for Discard {}
 
 /// The state of a run.
-struct Run<'a, T: Real> {
+struct ForwardLoop<'a, T: Real> {
     dynamics: &'a mut dyn Dynamics<T>,
     stepper: Stepper,
     options: &'a Options,
@@ -75,8 +75,8 @@ struct Run<'a, T: Real> {
     work: Workspace<T>,
     /// Whether f(x_{n+1}) is known.
     next_slope_known: bool,
-    /// Uses of the field before this solve.
-    uses: usize,
+    /// Evaluations of the field before this solve.
+    evaluations_before: usize,
     /// The outputs of the step just taken.
     step_outputs: StepOutputs,
     /// The next output to be written.
@@ -113,8 +113,8 @@ pub(crate) fn integrate<T: Real>(
     let stepper = Stepper::new(options.method, &layout);
     let stages = stepper.stages();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
-    let mut run = Run {
-        uses: dynamics.uses().evaluations,
+    let mut run = ForwardLoop {
+        evaluations_before: dynamics.counts().evaluations,
         dynamics,
         stepper,
         options,
@@ -221,7 +221,7 @@ pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<us
     Ok(steps as usize)
 }
 
-impl<T: Real> Run<'_, T> {
+impl<T: Real> ForwardLoop<'_, T> {
     /// How many intervals fixed steps divide evenly.
     fn intervals(&self) -> usize {
         if self.interpolates { 1 } else { self.times.len() - 1 }
@@ -309,7 +309,7 @@ impl<T: Real> Run<'_, T> {
     }
 
     fn evaluations(&self) -> usize {
-        self.dynamics.uses().evaluations - self.uses
+        self.dynamics.counts().evaluations - self.evaluations_before
     }
 
     fn progress(&self, span: Span) -> Progress {
@@ -359,7 +359,7 @@ impl<T: Real> Run<'_, T> {
     #[inline(never)]
     fn attempt(&mut self, span: Span) -> Result<bool> {
         self.next_slope_known = false;
-        self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
+        self.stepper.attempt(self.dynamics, span, &self.x, StepExtent::Increment, &mut self.work, self.recorder)?;
         let Self { x, carry, next, next_carry, work, .. } = self;
         Ok(advance(self.options.summation.of_state(), (x, carry), &work.state, (next, next_carry)))
     }

@@ -123,7 +123,7 @@ fn lists(counts: &Value, numbers: &[f64]) -> Result<Lists> {
         return Err(refused("counts of all numbers", numbers.len()));
     }
     let mut rest = numbers;
-    Ok(Lists::own(counts.into_iter().map(|count| {
+    Ok(Lists::per_trajectory(counts.into_iter().map(|count| {
         let (own, left) = rest.split_at(count);
         rest = left;
         own
