@@ -25,13 +25,12 @@ use reserve::fallible;
 /// Bytes in all living buffers of all ledgers of this process.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that all solutions, recorded solves, fields and optimizers of this process hold at the moment. A leak would raise it from
-/// call to call.
+/// How many bytes all solutions, recorded solves, fields and optimizers of this process hold now.
 pub fn live_bytes() -> usize {
     LIVE.load(Relaxed)
 }
 
-/// Numbers that a call returns, or a field keeps. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
+/// An array of numbers that a call returns. It dereferences to a slice. Its bytes count in [`live_bytes`] until it is dropped.
 pub struct Buffer<T> {
     lines: Lines,
     len: usize,
@@ -129,7 +128,7 @@ pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) ->
         .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })
 }
 
-/// A list that a call returns. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
+/// A list that a call returns. It dereferences to a slice. Its bytes count in [`live_bytes`] until it is dropped.
 pub struct List<T> {
     items: Vec<T>,
     bytes: usize,

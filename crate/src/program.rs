@@ -31,7 +31,8 @@ mod time_in_state;
 pub use build::{Builder, Value, concat};
 use graph::{Graph, Id};
 
-/// What a vector field computes: a function of state, time, parameters and arguments.
+/// A vector field as a graph of operations: a function of state, time, parameters and arguments that the crate differentiates. Make one
+/// with a [`Builder`], or read it by [`from_json`](Self::from_json).
 #[derive(Debug, Clone)]
 pub struct Program {
     /// As it was written.
@@ -62,12 +63,12 @@ impl Program {
         Self { source: (source, value), graph, value: fused, sizes }
     }
 
-    /// Features of the state.
+    /// How many features the state has.
     pub fn state(&self) -> usize {
         self.sizes.state
     }
 
-    /// How many parameters there are.
+    /// How many parameters the program has.
     pub fn parameters(&self) -> usize {
         self.sizes.parameters
     }
@@ -77,7 +78,7 @@ impl Program {
         self.sizes.arguments
     }
 
-    /// Features of what it computes.
+    /// How many rows the program returns for each trajectory: as many as the state has features, if it is a vector field.
     pub fn outputs(&self) -> usize {
         self.graph.rows(self.value)
     }

@@ -24,12 +24,12 @@ pub(crate) use run::{
 };
 pub(crate) use step_size::{ErrorTest, FirstStepTrial, ProposedStep, StepSize};
 
-/// The solution of a batch at the output times.
+/// The solution of a batch at the output times, from [`odeint`].
 #[derive(Debug)]
 pub struct Solution<T> {
     y: Buffer<T>,
     shape: [usize; 3],
-    /// How the solve went.
+    /// The steps and evaluations of the solve.
     pub stats: Stats,
     /// Peak memory of the solve, in bytes by purpose.
     pub peak: Bytes,
@@ -41,7 +41,7 @@ impl<T: Real> Solution<T> {
         Self { y, shape, stats, peak }
     }
 
-    /// The states `[times, batch, state]`. If the solve failed on the way, of the times that it reached.
+    /// The states at the output times, `[times, batch, state]`. If the solve failed on the way, only at the times that it reached.
     pub fn y(&self) -> ArrayView3<'_, T> {
         let [times, batch, state] = self.shape;
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
@@ -66,8 +66,7 @@ impl<T: Real> Solution<T> {
     }
 }
 
-/// Solves dy/dt = f(t, y) from `y0` `[batch, state]` at `times[0]`, for the states at all `times`. Times ascend or descend; one that is
-/// repeated has the same state again.
+/// Solves dy/dt = f(t, y) from `y0` `[batch, state]` at `times[0]`, for the states at all `times`, which ascend or descend and may repeat.
 ///
 /// # Errors
 /// `Shape`, `Option` and `NonFiniteInput` for invalid input, before any work starts; `NonFinite`, `StepUnderflow` and `MaxSteps` on the
@@ -87,7 +86,7 @@ pub fn odeint<T: Real>(
 /// Solves as [`odeint`] does, but if the solve fails on the way, returns the states at the times that it reached, along with the error.
 ///
 /// # Errors
-/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`; `Callback` where a function of yours failed with it.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`; errors of your own functions.
 pub fn odeint_partial<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,

@@ -45,7 +45,7 @@ impl From<&'static Tableau> for Method {
     }
 }
 
-/// The method with this name, as [`Method::named`]; otherwise an error that lists them all.
+/// Parses the name of a method, as [`Method::named`] does. For another name, the error lists all of them.
 impl FromStr for Method {
     type Err = Error;
 
@@ -80,7 +80,7 @@ impl Method {
         }
     }
 
-    /// Whether the method estimates its error, and so can adapt its steps.
+    /// Whether the method estimates its error, so that it can adapt its steps.
     pub fn adaptive(&self) -> bool {
         self.tableau().is_some_and(Tableau::adaptive)
     }

@@ -39,11 +39,11 @@ pub enum Extension {
 /// [`custom`](Self::custom) where its coefficients are known only when the program runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tableau {
-    /// Its name in the public API; `"custom"` for one from [`custom`](Self::custom).
+    /// The name of the method, such as "dopri5"; "custom" for one from [`custom`](Self::custom).
     pub name: &'static str,
-    /// Order of the solution that is propagated (weights b), from 1 to 20. The choice of steps goes by it.
+    /// The order of the solution that is propagated (weights b), from 1 to 20. The choice of steps depends on it.
     pub order: u32,
-    /// Order of the embedded solution (weights b̂); 0 where there is none. For information.
+    /// The order of the embedded solution (weights b̂); 0 if there is none. Nothing depends on it.
     pub embedded_order: u32,
     /// Order of the continuous extension: over a fixed interval, the error of outputs within steps falls as h to this power. Outputs are
     /// interpolated by default only where it is at most one below the order of the method.
@@ -65,11 +65,12 @@ pub(crate) const MAX_STAGES: usize = 32;
 
 impl Tableau {
     /// An explicit method whose coefficients are known only when the program runs: stage times c, ragged stage weights a (row i has i
-    /// entries), weights b of a solution of this order, and weights b̂ of an embedded solution one order lower, or none. Outputs within
-    /// steps are those of the cubic Hermite interpolant. The tableau is never freed; equal coefficients give the same one.
+    /// entries), weights b of a solution of order `order`, and weights b̂ of an embedded solution one order lower, or none. It has at most
+    /// 32 stages. Outputs within steps are those of the cubic Hermite interpolant. The tableau is never freed; equal coefficients give
+    /// the same one.
     ///
     /// # Errors
-    /// `Option` for coefficients that contradict each other.
+    /// `Option` for coefficients that contradict each other, or too many stages.
     pub fn custom(c: &[f64], a: &[Vec<f64>], b: &[f64], b_hat: &[f64], order: u32) -> Result<&'static Tableau> {
         static CUSTOM: Mutex<Vec<&'static Tableau>> = Mutex::new(Vec::new());
         let stages = b.len();
@@ -151,7 +152,7 @@ impl Tableau {
         Ok(tableau)
     }
 
-    /// Number of stages s.
+    /// The number of stages s.
     pub const fn stages(&self) -> usize {
         self.b.len()
     }
@@ -161,8 +162,7 @@ impl Tableau {
         !self.b_hat.is_empty()
     }
 
-    /// Number of leading stages that x_{n+1} depends on. Later ones serve only the error estimate and have no part
-    /// in the gradient.
+    /// The number of leading stages on which x_{n+1} depends. Later ones are for the error estimate alone, and have no part in the gradient.
     pub const fn gradient_stages(&self) -> usize {
         let mut stages = self.b.len();
         while stages > 1 && self.b[stages - 1] == 0.0 {
@@ -171,7 +171,7 @@ impl Tableau {
         stages
     }
 
-    /// First same as last: the last stage state is x_{n+1}, so its slope is the first of the next step.
+    /// Whether the method is first same as last: the last stage state is x_{n+1}, so its slope is the first of the next step.
     pub const fn fsal(&self) -> bool {
         let stages = self.stages();
         if stages < 2 || self.c.len() != stages || self.a.len() != stages || self.a[stages - 1].len() != stages - 1 {

@@ -2,14 +2,14 @@
 
 use crate::memory::List;
 
-/// An event that occurred.
+/// An event that occurred during a solve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Occurrence {
-    /// The trajectory.
+    /// The index of the trajectory in the batch.
     pub trajectory: usize,
-    /// Which of the events.
+    /// The index of the event in [`Changes::events`](super::Changes::events).
     pub event: usize,
-    /// When.
+    /// The time at which it occurred.
     pub t: f64,
 }
 

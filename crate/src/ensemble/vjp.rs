@@ -24,9 +24,9 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{GradientStats, Options};
 use crate::threads;
 
-/// A recorded ensemble: its solution, and what its gradients need.
+/// A recorded ensemble, from [`vjp`]: its solution, and what its gradients need. It has a copy of the parameters as they were.
 pub struct Vjp<T> {
-    /// The solution.
+    /// The solution, bitwise that of [`odeint`](super::odeint).
     pub solution: Solution<T>,
     problem: Problem<T>,
     mode: Mode<T>,
@@ -58,10 +58,10 @@ struct Discrete<T> {
     resolve_bytes: usize,
 }
 
-/// Solves as [`odeint`](super::odeint) does, and retains what the gradient method needs.
+/// Solves an ensemble as [`odeint`](super::odeint) does, and retains what the gradient method needs for [`Vjp::pullback`].
 ///
 /// # Errors
-/// As `odeint`; `Option` for the continuous adjoint of jumps and events, `Budget` where a budget is too small.
+/// Those of [`odeint`](super::odeint); `Option` for the continuous adjoint with jumps or events; `Budget` if the budget is too small.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -131,11 +131,11 @@ impl<T: Real> Vjp<T> {
         })
     }
 
-    /// The gradient for cotangents of all that a loss depends on. You may call it any number of times. For a part of a batch, sums are as
-    /// [`Extras::part`] tells.
+    /// The gradient of a loss, from its derivatives with respect to the outputs. You may call it any number of times. For a part of a batch,
+    /// [`Extras::part`] says which sums it returns.
     ///
     /// # Errors
-    /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
+    /// `Shape`, `NonFiniteInput` for the cotangents; `Option` for a cotangent of a failed trajectory; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
         let (mut gradient, subtrees, has_time_derivative) = self.subtrees(cotangents)?;

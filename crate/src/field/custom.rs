@@ -14,22 +14,22 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// A vector field that you write, along with its vector–Jacobian product. Both work on a batch: y, w and dy are `[batch, state]`.
-/// It is the whole batch, or a single trajectory if trajectories take their own steps. Solves, recorded ones too, may be sent to other
-/// threads, and so it has to bear that. `examples/custom_field.rs` is a complete program.
+/// It is the whole batch, or a single trajectory if trajectories take their own steps. A field must be `Send` and `Sync`, because solves
+/// may run on other threads. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T>: Send + Sync {
     /// Called before each of the functions below with the index of the trajectory in the first row. It is 0 unless trajectories take
     /// their own steps, when each call is for one of them.
     fn first_trajectory(&self, _trajectory: usize) {}
 
-    /// Writes f(t, y, θ) to `dy`, all of it: what it holds before is left from other calls.
+    /// Writes f(t, y, θ) to `dy`. Assign all of `dy`, which holds numbers of earlier calls.
     ///
     /// # Errors
     /// Any error of yours, such as [`Error::Other`]; the solve ends with it.
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], dy: ArrayViewMut2<'_, T>) -> Result<()>;
 
-    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Assign all of `dy`, which holds what is left from
-    /// other calls; `dparameters` is zero, so that you may add to it. Returns (∂f/∂t)ᵀ w, summed over the batch, or
-    /// `None` if you do not know it; then gradients have no derivatives with respect to times.
+    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Assign all of `dy`, which holds numbers of earlier
+    /// calls; `dparameters` is zero, so that you may add to it. Returns (∂f/∂t)ᵀ w, summed over the batch, or `None` if you do not
+    /// compute it; then gradients have no derivatives with respect to times.
     ///
     /// # Errors
     /// Any error of yours, such as [`Error::Other`]; the gradient ends with it.
@@ -59,7 +59,7 @@ impl<T: Real, F> fmt::Debug for Custom<T, F> {
 }
 
 impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
-    /// A field of states with `state_size` features, with its initial parameters.
+    /// A field for states of `state_size` features, with these initial parameters.
     ///
     /// # Errors
     /// `Option` for a state of no features, `NonFiniteInput` for the parameters, `OutOfMemory`.
@@ -72,7 +72,7 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         Ok(Self { state_size, parameters, field: Arc::new(field) })
     }
 
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    /// All parameters, flat, for you to change. Solves that were recorded before keep the parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         &mut self.parameters
     }

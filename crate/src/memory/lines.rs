@@ -147,8 +147,8 @@ impl Drop for Lines {
     }
 }
 
-/// Gives back to the system what the crate keeps of freed memory, at most 256 MiB, to use it again. In WebAssembly, where nothing is
-/// kept, it does nothing.
+/// Returns to the system the freed memory that the crate keeps for reuse, at most 256 MiB. In WebAssembly, where nothing is kept, it does
+/// nothing.
 pub fn release() {
     #[cfg(not(target_arch = "wasm32"))]
     if let Ok(mut spare) = SPARE.lock() {

@@ -14,7 +14,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::progress;
 use crate::stepper::{Discard, Sink, Span, Stage, StepExtent, StepOutputs, Stepper, Workspace};
 
-/// How a solve went: its steps, and what they took.
+/// The steps of a solve, and the evaluations that they took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
     /// Steps that were accepted.
@@ -27,9 +27,9 @@ pub struct Stats {
     pub first_step: f64,
     /// The size of the last accepted step, negative where times descend.
     pub last_step: f64,
-    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. Where features have tolerances of their own, the least.
+    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. If features have their own tolerances, the least of them.
     pub rtol: f64,
-    /// Whether that is more than was asked for.
+    /// Whether [`rtol`](Self::rtol) is greater than the relative tolerance of the options, which float32 cannot reach.
     pub rtol_clamped: bool,
 }
 
