@@ -22,7 +22,7 @@ use crate::memory::{Buffer, Purpose, filled};
 use crate::solve::{Options, Output, PanelGradient, Problem, Solution, SolveOutcome, integrate};
 use crate::stepper::Discard;
 
-/// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
+/// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one after another.
 ///
 /// Gradients of the times are the textbook's: ⟨w_j, f(t_j, y_j)⟩, and −⟨λ_0 − w_0, f(t_0, y_0)⟩ at the start.
 pub(crate) fn sweep<T: Real>(

@@ -8,13 +8,13 @@ use crate::memory::{Purpose, filled, refill};
 /// The sums that solvers of parts of one batch form together, so that they agree on its steps. A norm is made of one sum a
 /// panel, added up in the order of the panels, so that it is bitwise the same however many share the batch.
 pub trait AllReduce: Send {
-    /// Samples of the whole batch; `own` are those of this part.
+    /// How many trajectories the whole batch has; `own` is the number of this part.
     fn samples(&self, own: usize) -> usize;
 
     /// Adds the sums of all panels, of which these are this part's.
     ///
     /// # Errors
-    /// When another part has failed.
+    /// If another part has failed.
     fn sum(&mut self, sums: &[f64]) -> Result<f64>;
 }
 

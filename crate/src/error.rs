@@ -35,9 +35,9 @@ pub enum Error {
     Shape {
         /// The argument that was refused.
         argument: &'static str,
-        /// What it must be.
+        /// What was expected, in words.
         expected: String,
-        /// What it was.
+        /// What was given, in words.
         given: String,
     },
 
@@ -46,9 +46,9 @@ pub enum Error {
     Option {
         /// The option that was refused.
         argument: &'static str,
-        /// What it must be.
+        /// What was expected, in words.
         expected: String,
-        /// What it was.
+        /// What was given, in words.
         given: String,
     },
 
@@ -165,7 +165,7 @@ pub enum Error {
     OutOfMemory {
         /// How many bytes were asked for.
         bytes: usize,
-        /// What they were for, such as "tape".
+        /// The purpose of the memory, such as "tape".
         purpose: &'static str,
     },
 
@@ -224,12 +224,12 @@ impl Error {
         }
     }
 
-    /// The same, of one of several trajectories.
+    /// This error as that of one of several trajectories.
     pub(crate) fn of_trajectory(self, trajectory: usize) -> Self {
         Error::Trajectory { trajectory, error: Box::new(self) }
     }
 
-    /// The same, for an input that is checked piece by piece: the piece begins at that index.
+    /// This error for an input that is checked piece by piece, in a piece that begins at index `start`.
     pub(crate) fn with_offset(self, start: usize) -> Self {
         match self {
             Error::NonFiniteInput { argument, given, index } => {
@@ -279,7 +279,7 @@ pub(crate) fn finite<T: Float>(argument: &'static str, numbers: &[T]) -> Result<
     }
 }
 
-/// As [`finite`], of rows that need not lie one behind the other.
+/// Does what [`finite`] does, for rows that need not be contiguous.
 pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_, T>) -> Result<()> {
     if let Some(numbers) = rows.as_slice() {
         return finite(argument, numbers);

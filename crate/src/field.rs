@@ -59,22 +59,22 @@ pub trait VectorField<T: Real> {
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>>;
 
-    /// The field at these parameters for so many trajectories that have times of their own, side by side.
+    /// The field at these parameters for `width` trajectories at different times, side by side.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare).
+    /// Those of [`prepare`](Self::prepare).
     #[doc(hidden)]
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
         Ok(Box::new(SequentialLanes::new(self, setup, width, reverse)?))
     }
 
-    /// Whether those may be computed on another thread than this.
+    /// Whether lanes may be computed on other threads.
     #[doc(hidden)]
     fn is_parallel(&self) -> bool {
         false
     }
 
-    /// The program that it is, if it is one: what computes it, but for arguments and data of a batch.
+    /// The program that computes the field, without the arguments and data of a batch; `None` for a custom field.
     #[doc(hidden)]
     fn program_field(&self) -> Option<&program::ProgramField<T>> {
         None
@@ -114,8 +114,8 @@ impl<T> Directions<'_, T> {
         })
     }
 
-    /// Refuses what does not fit a solve of so many trajectories, features, parameters, arguments and times, whose solution has so many
-    /// states.
+    /// Checks that the directions fit a solve with these numbers of trajectories, features, parameters, arguments and times, whose
+    /// solution has `states` states.
     pub(crate) fn check(&self, [batch, state, parameters, arguments, times]: [usize; 5], states: usize) -> Result<()>
     where
         T: Real,

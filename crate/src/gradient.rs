@@ -137,7 +137,7 @@ pub fn vjp<T: Real>(
     vjp_shared(field, y0, times, options, method, Box::new(NoReduction))
 }
 
-/// As [`vjp`], for a part of a batch whose steps are shared.
+/// Does what [`vjp`] does, for a part of a batch whose parts take the same steps.
 pub(crate) fn vjp_shared<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -231,7 +231,7 @@ impl<T: Real> Vjp<T> {
         })
     }
 
-    /// As [`pullback`](Self::pullback), asking for all its numbers, row-major.
+    /// Does what [`pullback`](Self::pullback) does; `read` writes all numbers of the cotangent, row-major.
     pub(crate) fn pullback_from(&mut self, read: &mut dyn FnMut(&mut [T]) -> Result<()>) -> Result<Gradient<T>> {
         let Self { solution, problem, kept } = self;
         let ledger = problem.ledger.clone();
@@ -240,7 +240,7 @@ impl<T: Real> Vjp<T> {
         let slice = problem.batch * problem.state;
         let mut w = Buffer::recycled(&ledger, Purpose::Cotangent, outputs * len)?;
         let mut rows = Buffer::recycled(&ledger, Purpose::Cotangent, slice)?;
-        // Read in one go to the end, and packed from there: an output's panels never reach the rows of those behind it.
+        // All rows are read at once to the end, and packed from there: an output's panels never reach the rows of later outputs.
         let first = outputs * (len - slice);
         read(&mut w[first..])?;
         for output in 0..outputs {

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! This is a step of the adjoint system by the method's *symplectic partner*. It conserves λᵀδ for every variation δ of the
-//! solution, and so its gradient is that of backpropagation, up to rounding. What the method keeps are the states x_n going
+//! solution, and so its gradient is that of backpropagation, up to rounding. The method keeps the states x_n going
 //! forward, and going backward the stage states of one step and what one use needs: memory in proportion to the number of
 //! uses *plus* the size of f, not times.
 //!

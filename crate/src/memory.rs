@@ -78,7 +78,7 @@ impl<T: Plain> Buffer<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: only plain numbers are ever put in one, and so many are there.
+        // SAFETY: a buffer holds only plain numbers, and at least `len` of them.
         fmt::Debug::fmt(unsafe { self.lines.any::<T>(self.len) }, f)
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn filled<T: Clone>(purpose: Purpose, len: usize, value: T) -> Result
     Ok(numbers)
 }
 
-/// As [`filled`], using again what a vector has allocated.
+/// Does what [`filled`] does, reusing the memory of a vector.
 pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     let bytes = len.saturating_mul(size_of::<T>());
     numbers.clear();
@@ -121,7 +121,7 @@ pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usiz
     Ok(())
 }
 
-/// Makes room for so many items in all, for what is pushed later.
+/// Makes room for this number of items in all, to be pushed later.
 pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) -> Result<()> {
     let bytes = len.saturating_mul(size_of::<T>());
     fallible(|| items.try_reserve(len.saturating_sub(items.len())))
@@ -147,7 +147,7 @@ impl<T> List<T> {
         self.bytes
     }
 
-    /// Bytes of a list to which so many items were appended, one after the other.
+    /// The bytes of a list to which this number of items were appended, one after another.
     pub(crate) fn bytes_of(items: usize) -> usize {
         if items == 0 { 0 } else { items.next_power_of_two().max(4) * size_of::<T>() }
     }

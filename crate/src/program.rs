@@ -35,15 +35,15 @@ use graph::{Graph, Id};
 /// with a [`Builder`], or read it by [`from_json`](Self::from_json).
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// As it was written.
+    /// The graph as it was written, and its result.
     source: (Graph, Id),
-    /// Fused.
+    /// The same graph with operations fused.
     pub(crate) graph: Graph,
     pub(crate) value: Id,
     pub(crate) sizes: Sizes,
 }
 
-/// What a program reads.
+/// The sizes of the inputs that a program reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     /// Features of the state.
@@ -57,7 +57,7 @@ pub(crate) struct Sizes {
 }
 
 impl Program {
-    /// Of a graph that is known to be right.
+    /// The program of a graph that has been checked.
     pub(crate) fn of(source: Graph, value: Id, sizes: Sizes) -> Self {
         let (graph, fused) = derive::forward(&source, value);
         Self { source: (source, value), graph, value: fused, sizes }

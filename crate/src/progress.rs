@@ -24,7 +24,7 @@ pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
     WATCHER.replace(watcher)
 }
 
-/// A watcher that is being called, and is put back whatever happens, unless it has set another one or none.
+/// A watcher that is being called. Dropping this puts it back, unless the call has set or removed a watcher.
 struct ActiveWatcher {
     watcher: Option<Watcher>,
     times_set: usize,

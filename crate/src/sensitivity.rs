@@ -106,7 +106,7 @@ impl<T: Real> Jvp<T> {
         ArrayView4::from_shape(self.shape, &self.tangents).expect("as long as its shape says")
     }
 
-    /// The same, flat.
+    /// [`tangents`](Self::tangents), flat.
     #[cfg(any(target_arch = "wasm32", feature = "node"))]
     pub(crate) fn flat(&self) -> &[T] {
         &self.tangents
@@ -149,7 +149,7 @@ pub fn jvp<T: Real>(
     tangents.with(y0.nrows(), times.len(), field, |directions| jvp_along(field, y0, times, directions, options))
 }
 
-/// As [`jvp`], along directions whose lengths are still to be checked.
+/// Does what [`jvp`] does, along flat directions whose lengths it checks.
 pub(crate) fn jvp_along<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -239,7 +239,7 @@ pub fn sensitivities<T: Real>(
     Ok(Sensitivities { solution: derivatives.solution, y0, parameters, arguments })
 }
 
-/// Copies columns from `first` on of rows of so many numbers.
+/// Copies `wanted` columns, from `first` on, of rows of `columns` numbers.
 fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T], wanted: usize) {
     for (from, to) in from.chunks_exact(columns).zip(to.chunks_exact_mut(wanted)) {
         to.copy_from_slice(&from[first..first + wanted]);
@@ -284,7 +284,7 @@ impl<T: Real> JvpVjp<T> {
         })
     }
 
-    /// As [`record`](Self::record), along a direction whose lengths are still to be checked.
+    /// Does what [`record`](Self::record) does, along a flat direction whose lengths it checks.
     pub(crate) fn record_along(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -339,7 +339,7 @@ impl<T: Real> JvpVjp<T> {
         })
     }
 
-    /// As [`pullback`](Self::pullback), asking for the rows `[batch, state]` of one output after the other.
+    /// Does what [`pullback`](Self::pullback) does; `read` writes the rows `[batch, state]` of one output at a time.
     pub(crate) fn pullback_from(&mut self, read: &mut ReadRows<'_, T>) -> Result<Gradient<T>> {
         let [outputs, batch, state] = self.solution.shape();
         let ledger = Ledger::new();

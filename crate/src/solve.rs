@@ -36,7 +36,7 @@ pub struct Solution<T> {
 }
 
 impl<T: Real> Solution<T> {
-    /// Of a solve that reached all times.
+    /// The solution of a solve that reached all times.
     pub(crate) fn whole(y: Buffer<T>, shape: [usize; 3], stats: Stats, peak: Bytes) -> Self {
         Self { y, shape, stats, peak }
     }
@@ -51,7 +51,7 @@ impl<T: Real> Solution<T> {
         self.shape
     }
 
-    /// The same, flat.
+    /// [`y`](Self::y), flat.
     pub(crate) fn flat(&self) -> &[T] {
         &self.y[..self.shape.iter().product()]
     }
@@ -96,7 +96,7 @@ pub fn odeint_partial<T: Real>(
     odeint_shared(field, y0, times, options, Box::new(NoReduction))
 }
 
-/// As [`odeint_partial`], for a part of a batch whose steps are shared.
+/// Does what [`odeint_partial`] does, for a part of a batch whose parts take the same steps.
 pub(crate) fn odeint_shared<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -109,7 +109,7 @@ pub(crate) fn odeint_shared<T: Real>(
     problem.solve(&mut Discard)
 }
 
-/// A checked problem, with all that its solution takes but for what a gradient retains.
+/// A checked problem, with all that its solution needs, except what a gradient retains.
 pub(crate) struct Problem<T> {
     pub dynamics: Box<dyn Dynamics<T>>,
     pub options: Options,

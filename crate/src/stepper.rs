@@ -1,6 +1,6 @@
 //! One step of a method, and the step's transpose.
 //!
-//! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, computing a step again,
+//! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, recomputing a step,
 //! running a solve again and passing from one checkpoint to the next are that function with different sinks, which decide what is
 //! kept of a step's stages.
 
@@ -145,7 +145,7 @@ impl<T> Sink<T> for Discard {
 
 /// The workspace of a step.
 pub(crate) struct Workspace<T> {
-    /// k_1 … k_s, and f(x_{n+1}) behind them where a solve needs it. The transpose keeps its g_i here.
+    /// k_1 … k_s, followed by f(x_{n+1}) if a solve needs it. The transpose keeps its g_i here.
     pub slopes: Buffer<T>,
     /// One state: a stage's state, an increment, an error. The transpose keeps a cotangent here.
     pub state: Buffer<T>,
@@ -154,7 +154,7 @@ pub(crate) struct Workspace<T> {
 }
 
 impl<T: Real> Workspace<T> {
-    /// For `slopes` slopes of `len` numbers.
+    /// A workspace for `slopes` slopes of `len` numbers.
     pub fn new(ledger: &Ledger, slopes: usize, len: usize) -> Result<Self> {
         Ok(Self {
             slopes: Buffer::recycled(ledger, Purpose::Stages, slopes * len)?,
@@ -197,7 +197,7 @@ pub(crate) struct Stepper {
 }
 
 impl Stepper {
-    /// For states with this layout.
+    /// A stepper for states with this layout.
     pub fn new(method: Method, layout: &Layout) -> Self {
         Self { scheme: Scheme::new(method, layout.arrays[0]), panels: layout.panels }
     }

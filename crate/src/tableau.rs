@@ -237,7 +237,7 @@ impl Tableau {
         }
     }
 
-    /// What a tableau that contradicts itself would have to have.
+    /// The condition that a tableau violates, if any.
     pub(crate) const fn contradiction(&self) -> Option<&'static str> {
         let stages = self.b.len();
         if stages == 0 || self.c.len() != stages || self.a.len() != stages {
@@ -305,7 +305,7 @@ const MAX_ORDER: u32 = 20;
 /// Highest degree in θ of a continuous extension.
 pub(crate) const MAX_DEGREE: usize = 6;
 
-/// b_i(θ) of the cubic Hermite interpolant of a step with these weights, as the coefficients of θ¹, θ², …; behind the last stage comes
+/// b_i(θ) of the cubic Hermite interpolant of a step with these weights, as the coefficients of θ¹, θ², …; after the last stage comes
 /// f(x_{n+1}). With d a term d θ² (1 − θ)² is added.
 pub(crate) fn hermite(b: &[f64], i: usize, d: f64) -> [f64; MAX_DEGREE] {
     let (first, next) = (f64::from(i == 0), f64::from(i == b.len()));
@@ -323,7 +323,7 @@ pub(crate) fn polynomial(coefficients: &[f64], theta: f64) -> (f64, f64) {
     (value * theta, derivative)
 }
 
-/// Whether weights are the same, but for rounding.
+/// Whether weights are equal up to rounding.
 const fn nearly_equal(b: &[f64], b_hat: &[f64]) -> bool {
     let mut i = 0;
     while i < b.len() {

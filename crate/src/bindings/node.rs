@@ -62,7 +62,7 @@ fn thrown(env: Env, error: Error) -> napi::Error {
     }
 }
 
-/// What is not there is undefined, and not null.
+/// Turns `None` into undefined, not null.
 fn or_undefined<T>(value: Option<T>) -> Either<T, Undefined> {
     value.map_or(Either::B(()), Either::A)
 }
@@ -102,7 +102,7 @@ pub fn live_bytes() -> f64 {
     crate::memory::live_bytes() as f64
 }
 
-/// Whether so many bytes could be had now.
+/// Whether this number of bytes can be allocated now.
 #[napi(catch_unwind)]
 pub fn has_room(bytes: f64) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()

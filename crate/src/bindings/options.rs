@@ -72,7 +72,7 @@ pub fn read<T: Real>(entries: Entries) -> Result<(Options, GradientMethod)> {
     Ok((options, gradient))
 }
 
-/// The options of the continuous adjoint: the solve's own, but for what is given.
+/// The options of the continuous adjoint: those of the solve, except what is given.
 fn backward(solve: &Options, given: Option<OptionValue>) -> Result<Options> {
     let mut options = solve.clone();
     match given {

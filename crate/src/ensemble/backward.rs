@@ -157,7 +157,7 @@ impl<'w, T: Real> Backward<'w, T> {
         })
     }
 
-    /// Bytes for the passes of so many threads, and for their results.
+    /// The bytes of the passes on these threads, and of their results.
     pub fn bytes(problem: &Problem<T>, threads: usize) -> usize {
         let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.scheme.stages);

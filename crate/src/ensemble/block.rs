@@ -83,7 +83,7 @@ pub(super) struct Block<T> {
     pub carry: Buffer<T>,
     pub next: Buffer<T>,
     pub next_carry: Buffer<T>,
-    /// k_1 … k_s, and behind them f(x_{n+1}).
+    /// k_1 … k_s, followed by f(x_{n+1}).
     pub slopes: Buffer<T>,
     /// A stage's state, an increment, an error.
     pub state: Buffer<T>,
@@ -163,7 +163,7 @@ impl<T: Real> Block<T> {
         lanes.evaluate(self.active, &spans.times, &next[..len + width], None, &mut slopes[stages * len..][..len])
     }
 
-    /// The stages behind the first, and x_{n+1} − x_n into `state`.
+    /// Computes the stages after the first, and x_{n+1} − x_n into `state`.
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
         let (len, width) = (self.len(), self.width);
         let Self { x, slopes, state, spans, combiner, active, .. } = self;
@@ -230,7 +230,7 @@ pub(super) fn store_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, fr
     }
 }
 
-/// The width of the narrowest block for so many trajectories.
+/// The width of the narrowest block that holds these trajectories.
 pub(super) fn min_width<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
     let mut widths = problem.widths.iter().copied();
     widths.find(|&width| width >= trajectories).expect("the last is wide enough")

@@ -90,20 +90,20 @@ impl Default for Changes {
 pub(super) struct ScheduledJump {
     pub t: f64,
     pub jump: usize,
-    /// Which of the jump's times.
+    /// The index of the time among the jump's times.
     pub occurrence: usize,
 }
 
-/// When a jump acts, and its amounts.
+/// The times and amounts of a jump, in the number type of the solve.
 #[derive(Clone)]
 pub(super) struct JumpInputs<T> {
     pub times: Lists,
     pub amounts: Vec<T>,
-    /// Amounts of a time.
+    /// How many amounts each time has.
     pub numbers: usize,
 }
 
-/// When an event counts.
+/// Which crossings of an event's function count, and what they do.
 #[derive(Clone)]
 pub(super) struct EventRule {
     pub direction: Direction,
@@ -118,7 +118,7 @@ pub(super) struct Rules<T> {
     pub jumps: Vec<JumpInputs<T>>,
     pub events: Vec<EventRule>,
     pub max_events: usize,
-    /// Whether the norm of errors is a program's.
+    /// Whether a program computes the norm of errors.
     pub custom_norm: bool,
 }
 
@@ -126,19 +126,19 @@ pub(super) struct Rules<T> {
 pub(super) struct ChangeFunctions<T> {
     pub jumps: Vec<Box<dyn Lanes<T>>>,
     pub events: Vec<EventFunctions<T>>,
-    /// By width; none where it is the root mean square.
+    /// One for each block width, narrowest first; empty if the norm is the root mean square.
     pub norm: Vec<Box<dyn Lanes<T>>>,
 }
 
 /// The functions of an event.
 pub(super) struct EventFunctions<T> {
-    /// By width. The one of width 1 can always be transposed, as rates decide signs.
+    /// One for each block width, narrowest first. That of width 1 can always be transposed, since rates decide signs.
     pub when: Vec<Box<dyn Lanes<T>>>,
     pub set: Option<Box<dyn Lanes<T>>>,
 }
 
 impl<T: Real> ChangeFunctions<T> {
-    /// Of changes that have been checked.
+    /// The functions of changes that have been checked.
     pub fn new(changes: &Changes, setup: &LaneSetup<'_, T>, widths: &[usize], reverse: bool) -> Result<Self> {
         let lanes = |program: &Program, width: usize, reverse: bool| {
             ProgramField::new(program.clone(), setup.parameters)?.timed_lanes(setup, width, reverse)

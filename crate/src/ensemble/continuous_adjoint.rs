@@ -39,7 +39,7 @@ pub(super) struct ContinuousAdjoint<T> {
 }
 
 impl<T: Real> ContinuousAdjoint<T> {
-    /// For the leaves of a problem, with the options of the integration backward.
+    /// The continuous adjoint of the leaves of a problem, with the options of the integration backward.
     pub fn new(field: &dyn VectorField<T>, forward: &Problem<T>, options: &Options) -> Result<Self> {
         let augmented = Augmented { field, data: forward.data };
         let mut options = Options { output: Some(Output::Land), threads: 1, ..options.clone() };

@@ -13,7 +13,7 @@ pub struct Occurrence {
     pub t: f64,
 }
 
-/// The events of a trajectory, and the states before they change them, one behind the other.
+/// The events of a trajectory, and the states before the events change them, one after another.
 pub(super) struct EventLog<T> {
     pub events: List<Occurrence>,
     pub states: List<T>,

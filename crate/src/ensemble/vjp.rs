@@ -40,9 +40,9 @@ impl<T: Real> fmt::Debug for Vjp<T> {
 
 /// How gradients are computed.
 enum Mode<T> {
-    /// By the transpose of the steps that were taken.
+    /// The transpose of the steps that were taken.
     Discrete(Discrete<T>),
-    /// By an integration backward, on each thread.
+    /// The continuous adjoint: an integration backward, on each thread.
     Continuous(Vec<ContinuousAdjoint<T>>),
 }
 
@@ -78,7 +78,7 @@ pub fn vjp<T: Real>(
     Vjp::record(problem, evaluators, method)
 }
 
-/// As [`vjp`], for the continuous adjoint with these options.
+/// Does what [`vjp`] does, for the continuous adjoint with these options.
 fn continuous<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -259,7 +259,7 @@ impl<T: Real> Vjp<T> {
 }
 
 impl<T: Real> Discrete<T> {
-    /// The workers of the reverse pass, no more than there is memory for where leaves are solved again.
+    /// The workers of the reverse pass. If leaves are solved again, there are no more than the memory allows.
     fn workers<'a>(&'a mut self, problem: &'a Problem<T>, cotangents: Cotangents<'a, T>) -> Result<Vec<Worker<'a, T>>> {
         let Self { evaluators, record, step_tapes, budget, resolve_bytes } = self;
         let mut most = evaluators.len();

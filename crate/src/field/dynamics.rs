@@ -30,7 +30,7 @@ pub trait Dynamics<T: Real>: Send {
     /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 
-    /// Numbers in the gradient that [`pullback`](Self::pullback) adds to: one for each parameter, and behind them those of the arguments,
+    /// Numbers in the gradient that [`pullback`](Self::pullback) adds to: one for each parameter, followed by those of the arguments,
     /// as the layout has them.
     fn parameters(&self) -> usize;
 
@@ -66,9 +66,9 @@ pub struct Pullback<'a, T> {
     pub cotangent: &'a [T],
     /// Becomes (∂f/∂x)ᵀ ℓ.
     pub x: &'a mut [T],
-    /// (∂f/∂θ)ᵀ ℓ is added, and behind it that of the arguments.
+    /// (∂f/∂θ)ᵀ ℓ is added, followed by that of the arguments.
     pub parameters: &'a mut [T],
-    /// Directions w whose products ⟨w, f⟩ are wanted, one behind the other.
+    /// Directions w whose products ⟨w, f⟩ are wanted, one after another.
     pub probes: &'a [T],
     /// ⟨w, f⟩ is added for each.
     pub products: &'a mut [f64],

@@ -37,7 +37,7 @@ pub struct ProgramField<T: Real> {
     derived: OnceLock<Derived>,
     /// The plans made last, the latest first.
     plans: Mutex<Vec<(PlanKind, Arc<Plan<T>>)>>,
-    /// The same for trajectories with times of their own.
+    /// The plans for trajectories at different times.
     with_time_in_state: OnceLock<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
     tangents: Mutex<Vec<Arc<TangentField<T>>>>,
@@ -192,7 +192,7 @@ impl<T: Real> ProgramField<T> {
         })
     }
 
-    /// Ready for so many trajectories with times of their own.
+    /// Prepares the field for `width` trajectories at different times.
     pub(crate) fn timed_lanes(
         &self,
         setup: &LaneSetup<'_, T>,

@@ -20,7 +20,7 @@ use crate::stepper::{
     Workspace,
 };
 
-/// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
+/// Bytes that a sweep works in, by what it recomputes, for states and parameters of these sizes in bytes.
 pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize, parameters: usize) -> usize {
     let again = match recomputed {
         Recomputed::Nothing => 0,
@@ -32,7 +32,7 @@ pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize,
     state.saturating_mul(states).saturating_add(gradients)
 }
 
-/// From ∂L/∂y of all outputs, packed one behind the other.
+/// Computes the gradient from ∂L/∂y of all outputs, packed one after another.
 pub(super) fn sweep<T: Real>(
     recording: &mut Recording<T>,
     problem: &mut Problem<T>,

@@ -74,7 +74,7 @@ mod allocator {
             if reserve.is_null() {
                 return null_mut();
             }
-            // SAFETY: it was allocated with this layout, and nobody else has it.
+            // SAFETY: it was allocated with this layout, and has no other owner.
             unsafe { System.dealloc(reserve, LAYOUT) };
             allocate()
         }
@@ -116,7 +116,7 @@ mod allocator {
 
         #[inline(never)]
         unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            // SAFETY: as the caller promises; where it fails, the memory is as it was.
+            // SAFETY: the caller's promise; if it fails, the memory is unchanged.
             self.allocate(|| unsafe { System.realloc(memory, layout, size) })
         }
 

@@ -1,4 +1,4 @@
-//! What a multilayer perceptron is: where its parameters lie, how they are initialised, and its graph.
+//! Multilayer perceptrons: where their parameters lie, how they are initialised, and their graphs.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;

@@ -112,7 +112,7 @@ impl<T: Real> Hamiltonian<T> {
 /// More points than any batch has memory for.
 const MAX_POINTS: usize = 1 << 24;
 
-/// What a program of the energy is for.
+/// What a program of the energy computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     Energy,

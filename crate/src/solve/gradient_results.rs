@@ -1,4 +1,4 @@
-//! What a gradient returns besides the gradient itself: statistics, and the derivatives in panels.
+//! The statistics of a gradient, and its derivatives in panels.
 
 use crate::memory::{Buffer, Bytes};
 
@@ -11,7 +11,7 @@ pub struct GradientStats {
     pub vjps: usize,
     /// Steps of the integration backward, for the continuous adjoint; 0 for exact gradients.
     pub backward_steps: usize,
-    /// What the solve has retained for its gradients.
+    /// How much the solve retained for its gradients.
     pub retention: RetentionStats,
     /// Peak memory of the solve and its gradients together, by purpose.
     pub peak: Bytes,

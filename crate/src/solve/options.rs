@@ -132,9 +132,9 @@ impl Options {
         self.steps == Steps::Automatic && self.method.adaptive()
     }
 
-    /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
-    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case, and where all
-    /// times are the same there is no step to interpolate in.
+    /// Whether outputs are interpolated. By default they are if the method adapts its steps and has an extension nearly as good as itself
+    /// (bosh3, dopri5, tsit5). Steps counted per interval end on the times in any case, and if all times are the same, there is no step
+    /// to interpolate in.
     pub(crate) fn interpolates(&self, times: &[f64]) -> bool {
         if times.first() == times.last() {
             return false;

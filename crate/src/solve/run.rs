@@ -168,7 +168,7 @@ impl Interval {
         (self.to - self.from) / self.steps as f64
     }
 
-    /// The time after so many steps.
+    /// The time after this number of steps.
     pub fn time(&self, step: usize) -> f64 {
         if step == self.steps { self.to } else { self.from + step as f64 * self.h() }
     }
@@ -402,7 +402,7 @@ impl<T: Real> ForwardLoop<'_, T> {
         self.step_outputs.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
-                // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
+                // The extension gives the same up to rounding; a time that is repeated must have the same state.
                 (self.write)(output, &self.next);
             } else {
                 self.step_outputs.state(index, &self.x, &self.work.slopes, &mut self.work.state);

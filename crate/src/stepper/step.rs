@@ -35,7 +35,7 @@ pub(crate) trait StepEvaluator<T: Real> {
 /// How far a step is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepExtent {
-    /// The states of the stages, and their slopes as far as others depend on them or a sink keeps their tapes.
+    /// The states of the stages, and those slopes on which other stages depend or whose tapes a sink keeps.
     Stages,
     /// All slopes.
     Slopes,
@@ -45,12 +45,12 @@ pub(crate) enum StepExtent {
 
 /// The arrays that a step is computed in.
 pub(crate) struct Scratch<'a, T> {
-    /// k_1 … k_s, each of `len` numbers. Whatever is behind them stays.
+    /// k_1 … k_s, each of `len` numbers. Numbers after them are left alone.
     pub slopes: &'a mut [T],
     pub len: usize,
     /// Whether k_1 is known.
     pub first_slope_known: bool,
-    /// A stage's state, with its times behind it where those of x are; in the end the increment.
+    /// A stage's state, followed by its times if x is followed by its own; in the end the increment.
     pub state: &'a mut [T],
 }
 

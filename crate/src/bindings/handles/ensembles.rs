@@ -15,7 +15,7 @@ use crate::memory::Bytes;
 use crate::program::Program;
 use crate::solve::Stats;
 
-/// What is asked of a solve, besides its field, states, times and options.
+/// The changes and extras of a solve: what it takes besides its field, states, times and options.
 pub struct EnsemblePlan {
     /// The times of each trajectory, or of all.
     pub times: Lists,

@@ -104,7 +104,7 @@ pub trait AnyField {
     /// Has a flow draw its noise by a seed, for samples from `first_sample` on.
     fn seed_noise(&mut self, seed: u64, first_sample: usize) -> Result<()>;
 
-    /// Gives a flow noise of the caller's, `[batch, features]`.
+    /// Sets the noise of a flow that the caller drew, `[batch, features]`.
     fn set_noise(&mut self, noise: &dyn Source) -> Result<()>;
 
     /// H of each sample.

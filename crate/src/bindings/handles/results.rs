@@ -93,7 +93,7 @@ pub trait AnyGradient {
     fn arguments(&self) -> Numbers<'_>;
     fn times(&self) -> Option<&[f64]>;
     fn stats(&self) -> &GradientStats;
-    /// Of each jump ∂L/∂(its times), and behind them ∂L/∂(its amounts).
+    /// For each jump, ∂L/∂t of its times followed by ∂L/∂a of its amounts.
     fn changes(&self) -> &[f64] {
         &[]
     }

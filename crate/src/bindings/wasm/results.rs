@@ -74,7 +74,7 @@ impl SolutionHandle {
         self.solution.reached()
     }
 
-    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    /// A pointer to the last good state of a solve that failed; zero if there is none.
     #[wasm_bindgen(getter, js_name = lastState)]
     pub fn last_state(&self) -> usize {
         self.solution.last_state().map_or(0, |state| state.pointer())

@@ -18,12 +18,12 @@ pub(super) struct ProgramDynamics<T: Real> {
     pub counts: EvaluationCounts,
 }
 
-// What the plan of a gradient can run, in the order of its requests.
+// The requests of a gradient's plan, in their order.
 const VALUE: usize = 0;
 const VALUE_KEEPING: usize = 1;
 const TRANSPOSE: usize = 2;
 const TRANSPOSE_TAPED: usize = 3;
-/// What is added for a transpose that gives the gradients of times too.
+/// Added to a request if the transpose also returns the derivatives with respect to times.
 const WITH_TIMES: usize = 2;
 
 impl<T: Real> Dynamics<T> for ProgramDynamics<T> {

@@ -30,19 +30,19 @@ impl<T: Real> Partial<T> {
         Ok(Self { sums, gradient: Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)? })
     }
 
-    /// A sum in this memory, with so many inner products.
+    /// A sum in this memory, with `products` inner products.
     pub fn sum(&mut self, products: usize) -> Sum<'_, T> {
         Sum { sums: &mut self.sums, gradient: &mut self.gradient, ..Sum::none(products) }
     }
 }
 
-/// What is summed over trajectories.
+/// The results that are summed over trajectories.
 pub struct Sum<'a, T> {
     pub sums: &'a mut [T],
     pub gradient: &'a mut [T],
     /// ⟨ℓ, f⟩.
     pub slope: f64,
-    /// Those with the probes.
+    /// The inner products with the probes.
     pub products: Vec<f64>,
 }
 
