@@ -262,11 +262,11 @@ export const isRecord = (value: unknown): value is Readonly<Record<string, unkno
 
 /** The names that a plain object has; refuses anything else, and unknown names. */
 function namesIn(given: unknown, rules: Rules, where: string): string[] {
-  const whole = where.slice(0, -1) || "options";
-  const record = argument(whole, given, requiredObject) as object;
+  const recordName = where.slice(0, -1) || "options";
+  const record = argument(recordName, given, requiredObject) as object;
   if (!outside(() => isPlain(record))) {
     const kind = classOf(record) === "Object" ? "an object with its own prototype" : describe(record);
-    throw refused("OPTION", whole, "a plain object", kind);
+    throw refused("OPTION", recordName, "a plain object", kind);
   }
   const names = outside(() => Object.keys(record));
   for (const name of names) {
@@ -325,8 +325,8 @@ export function array<T>(expected: string, least = 0, code?: ErrorCode) {
 }
 
 /** Reads an array whose elements follow a rule, one after the other, so that a length alone costs nothing. */
-export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Defined<T>[] {
-  const list = argument(name, values, required(whole)) as readonly unknown[];
+export function elements<T>(name: string, values: unknown, arrayRule: Rule<unknown>, element: Rule<T>): Defined<T>[] {
+  const list = argument(name, values, required(arrayRule)) as readonly unknown[];
   const read: Defined<T>[] = [];
   for (let index = 0; index < list.length; index++) {
     const value = outside(() => list[index]);

@@ -24,7 +24,7 @@ export function* derivativesAgree(
   if (free.length === 0) return true;
   const middle = yield* predictor.predict(values, free);
   const slopes = middle && (yield* middle.slopes());
-  // What cannot be solved is told elsewhere.
+  // Solves that fail are reported elsewhere.
   if (!middle || !slopes) return middle === undefined;
   const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
   const level = length(middle.f);
@@ -62,7 +62,7 @@ function stepBy(
     const { start, lower, upper } = parameters[k] as ModelParameter;
     const value = values[k] as number;
     const own = Math.abs(value) || Math.abs(start);
-    // Where predictions or slopes are 0, the size is none.
+    // If predictions or slopes are 0, there is no such size.
     const size = (sizes[j] as number) > 0 ? Math.min(own, sizes[j] as number) : own;
     const by = part * size * (sign() < 0.5 ? -1 : 1);
     if (value - Math.abs(by) > lower && value + Math.abs(by) < upper) step[k] = by;

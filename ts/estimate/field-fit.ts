@@ -37,7 +37,7 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
   if (pool && solver.batching === "together") {
     throw refused("OPTION", "batching", "independent, with a pool", "together");
   }
-  const own = pool ? { ...solver, batching: "independent" as const } : solver;
+  const solverOptions = pool ? { ...solver, batching: "independent" as const } : solver;
   const original: WasmProgram<Dtype> = field;
   original.use();
   const made = original.recipe?.options as ProgramOptions;
@@ -49,7 +49,18 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
       "float64",
       made.equations,
     ) as WasmProgram<"float64">;
-  const wanted = { data, observe, error, loss, lossScale, solver: own, parameters, initial, individual, pool };
+  const wanted = {
+    data,
+    observe,
+    error,
+    loss,
+    lossScale,
+    solver: solverOptions,
+    parameters,
+    initial,
+    individual,
+    pool,
+  };
   const model = new FieldModel(twin, wanted);
   const inOrder = inTurn(pool !== undefined);
   return yield* model.using(function* () {
@@ -58,7 +69,7 @@ export function* fitField(given: FieldFitOptions): Coroutine<FieldFitResult | As
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
-    const { curves, ...numbers } = yield* model.told(fitted);
+    const { curves, ...numbers } = yield* model.measurementsOf(fitted);
     const profile = (name: string, options?: ProfileOptions) =>
       inOrder(() => model.profiling(() => profileOf(name, options)));
     return withMethods({ ...result, ...numbers }, { profile, curves }) as FieldFitResult | AsyncFieldFitResult;

@@ -43,7 +43,7 @@ export interface ParameterOptions {
   /** Whether the parameter is held at `start` and not estimated; default false. */
   fixed?: boolean | undefined;
   /**
-   * What is known of the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
+   * What you know about the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
    * one. It counts as one more measurement, of the parameter itself, so the estimates maximise the posterior density (MAP). Given for an
    * array or a network, it is the prior of each of its numbers. None by default; not allowed with `fixed`.
    */

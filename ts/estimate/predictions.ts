@@ -12,7 +12,7 @@ import type { Solution } from "../solve/results.js";
 import { type JacobianColumns, tangentsOfColumns } from "../solve/sensitivities.js";
 import { awaited, type Coroutine } from "./coroutine.js";
 import { gather } from "./linear.js";
-import type { Observation, Points } from "./observe.js";
+import type { ObservationFunction, Points } from "./observe.js";
 import { type Data, splitByTrajectory } from "./trajectories.js";
 
 /** What an estimated number is in the model. */
@@ -99,7 +99,7 @@ export class Predictor {
   constructor(
     readonly field: WasmProgram<"float64">,
     data: Data,
-    readonly observation: Observation,
+    readonly observation: ObservationFunction,
     readonly places: readonly EstimatedInput[],
     readonly options: SolveOptions,
     pool?: Pool,
@@ -219,7 +219,7 @@ export class Predictor {
     }
   }
 
-  /** What each trajectory starts from, at some values. */
+  /** The initial state of each trajectory, at some values. */
   #startsAt(values: Float64Array): TrajectoryStarts {
     const { field, data } = this;
     const parameters = field.copyParameters();
@@ -242,18 +242,18 @@ export class Predictor {
     const { stateSize, argumentWidths } = this.field;
     const start = new Float64Array(members.length * stateSize);
     for (const [i, member] of members.entries()) start.set(y0[member] as Float64Array, i * stateSize);
-    const own = Object.entries(argumentWidths).map(([name, width]) => {
+    const packedArguments = Object.entries(argumentWidths).map(([name, width]) => {
       const all = new Float64Array(members.length * width);
       for (const [i, member] of members.entries()) all.set(args[member]?.[name] as Float64Array, i * width);
       return [name, all];
     });
-    const record = Object.fromEntries(own) as Record<string, Float64Array>;
+    const record = Object.fromEntries(packedArguments) as Record<string, Float64Array>;
     const { jumps } = this.options;
     return {
       start,
       settings: {
         ...this.options,
-        ...(own.length > 0 && { arguments: record }),
+        ...(packedArguments.length > 0 && { arguments: record }),
         ...(jumps && { jumps: jumps.map((jump) => jumpOf(jump, members)) }),
       },
     };
@@ -269,7 +269,7 @@ export class Predictor {
     return { ...this.#observed(layout, at, solutions), tangents };
   }
 
-  /** What is observed of the solutions of all batches. */
+  /** The observed quantities of the solutions of all batches. */
   #observed(
     layout: Layout,
     at: TrajectoryStarts,
@@ -394,8 +394,8 @@ export class Predictor {
       const recorded = vjp(field, start, group.times, { ...settings, timeGradients: false });
       try {
         for (const [i, { row, observed }] of data.places.entries()) {
-          const { trajectory, group: own, member, time } = data.rows[row] as Data["rows"][number];
-          if (own !== index) continue;
+          const { trajectory, group: rowGroup, member, time } = data.rows[row] as Data["rows"][number];
+          if (rowGroup !== index) continue;
           const w = new Float64Array(width);
           w[observed] = 1;
           const point = pointOf(points, row, stateSize, argumentWidths);
@@ -457,7 +457,7 @@ function putColumn(
 /** The trajectory that a place belongs to; undefined where it is shared by all. */
 const trajectoryOf = (place: EstimatedInput) => (place.kind === "parameter" ? undefined : place.trajectory);
 
-/** What was predicted last. */
+/** The latest predictions. */
 interface LatestPrediction {
   readonly values: Float64Array;
   readonly indices: readonly number[];

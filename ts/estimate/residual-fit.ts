@@ -26,7 +26,7 @@ import type { AsyncFitResult, FitResult, ProfileOptions } from "./results.js";
 import { LOSSES, type LossName, robust } from "./robust.js";
 import { type FitSettings, fitRules } from "./settings.js";
 
-/** What a function of residuals returns: the residuals, or also their derivatives. */
+/** The result of a function of residuals: the residuals, or also their derivatives. */
 export type Residuals =
   | ArrayLike<number>
   | {
@@ -97,7 +97,7 @@ const STEP = Math.cbrt(2 ** -52);
 
 const RESULT = "an array of numbers, or { residuals, jacobian }";
 
-/** The error of a Jacobian that comes later than its residuals, of which nobody hears then. */
+/** The error of a Jacobian that fails after its residuals have been used. */
 function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
   Promise.resolve(promise).catch(() => {});
   const expected = "numbers at once, as residuals are returned at once";

@@ -216,21 +216,21 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
 
   /** Inputs and a direction, packed. */
   static #direction<I extends InputShapes, D extends Dtype>(
-    own: DifferentiableProgram<I, D>,
+    program: DifferentiableProgram<I, D>,
     inputs: unknown,
     tangents: unknown,
     parameters: ArrayOf<D> | undefined,
   ) {
-    const { dtype } = own;
-    const { numbers, batch } = packed("inputs", own.#widths, inputs, dtype);
+    const { dtype } = program;
+    const { numbers, batch } = packed("inputs", program.#widths, inputs, dtype);
     const given = argument("tangents", tangents, required(record<unknown>()));
-    const still = Object.entries(own.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
+    const still = Object.entries(program.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
     const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
-    const direction = packed("tangents", own.#widths, all, dtype, batch).numbers;
+    const direction = packed("tangents", program.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
       const moved = arrayOf("parameterTangents", parameters, dtype);
-      checkLength("parameterTangents", moved, own.parameters.length);
+      checkLength("parameterTangents", moved, program.parameters.length);
       numbersOf("parameterTangents", moved);
     }
     return { y: numbers, direction: { y: direction, ...(parameters && { parameters }) } };

@@ -202,10 +202,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const own = this.packArguments(args, batch);
+    const packedArguments = this.packArguments(args, batch);
     // Whoever gives the arguments may have disposed of the field.
     const { rust } = this.use();
-    const result = call(engine, () => rust.evaluate(time, state, batch, theta, own));
+    const result = call(engine, () => rust.evaluate(time, state, batch, theta, packedArguments));
     try {
       return engine.read(this.dtype, result.pointer, result.length);
     } finally {
@@ -215,14 +215,14 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D> {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const own = this.packArguments(args, batch);
+    const packedArguments = this.packArguments(args, batch);
     const { rust } = this.use();
     const cotangent = engine.steady(arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.
     const [size, result] = call(engine, () => [
       rust.parametersLength,
-      rust.vjp(time, state, cotangent, batch, theta, own),
+      rust.vjp(time, state, cotangent, batch, theta, packedArguments),
     ]);
     try {
       return {

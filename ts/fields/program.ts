@@ -248,7 +248,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const direction = list("tangents.parameters", read.parameters, this.parameterCount);
     checkLength("parameters", point, direction.length);
     const [size, features] = [this.argumentSize, this.stateSize];
-    const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
+    const packedArguments = this.packArguments(args, batch) ?? zeros(dtype, 0);
     const moved =
       read.arguments === undefined
         ? zeros(dtype, batch * size)
@@ -256,7 +256,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const dy = list("tangents.y", read.y, batch * features, `[${batch}, ${features}]`);
     const total = 2 * size + features + 1;
     const all = zeros(dtype, batch * total);
-    copyRows(batch, size, own, size, all, total);
+    copyRows(batch, size, packedArguments, size, all, total);
     copyRows(batch, features, dy, features, all.subarray(size), total);
     copyRows(batch, size, moved, size, all.subarray(size + features), total);
     for (let row = 1; row <= batch; row++) all[row * total - 1] = read.t;
@@ -397,10 +397,10 @@ export function readProgram(given: object): ProgramOptions {
     name,
     argument(`arguments.${name}`, width, required(size)),
   ]);
-  const own = totalOf(Object.fromEntries(widths));
-  if (own !== program.arguments) {
+  const total = totalOf(Object.fromEntries(widths));
+  if (total !== program.arguments) {
     const expected = `${program.arguments} numbers in all, as the program has arguments`;
-    throw refused("OPTION", "arguments", expected, String(own));
+    throw refused("OPTION", "arguments", expected, String(total));
   }
   const names = elements("states", states, rules.states, text);
   if (names.length > 0 && names.length !== program.state) {

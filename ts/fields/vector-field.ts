@@ -131,11 +131,11 @@ export function trace(given: unknown) {
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
   const sizes = { state: features, parameters: initial.length, arguments: widths };
   const program = programOf(sizes, (graph) => {
-    const whole = stateIn(graph, 0, features);
+    const value = stateIn(graph, 0, features);
     const inputs = {
       t: timeIn(graph),
-      state: whole,
-      states: statesIn(whole, states),
+      state: value,
+      states: statesIn(value, states),
       parameters: standIns(graph),
       arguments: named("arguments.", piecesIn(graph, "argument", Object.entries(widths)), "argument"),
     };

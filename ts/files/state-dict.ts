@@ -200,11 +200,14 @@ export function loadStateDict<D extends Dtype>(
     return;
   }
   // With a prefix the network is a part of the model that was saved.
-  const own = file.metadata.has(KEY) && prefix === undefined;
-  const layers = own ? [] : matchLayers(field, layersOf(file, prefix).layers);
+  const isWholeModel = file.metadata.has(KEY) && prefix === undefined;
+  const layers = isWholeModel ? [] : matchLayers(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));
   const parts = entries.map(([place, { shape }]) => {
-    const { name, tensor } = arrays.get(place) ?? { name: place, tensor: own ? file.tensors.get(place) : undefined };
+    const { name, tensor } = arrays.get(place) ?? {
+      name: place,
+      tensor: isWholeModel ? file.tensors.get(place) : undefined,
+    };
     return numbersOf(name, tensor, field.dtype, shape, file);
   });
   if (arrays.size > entries.length) {

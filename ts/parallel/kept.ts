@@ -19,7 +19,7 @@ export function readCotangents<D extends Dtype>(
   cotangent: ArrayOf<D>,
   events: EventCotangents<D> | undefined,
 ): { whole: EnsembleCotangents<D>; ranges: (readonly [begin: number, end: number])[] } {
-  const whole = cotangentsOf(problem, cotangent, events);
+  const cotangents = cotangentsOf(problem, cotangent, events);
   let count = 0;
   const ranges = results.map((part) => {
     const begin = count;
@@ -27,15 +27,15 @@ export function readCotangents<D extends Dtype>(
     return [begin, count] as const;
   });
   for (const [name, given, expected] of [
-    ["events.times", whole.eventTimes, count],
-    ["events.states", whole.eventStates, count * problem.state],
+    ["events.times", cotangents.eventTimes, count],
+    ["events.states", cotangents.eventStates, count * problem.state],
   ] as const) {
     if (given.length > 0) checkLength(name, given, expected);
-    // By the indices of the whole batch, which whoever solves a part does not know.
+    // Checked here, so that errors name indices of the whole batch, which workers do not know.
     checkFinite(name, given);
   }
-  checkFinite("cotangent", whole.y);
-  return { whole, ranges };
+  checkFinite("cotangent", cotangents.y);
+  return { whole: cotangents, ranges };
 }
 
 /** Solves that others keep: they forget those that are disposed of or collected. */
@@ -52,7 +52,7 @@ export class KeptSolves<K> {
     kept: K,
     transpose: (...cotangents: W) => Promise<G>,
   ) {
-    // What the registry watches must not be what it is told.
+    // The registry must watch an object that its own callback does not keep alive.
     const held = { transpose };
     poolSolves.add(held, solution.stats.peakBytes.total);
     this.#registry?.register(held, kept, held);

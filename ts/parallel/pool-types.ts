@@ -1,4 +1,4 @@
-// What a pool offers, as the caller sees it.
+// The public types of pools.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
 import type { Lists } from "../solve/changes.js";

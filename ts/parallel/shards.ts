@@ -7,32 +7,32 @@ import type { FieldState } from "../fields/field.js";
 import type { Gradient, PeakBytes, Solution } from "../solve/results.js";
 import type { Part } from "./protocol.js";
 
-/** The parts of a batch for so many workers at most: whole panels, which are never divided. */
+/** The parts of a batch for at most `most` workers. Panels are never divided. */
 export function divide(batch: number, dtype: Dtype, most: number): Omit<Part, "sums">[] {
   const panels = Math.ceil(batch / LANES[dtype]);
   const workers = Math.min(most, panels);
   return Array.from({ length: workers }, (_, index) => {
     const first = Math.floor((index * panels) / workers);
-    const own = Math.floor(((index + 1) * panels) / workers) - first;
-    return { panels, first, own, samples: batch, workers };
+    const ownPanels = Math.floor(((index + 1) * panels) / workers) - first;
+    return { panels, first, ownPanels, samples: batch, workers };
   });
 }
 
 /** Where a part's samples begin and end. */
-export function range({ first, own, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
-  return [first * LANES[dtype], Math.min(samples, (first + own) * LANES[dtype])];
+export function range({ first, ownPanels, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
+  return [first * LANES[dtype], Math.min(samples, (first + ownPanels) * LANES[dtype])];
 }
 
-/** A part's copy of what a field has beside its parameters. */
+/** A part's copy of the state of a field (what it has besides its parameters). */
 export function sliceState({ numbers, arrays }: FieldState, part: Part, dtype: Dtype): FieldState {
-  const own = Object.entries(arrays).map(([name, values]) => {
+  const slices = Object.entries(arrays).map(([name, values]) => {
     const size = values.length / part.samples;
     if (!Number.isInteger(size)) {
       throw refused("SHAPE", name, `numbers for a batch of ${part.samples}`, String(values.length));
     }
     return [name, slice(values, part, dtype, size)];
   });
-  return { numbers, arrays: Object.fromEntries(own) };
+  return { numbers, arrays: Object.fromEntries(slices) };
 }
 
 /** A part's copy of `[…, batch, state]` numbers. */

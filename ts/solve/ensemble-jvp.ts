@@ -36,7 +36,7 @@ export interface EventTangents<D extends Dtype = Dtype> {
   readonly y: ArrayOf<D>;
 }
 
-/** What is to be solved; what a solution may have besides is refused. */
+/** Reads and checks a problem with its directions; options for dense solutions and steps are refused. */
 export function readJvpProblem<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -52,7 +52,7 @@ export function readJvpProblem<D extends Dtype>(
   return problem;
 }
 
-/** The rates of output times, flat, of so many directions; `[directions, times, batch]` where trajectories have their own. */
+/** The tangents of output times along the directions, flat; `[directions, times, batch]` if trajectories have their own times. */
 export function flatTimeTangents(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
   const { times, counts, batch } = problem;
   const rows = paddedRows(problem);
@@ -82,7 +82,7 @@ export interface SolvedJvp<D extends Dtype> {
   readonly eventTangents: EventTangents<D>;
 }
 
-/** What a result says. */
+/** The solution and its derivatives, from a result. */
 export function solvedJvp<D extends Dtype>(
   problem: EnsembleProblem<D>,
   directions: number,

@@ -14,7 +14,7 @@ import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
 
-/** What is to be solved, checked. */
+/** A checked problem: a batch of trajectories that take their own steps. */
 export interface EnsembleProblem<D extends Dtype = Dtype> {
   readonly dtype: D;
   readonly batch: number;
@@ -31,14 +31,14 @@ export interface EnsembleProblem<D extends Dtype = Dtype> {
   /** The norm of errors; null where it is the root mean square. */
   readonly norm: Program | null;
   readonly maxEvents: number;
-  /** What is wanted beside the outputs. */
+  /** Whether steps are returned too. */
   readonly steps: boolean;
   readonly dense: boolean;
-  /** Whether trajectories go on where another has failed. */
+  /** Whether the other trajectories continue if one fails. */
   readonly mask: boolean;
   /**
-   * Of a part of a batch the number of its first trajectory; null for a whole. The gradient of a part has sums over trajectories for
-   * each of the largest aligned subtrees of leaves.
+   * For a part of a batch, the index of its first trajectory in the batch; null for a whole batch. The gradient of a part has sums over
+   * trajectories for each of the largest aligned subtrees of leaves.
    */
   readonly part: number | null;
   /** The other options, as the crate takes them. */
@@ -55,7 +55,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
   readonly events: Float64Array;
   /** `[events, state]`. */
   readonly eventStates: ArrayOf<D>;
-  /** Trajectories that failed, and why, as the crate tells it. */
+  /** The trajectories that failed, with their errors as the crate returns them. */
   readonly failures: readonly { readonly trajectory: number; readonly failure: unknown }[];
   /** The steps of each trajectory, if they were wanted. */
   readonly paths: readonly TrajectorySteps<D>[];
@@ -74,11 +74,11 @@ export interface EnsembleCotangents<D extends Dtype = Dtype> {
 export interface EnsembleGradient<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D>;
   readonly parameters: ArrayOf<D>;
-  /** `[batch, arguments]`. */
+  /** ∂L/∂arguments, `[batch, arguments]`. */
   readonly arguments: ArrayOf<D>;
-  /** As the times, where it is wanted and known. */
+  /** ∂L/∂t of the output times, laid out as they are; undefined if it is off or a custom field does not return it. */
   readonly times: Float64Array | undefined;
-  /** Of each jump the derivatives with respect to its times, and after them to its amounts. */
+  /** For each jump, the derivatives with respect to its times, followed by those with respect to its amounts. */
   readonly changes: Float64Array;
   readonly stats: GradientStats;
 }
@@ -105,8 +105,8 @@ export function readProblem<D extends Dtype>(
     ...settings
   } = options;
   checkAbsent({ partial }, '; onFailure: "mask" gives what was reached');
-  const own = wasmField(field);
-  const { dtype, stateSize } = own;
+  const wasm = wasmField(field);
+  const { dtype, stateSize } = wasm;
   const start = arrayOf("y0", y0, dtype);
   const batch = batchOf("y0", start, stateSize);
   const { flat, counts } = listsOf("times", times, batch);
@@ -115,11 +115,11 @@ export function readProblem<D extends Dtype>(
     batch,
     state: stateSize,
     y0: start,
-    arguments: own.packArguments(given, batch),
+    arguments: wasm.packArguments(given, batch),
     times: flat,
     counts,
-    changes: readChanges(own, jumps, events, batch),
-    norm: readNorm(own, norm),
+    changes: readChanges(wasm, jumps, events, batch),
+    norm: readNorm(wasm, norm),
     maxEvents,
     steps: saveSteps,
     dense,
@@ -131,7 +131,7 @@ export function readProblem<D extends Dtype>(
 
 /** A solve in the engine's memory. */
 export class EnsembleSolve<D extends Dtype> {
-  /** What it holds. */
+  /** How many bytes of the engine's memory it holds. */
   readonly bytes: number;
   #ensemble: Ensemble | undefined;
   readonly #engine: Instance;
@@ -250,7 +250,7 @@ export interface Subtree {
   readonly level: number;
 }
 
-/** The largest aligned subtrees among so many leaves from the first on, in their order. */
+/** The largest aligned subtrees among `leaves` leaves from `first` on, in their order. */
 export function subtrees(first: number, leaves: number): Subtree[] {
   const all: Subtree[] = [];
   const end = first + leaves;

@@ -32,7 +32,7 @@ import { gradientStats, solveStats } from "./stats.js";
 
 /** A recorded solve in WebAssembly memory. */
 export class Recording<D extends Dtype> {
-  /** What it holds. */
+  /** How many bytes of the engine's memory it holds. */
   readonly bytes: number;
   #recorded: Recorded | undefined;
   readonly #engine: Instance;
@@ -191,7 +191,7 @@ function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Li
   return new IndependentSolve(field, y0, times, settings, true);
 }
 
-/** What a loss has returned, checked. */
+/** The checked result of a loss. */
 export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
   const { value, cotangent } = isObject(result) ? result : {};
   if (typeof value !== "number" || cotangent === undefined) {

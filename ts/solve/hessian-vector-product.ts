@@ -42,11 +42,11 @@ export interface HessianVectorProduct<
   readonly parameters: ArrayOf<D>;
   /** The part of the product that belongs to the arguments, by name, shaped as the arguments are. */
   readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
-  /** What the product took: evaluations of the field, and memory. */
+  /** The statistics of the product: evaluations of the field, and memory. */
   readonly stats: GradientStats;
 }
 
-/** What a loss gives for y and ẏ `[times, batch, state]`. */
+/** The result of a loss for y and ẏ `[times, batch, state]`. */
 export interface LossWithCurvature<D extends Dtype> extends LossAndCotangent<D> {
   /** (∂²L/∂y²) ẏ, the derivative of the cotangent along ẏ, shaped as y; or a function of ẏ that returns it. */
   readonly curvature: ArrayOf<D> | ((tangent: ArrayOf<D>) => ArrayOf<D>);
@@ -174,7 +174,7 @@ export function hessianVectorProduct<D extends Dtype>(
 
 const curvatureRule = inCallback(callable());
 
-/** What a loss gives for y and ẏ, checked. */
+/** The checked result of a loss for y and ẏ. */
 function secondOrder<D extends Dtype>(
   dtype: D,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,

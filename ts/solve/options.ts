@@ -105,7 +105,7 @@ export interface StepOptions {
   /**
    * The shortest step, in units of time; default 0. A rejected step that would have to be shorter ends the solve with
    * `STEP_UNDERFLOW`; with
-   * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
+   * `controller: "torchdiffeq"`, a step of this length is accepted with any error, as torchdiffeq does.
    */
   minStep?: number | undefined;
   /**
@@ -284,7 +284,7 @@ const tolerance = rule<number | ArrayLike<number>>(
   (value) => nonNegative.valid(value) || isObject(value),
 );
 
-/** What to take instead of a method for stiff problems. */
+/** What to use instead of a method for stiff problems. */
 function implicitHint(method: unknown): string | undefined {
   if (typeof method !== "string" || !IMPLICIT_METHODS.some((name) => normalizedName(method).startsWith(name)))
     return undefined;
@@ -361,7 +361,7 @@ const tableauRules = {
   order: required(count),
 };
 
-/** A plain copy of a tableau. What is too long is refused before anything of it is read. */
+/** A plain copy of a tableau. Arrays that are too long are refused before they are read. */
 function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
   const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
@@ -415,11 +415,12 @@ const controllerRules = {
 function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R, where = ""): Read<R> {
   const read = options(given, rules, where);
   const { method, controller, rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
-  const own = read as StepOptions;
-  if (typeof method === "object") own.method = readTableau(method, `${where}method.`);
-  if (typeof controller === "object") own.controller = options(controller, controllerRules, `${where}controller.`);
-  if (typeof rtol === "object") own.rtol = readTolerance(rtol, `${where}rtol`);
-  if (typeof atol === "object") own.atol = readTolerance(atol, `${where}atol`);
+  const stepOptions = read as StepOptions;
+  if (typeof method === "object") stepOptions.method = readTableau(method, `${where}method.`);
+  if (typeof controller === "object")
+    stepOptions.controller = options(controller, controllerRules, `${where}controller.`);
+  if (typeof rtol === "object") stepOptions.rtol = readTolerance(rtol, `${where}rtol`);
+  if (typeof atol === "object") stepOptions.atol = readTolerance(atol, `${where}atol`);
   if (steps !== undefined) checkAbsent({ stepSize }, " where steps has one", where);
   if (rtol === 0 && atol === 0) throw refused("OPTION", `${where}atol`, "a positive number where rtol is zero", "0");
   if (minStep !== undefined && maxStep !== undefined && minStep > maxStep) {

@@ -26,13 +26,13 @@ export function series<D extends Dtype, F extends Field = Field<D>>(
   state: NamesOfField<F>["states"] | number,
   trajectory = 0,
 ): ArrayOf<D> {
-  const own = wasmField(field);
-  const { y, shape, reached } = read(own, solution);
+  const wasm = wasmField(field);
+  const { y, shape, reached } = read(wasm, solution);
   const [times, batch, width] = shape;
-  const feature = featureOf(own, state);
+  const feature = featureOf(wasm, state);
   const place = argument("trajectory", trajectory, required(indexIn(batch)));
   const end = reached ? argument("solution.trajectories.reached", reached[place], required(countTo(times))) : times;
-  const values = new constructors[own.dtype](end) as ArrayOf<D>;
+  const values = new constructors[wasm.dtype](end) as ArrayOf<D>;
   for (let k = 0; k < end; k++) values[k] = y[(k * batch + place) * width + feature] as number;
   return values;
 }
@@ -42,7 +42,7 @@ const solutionRule = required(
 );
 const countTo = (most: number) => ({ ...indexIn(most + 1), expected: `a number of times, at most ${most}` });
 
-/** What is read of a solution, checked. */
+/** The parts of a solution that are read here, checked. */
 function read<D extends Dtype>(field: WasmField<D>, given: object) {
   const solution = argument("solution", given, solutionRule) as Partial<IndependentSolution<D>>;
   const { y, shape, trajectories } = outside(() => ({

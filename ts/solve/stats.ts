@@ -32,7 +32,7 @@ export function solveStats(solved: StatsSource): SolveStats {
   return stats as unknown as SolveStats;
 }
 
-/** What a gradient took. */
+/** The statistics of a gradient. */
 export function gradientStats(pulled: StatsSource): GradientStats {
   const numbers = numbersOf(pulled, GRADIENT_STATS.length + RETENTION.length + BYTES.length);
   const stats: Record<string, unknown> = named(GRADIENT_STATS, numbers, 0);

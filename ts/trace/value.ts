@@ -272,9 +272,9 @@ export class Value {
 
   /** The rows from `start` to before `end`, as `slice` of an array: negative ones count from the end. At least one row. */
   slice(start = 0, end = this.length): Value {
-    const whole = Number.isInteger(start) && Number.isInteger(end);
+    const areIntegers = Number.isInteger(start) && Number.isInteger(end);
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
-    const [from, to] = whole ? [place(start), place(end)] : [0, 0];
+    const [from, to] = areIntegers ? [place(start), place(end)] : [0, 0];
     if (from >= to) {
       const expected = `integers that select at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);

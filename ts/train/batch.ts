@@ -69,9 +69,9 @@ export type Loss<D extends Dtype = Dtype> =
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
-  const own = outputMask(countsOf(batch.times));
+  const batchMask = outputMask(countsOf(batch.times));
   return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) => {
-    const mask = maskWeights(batch.mask, solution?.mask ?? own);
+    const mask = maskWeights(batch.mask, solution?.mask ?? batchMask);
     checkHasOutputs(mask, solution?.failures[0]?.error);
     return typeof loss === "function"
       ? loss(y, mask === undefined ? batch : { ...batch, mask }, shape, solution)

@@ -220,12 +220,12 @@ function tracedLoss(
         sizes.state += own;
         return stateIn(graph, before, own);
       };
-      for (const [name, own] of Object.entries({ y: state, target, mask: target, t: 1, ...inputs })) {
+      for (const [name, rows] of Object.entries({ y: state, target, mask: target, t: 1, ...inputs })) {
         let value: Value | undefined;
         // Only what is taken is a part of the rows.
         const get = () => {
-          if (value === undefined) widths.set(name, own);
-          value ??= width(own);
+          if (value === undefined) widths.set(name, rows);
+          value ??= width(rows);
           return value;
         };
         Object.defineProperty(values, name, { get, enumerable: true, configurable: true });
@@ -281,12 +281,12 @@ function tracedLoss(
     if (lists && lists.longest !== times) {
       throw refused("SHAPE", `${where}times`, `lists of up to ${times} times`, `one of ${lists.longest}`);
     }
-    const own = maskWeights(weights, solved.mask ?? outputMask(lists?.counts ?? null));
-    checkHasOutputs(own, solved.failure);
-    const mask = own && weightsOf(`${where}mask`, own).weights;
-    const whole = mask?.length === count;
+    const countedWeights = maskWeights(weights, solved.mask ?? outputMask(lists?.counts ?? null));
+    checkHasOutputs(countedWeights, solved.failure);
+    const mask = countedWeights && weightsOf(`${where}mask`, countedWeights).weights;
+    const isPerFeature = mask?.length === count;
     const weightAt = (row: number, feature: number) =>
-      mask ? (mask[whole ? row * features + feature : row] as number) : 1;
+      mask ? (mask[isPerFeature ? row * features + feature : row] as number) : 1;
     for (let i = 0; i < count; i++) {
       if (Number.isFinite(target[i])) continue;
       // What does not count may well be missing, that is NaN.
@@ -330,15 +330,16 @@ function tracedLoss(
     if (!mask) return { each: undefined, sum: all };
     const each = new Float64Array(all);
     for (let row = 0; row < rows; row++) {
-      const own =
+      const rowWeights =
         mask.length === rows ? mask.subarray(row, row + 1) : mask.subarray(row * features).subarray(0, features);
       if (isEntrywise)
-        for (let i = 0; i < features; i++) each[row * features + i] = own[own.length === 1 ? 0 : i] as number;
-      else if (takesMask) each[row] = own.some((weight) => weight > 0) ? 1 : 0;
-      else if (own.some((weight) => weight !== own[0])) {
+        for (let i = 0; i < features; i++)
+          each[row * features + i] = rowWeights[rowWeights.length === 1 ? 0 : i] as number;
+      else if (takesMask) each[row] = rowWeights.some((weight) => weight > 0) ? 1 : 0;
+      else if (rowWeights.some((weight) => weight !== rowWeights[0])) {
         const expected = "one weight for all features of a trajectory at a time, or a loss that takes mask";
-        throw refused("OPTION", `${where}mask`, expected, `${own.join(", ")} from index ${row * features}`);
-      } else each[row] = own[0] as number;
+        throw refused("OPTION", `${where}mask`, expected, `${rowWeights.join(", ")} from index ${row * features}`);
+      } else each[row] = rowWeights[0] as number;
     }
     return { each, sum: each.reduce((sum, weight) => sum + weight, 0) };
   };
@@ -363,12 +364,12 @@ function tracedLoss(
     const solved = { ...outputsIn(y), ...(solution && { mask: solution.mask, failure: solution.failures[0]?.error }) };
     const { columns, weights } = read("", data, sizes, solved);
     // Whoever gives the data may have transferred the memory of y.
-    const own = numbers();
+    const outputs = numbers();
     // What is no output of the solve may be NaN.
-    const infinite = own.findIndex(
+    const infinite = outputs.findIndex(
       (number, i) => !Number.isFinite(number) && solved.mask?.[Math.floor(i / state)] !== 0,
     );
-    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
+    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${outputs[infinite]} at index ${infinite}`);
     const { widths } = programFor(state);
     const field = fieldFor(state, dtype);
     const span = isEntrywise ? state : 1;
@@ -385,7 +386,7 @@ function tracedLoss(
       const where = `at time ${Math.floor(row / batch)} of trajectory ${row % batch}, from 0`;
       return refused("NON_FINITE", `loss's ${what}`, "a finite number", `${given} ${where}`);
     };
-    const given = { ...columns, y: own };
+    const given = { ...columns, y: outputs };
     const all = packColumns(
       dtype,
       counted,
