@@ -15,20 +15,20 @@ import {
 import { listOf, nearest, normalizedName, resolveAlias, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
-/** What a value must be; reading gives a `T`. */
+/** A rule for a value; reading it returns a `T`. */
 export interface Rule<T> {
-  /** In words, for the message. */
+  /** What is expected, in words, for the message. */
   readonly expected: string;
   readonly valid: (value: unknown) => boolean;
-  /** Of the error; `OPTION` unless it says otherwise. */
+  /** The code of the error; `OPTION` by default. */
   readonly code?: ErrorCode;
-  /** The strings among the values, from which one that is none may be mistaken. */
+  /** The strings among the valid values, to suggest the nearest one. */
   readonly names?: readonly string[];
-  /** What may be meant by a value that is none, or does instead of it. */
+  /** What an invalid value may mean, or what to use instead. */
   readonly hint?: (value: unknown) => string | undefined;
   /** Whether undefined is an error. */
   readonly required?: boolean;
-  /** What undefined becomes. */
+  /** The value that replaces undefined. */
   readonly fallback?: T;
 }
 
@@ -92,11 +92,11 @@ export const positive = number("a positive number", (value) => value > 0);
 export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
 export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);
 export const fraction = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
-/** Of steps, say. */
+/** For counts of steps. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
-/** Of features: lengths that WebAssembly counts with its sign. */
+/** For counts of features: lengths that WebAssembly stores with a sign. */
 export const size = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 31);
-/** Of threads. */
+/** For counts of threads. */
 export const threadCount = number(
   `an integer from 1 to ${MAX_THREADS}`,
   (value) => Number.isInteger(value) && value >= 1 && value <= MAX_THREADS,
@@ -172,7 +172,7 @@ export function callable<F>(expected = "a function") {
   return rule<F>(expected, isCallable);
 }
 
-/** A place in a list of so many, from 0. */
+/** An index into a list of this length, from 0. */
 // @__NO_SIDE_EFFECTS__
 export function indexIn(count: number) {
   const expected = count === 1 ? "0, the only index" : `an index from 0 to ${count - 1}`;
@@ -318,7 +318,7 @@ function hintAt(
   return near === undefined ? "the" : `did you mean ${near}? The`;
 }
 
-/** An array of at least so many elements. */
+/** An array with at least this number of elements. */
 // @__NO_SIDE_EFFECTS__
 export function array<T>(expected: string, least = 0, code?: ErrorCode) {
   return rule<readonly T[]>(expected, (value) => Array.isArray(value) && value.length >= least, code);

@@ -96,7 +96,7 @@ export function instance(): Instance {
   return current;
 }
 
-/** What a worker makes the engine in use, or to be used, of; nothing holds this thread up. */
+/** The source from which a worker makes the same engine, without blocking this thread. */
 export async function sourceInUse(): Promise<EngineSource> {
   if ((!current || current.lost) && !prepared) await init();
   return instance().source;

@@ -2,7 +2,7 @@
 // overflows before loses nothing.
 import { isError } from "../checks/errors.js";
 
-/** The function below holds the results of so many calls, and calls itself so often. */
+/** The function below holds the results of this many calls, and calls itself this often. */
 const RESULTS = 100;
 const CALLS = 30;
 /** 48 KB in all, about twice what the deepest call takes. */

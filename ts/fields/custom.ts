@@ -8,7 +8,7 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { type Field, WasmField } from "./field.js";
 
-/** What a custom vector field is made of. Its functions get their own copies, and return typed arrays of `dtype`. */
+/** The options of `custom`. The functions get copies of arrays, and return typed arrays of `dtype`. */
 export interface CustomOptions<D extends Dtype = "float32"> {
   /** The number of features of the state. */
   stateSize: number;

@@ -36,7 +36,7 @@ import type { EmptyRecord } from "./vector-field.js";
 /** Shapes of inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
 export type InputShapes = { readonly [name: string]: "scalar" | number | readonly number[] };
 
-/** What a differentiable function is made of. */
+/** The options of `differentiable`. */
 export interface DifferentiableOptions<I extends InputShapes, P extends Parameters, D extends Dtype> {
   /** The shapes of the inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
   inputs: I;
@@ -236,7 +236,7 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
     return { y: numbers, direction: { y: direction, ...(parameters && { parameters }) } };
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     if (!(#field in this)) return "differentiable function (an object made from one)";
     return `differentiable function of ${Object.keys(this.#widths).join(", ")}`;

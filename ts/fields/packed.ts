@@ -11,7 +11,7 @@ export type Widths = Readonly<Record<string, number>>;
 /** How many numbers all names have for a trajectory. */
 export const totalOf = (widths: Widths) => Object.values(widths).reduce((sum, width) => sum + width, 0);
 
-/** What is asked of an array: `[batch]` of a single number a trajectory, else `[batch, width]`. */
+/** The expected shape of an array: `[batch]` for one number per trajectory, else `[batch, width]`. */
 const shapeText = (width: number, batch: number | undefined) => {
   const rows = batch === undefined ? "batch" : String(batch);
   return width === 1 ? `[${rows}]` : `[${rows}, ${width}]`;

@@ -35,7 +35,7 @@ import type { Operand, Value, Vector } from "../trace/value.js";
 import type { NamesOf } from "./field.js";
 import { type ProgramField, programField } from "./program.js";
 
-/** What a slope is computed from, while it is traced. */
+/** The values from which a slope is computed, while it is traced. */
 export interface SlopeInputs<S, P, A> {
   /** The time at which the slope is taken. */
   readonly t: Value;
@@ -61,7 +61,7 @@ export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
 /** The names of a field's arguments, taken from their sizes; `string` if it has none. */
 export type ArgumentNames<A extends ArgumentSizes> = [keyof A] extends [never] ? string : keyof A & string;
 
-/** What a vector field is made of. */
+/** The options of `vectorField`. */
 export interface VectorFieldOptions<
   S extends readonly string[] | number,
   P extends Parameters,

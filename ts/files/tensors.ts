@@ -29,7 +29,7 @@ export interface SkippedTensor {
   readonly dtype: string;
 }
 
-/** What a safetensors file holds, in the order of the names. */
+/** The contents of a safetensors file, in the order of the names. */
 export interface TensorFile {
   /** Arrays by name; float16 and bfloat16 as float32, which holds each of them exactly. */
   readonly tensors: ReadonlyMap<string, Tensor>;

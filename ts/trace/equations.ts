@@ -24,7 +24,7 @@ interface Statement {
   readonly start: number;
 }
 
-/** What the names of a text may stand for, beside what it defines. */
+/** The meanings of names in a text, besides those that it defines. */
 export interface ExternalNames {
   readonly parameters: Readonly<Record<string, number>>;
   readonly arguments: readonly string[];
@@ -324,7 +324,7 @@ function initialValueOf(sourceLine: string, line: number): InitialValue[] {
   return [{ name, value, line, at }];
 }
 
-/** What a line says; nothing where it is empty. */
+/** The statement of a line; none if it is empty. */
 function statementOf(sourceLine: string, line: number): Statement[] {
   const text = withoutComment(sourceLine);
   const at = text.length - text.trimStart().length;
@@ -363,7 +363,7 @@ function statesOf(statements: readonly Statement[], values: readonly InitialValu
     const other = arity(name) > 0 ? "a function" : name === "t" ? "the time" : undefined;
     if (other !== undefined) throw equationsError(line, at, `another name: ${name} is ${other}`, name);
     first.set(name, line);
-    // What is given beside the text takes its place.
+    // Values that are given as options replace those in the text.
     if (!Object.hasOwn(names.parameters, name)) inputs.set(name, "a parameter");
   }
   for (const name of Object.keys(names.parameters)) addInput(inputs, "parameters", name, "a parameter");

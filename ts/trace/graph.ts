@@ -28,7 +28,7 @@ const MAX_RECORDED = 16 * MAX_NODES;
 export class Graph {
   /** Comparisons by which nothing was chosen so far, each with an error made there. */
   readonly unused = new Map<object, Error>();
-  /** Where the first of those was made that are left in the end, as far as that can be told. */
+  /** The location of the first comparison that is still unused at the end, if it is known. */
   unusedAt: Required<Pick<ErrorDetails, "file" | "line" | "column">> | undefined;
   /** How many rows the state has that the function was given, for messages. */
   stateRows: number | undefined;
@@ -95,7 +95,7 @@ export function isComputedFrom(nodes: readonly GraphNode[], result: number, othe
   return false;
 }
 
-/** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
+/** The nodes that a result needs, each after its operands, without other nodes that were recorded. */
 export function reachableNodes(nodes: readonly GraphNode[], result: number): GraphNode[] {
   const places = new Map<number, number>();
   const kept: GraphNode[] = [];
@@ -120,7 +120,7 @@ export function reachableNodes(nodes: readonly GraphNode[], result: number): Gra
   return kept;
 }
 
-/** Whether programs compute the same by the same operations, in whatever order those are written. */
+/** Whether programs compute the same by the same operations, which may be written in any order. */
 export function areSamePrograms(a: Program, b: Program): boolean {
   const sizes = ({ state, parameters, arguments: own }: Program) => [state, parameters, own].join();
   if (sizes(a) !== sizes(b)) return false;

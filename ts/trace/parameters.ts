@@ -27,7 +27,7 @@ export type Parameters = { readonly [name: string]: Parameter };
 
 /** What stands for a network in a traced function: call it with a value. It holds its arrays, such as `net[0].weight`. */
 export interface TracedModule extends ModuleParts {
-  /** What the network makes of a value. */
+  /** Applies the network to a value. */
   (x: Value): Value;
 }
 

@@ -152,8 +152,8 @@ export function statesIn(state: Value, names: readonly string[]): Readonly<Recor
 type NamesElsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**
- * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
- * beside them that has them; `misused` gives the error of a name that tells of another mistake.
+ * A record that refuses unknown names, with an error that lists its own. `noun` is what the names stand for; `elsewhere` has the names of
+ * neighbouring records; `misused` returns the error for a name that shows another mistake.
  */
 export function named<T extends object>(
   where: string,
@@ -200,7 +200,7 @@ export function checkSingleObject(name: string, apply: unknown, inputs: readonly
   if (typeof length === "number" && length > 1) throw singleObjectError(name, inputs, `one of ${length} arguments`);
 }
 
-/** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
+/** What a function seems to take its inputs for, if it reads this name; undefined if the name may be misspelled. */
 function mistakenFor(name: string | symbol): string | undefined {
   if (name === Symbol.iterator) return "a list";
   if (typeof name === "symbol") return undefined;
@@ -208,7 +208,7 @@ function mistakenFor(name: string | symbol): string | undefined {
   return Object.hasOwn(Value.prototype, name) ? "a value" : undefined;
 }
 
-/** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
+/** Calls a traced function with its inputs as one object, and returns its result; `elsewhere` as in `named`. */
 export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: NamesElsewhere = {}): unknown {
   const names = Object.keys(inputs);
   checkSingleObject(name, apply, names);
@@ -221,8 +221,8 @@ export function callTraced(name: string, apply: unknown, inputs: object, elsewhe
 }
 
 /**
- * What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. With names of the
- * rows it may be an object of one value for each; `unchanged` has the rows that it may leave out.
+ * The result of a traced function, as one value with `rows` rows, or with any number if `rows` is undefined. If the rows have names, the
+ * result may be an object with one value for each; `unchanged` has the rows that it may leave out.
  */
 export function returned(
   name: string,

@@ -373,7 +373,7 @@ export class Condition {
     throw refused("CALLBACK", "a condition", expected, "an attempt to read it while the function is traced");
   }
 
-  /** What is compared, and how; undefined where it is a condition of another graph. */
+  /** The comparison and its operands; undefined for a condition of another graph. */
   static nodeIn(graph: Graph, condition: Condition): readonly [string, number, number] | undefined {
     return condition.#graph === graph ? condition.#node : undefined;
   }
@@ -408,7 +408,7 @@ function unreadable(hint: string): SymplecticAdjointError {
 
 /** Rows up to this one can be read by their index. */
 let indexed = 0;
-/** More rows take time and memory that nobody expects of a size; `at` reads them. */
+/** Indexing more rows would take too much time and memory; `at` reads them. */
 const MOST_INDEXED = 2 ** 16;
 const MARGIN = 64;
 
@@ -541,7 +541,7 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
 /** What records of values are called in messages. Whatever is read of one but its names throws. */
 export const recordNames = /* @__PURE__ */ new WeakMap<object, string>();
 
-/** What was given instead of a value, with what may be meant. */
+/** A description of what was given instead of a value, with a hint at what may be meant. */
 export function describeOperand(operand: unknown): string {
   const record = recordNames.get(operand as object);
   if (record !== undefined) return record;

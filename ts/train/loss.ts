@@ -28,11 +28,11 @@ import type { Value } from "../trace/value.js";
 import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
 import { checkHasOutputs, maskWeights, outputMask } from "./mask.js";
 
-/** What a traced loss is computed from: values of one trajectory at one output time. */
+/** The inputs of a traced loss: values of one trajectory at one output time. */
 export type LossValues<I extends ArgumentSizes = EmptyRecord> = {
   /** The state of the solution, a row for each feature. */
   readonly y: Value;
-  /** What the solution should be: as many rows as the state has, or as the option `target` says. */
+  /** The target for the solution: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
    * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, a target that was NaN is 0. A
@@ -57,7 +57,7 @@ export interface LossOptions<I extends ArgumentSizes = EmptyRecord> {
 
 /** The data of a loss: a batch of `train` is one. */
 export interface LossData {
-  /** What the solution should be, `[times, batch, features]`; may be left out for a loss that does not take it. */
+  /** The target for the solution, `[times, batch, features]`; you may leave it out for a loss that does not use it. */
   readonly target?: ArrayLike<number> | undefined;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
@@ -193,7 +193,7 @@ interface MeanWeights {
 /** A loss for states of one size. */
 interface RecordedLoss {
   readonly program: Traced;
-  /** What it takes of each row, side by side: y, and of the rest what it uses. */
+  /** The numbers of each row, side by side: y, and those of the other inputs that the loss uses. */
   readonly widths: ReadonlyMap<string, number>;
 }
 
@@ -363,9 +363,9 @@ function tracedLoss(
     numbers();
     const solved = { ...outputsIn(y), ...(solution && { mask: solution.mask, failure: solution.failures[0]?.error }) };
     const { columns, weights } = read("", data, sizes, solved);
-    // Whoever gives the data may have transferred the memory of y.
+    // Reading the data may have transferred the memory of y.
     const outputs = numbers();
-    // What is no output of the solve may be NaN.
+    // Numbers that are no outputs of the solve may be NaN.
     const infinite = outputs.findIndex(
       (number, i) => !Number.isFinite(number) && solved.mask?.[Math.floor(i / state)] !== 0,
     );
@@ -374,7 +374,7 @@ function tracedLoss(
     const field = fieldFor(state, dtype);
     const span = isEntrywise ? state : 1;
     const weightOf = (row: number, i: number) => (weights.each ? (weights.each[row * span + i] as number) : 1);
-    // What does not count has no derivative, whatever that of its numbers would be.
+    // Rows that do not count have no derivative, even if that of their numbers is not finite.
     const counted: number[] = [];
     for (let row = 0; row < rows; row++) {
       let counts = false;

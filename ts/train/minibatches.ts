@@ -364,7 +364,7 @@ function jumpsByTrajectory(
   });
 }
 
-/** What a window has: times and values, and of each jump the times, with the places of its amounts. */
+/** The data of a window: times and values, and for each jump its times, with the places of its amounts. */
 interface WindowData {
   readonly y0: Float64Array;
   readonly times: Float64Array;

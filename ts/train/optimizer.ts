@@ -88,7 +88,7 @@ type WithDefaults<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O
 /** The learning rate and the weight decay as they are read: one number, or numbers by name. */
 type RateOptions = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
 
-/** What an optimizer is made of, but for its state and the learning rate of the moment. */
+/** The options of an optimizer, without its state and its current learning rate. */
 export type OptimizerRecipe =
   | { readonly kind: "adam"; readonly options: WithDefaults<AdamOptions> }
   | { readonly kind: "sgd"; readonly options: WithDefaults<SgdOptions> };
@@ -103,7 +103,7 @@ export interface Optimizer<D extends Dtype = Dtype> {
   /** The number of steps taken; set it, with `state`, to continue from a checkpoint. */
   steps: number;
   /**
-   * What the optimizer remembers, the moments of `adam` or the velocity of `sgd`: a live view of the engine's memory: read it again after
+   * The moments of `adam` or the velocity of `sgd`, as a live view of the engine's memory: read it again after
    * any other call.
    */
   readonly state: ArrayOf<D>;
@@ -248,7 +248,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return optimizer.#rust;
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
     if (!kept) return `${this.recipe.kind} optimizer (disposed)`;
@@ -286,7 +286,7 @@ export function freeGradient<D extends Dtype>(optimizer: Optimizer<D>, gradient:
   return WasmOptimizer.is(optimizer) ? ((optimizer as WasmOptimizer<Dtype>).free(gradient) as ArrayOf<D>) : gradient;
 }
 
-/** What a file has to keep of an optimizer of a field. */
+/** What a file stores of an optimizer of a field. */
 export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
   if (!WasmOptimizer.isOf(optimizer, field)) {
     const other = WasmOptimizer.isOfArray(optimizer) ? "one for an array" : "one made for another field";

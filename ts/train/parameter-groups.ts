@@ -14,7 +14,7 @@ export type NumberByName<Name extends string = string> = string extends Name
   ? Readonly<Record<string, number>>
   : { readonly [Own in Name | "*"]?: number };
 
-/** What is changed: a field's parameters, or an array of the caller's. */
+/** The numbers that an optimizer changes: a field's parameters, or an array that you own. */
 export type OptimizerTarget<D extends Dtype> = Field<D> | ArrayOf<Dtype>;
 
 /** Rates, for all or by name, and the names of what stays as it is. */

@@ -57,7 +57,7 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   return Object.defineProperty(result, "curvature", { enumerable: false });
 }
 
-/** The weights of so many numbers, without those that are no outputs of the solve that y is the solution of. */
+/** The weights of `length` numbers, 0 for those of y that are no outputs of its solve. */
 function weightsIn(y: object, length: number, mask: ArrayLike<number> | undefined) {
   const maskWeights = mask === undefined ? undefined : weightsOf("mask", mask).weights;
   if (maskWeights) checkLength("mask", maskWeights, length);

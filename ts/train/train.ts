@@ -26,7 +26,7 @@ import { freeGradient, type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
-/** What to train, with which optimizer and data, and how to solve. */
+/** The options of `train`: the field, the optimizer, the data, and how to solve. */
 export interface TrainOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends GradientOptions<A, N> {
   /** The field to train; its parameters change in place. */
