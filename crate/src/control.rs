@@ -110,7 +110,7 @@ impl StepControl {
         if error == 0.0 {
             return self.max_factor;
         }
-        // An error that is not a number shrinks the step as far as one step may.
+        // An error that is NaN shrinks the step by the smallest factor.
         let order = f64::from(order);
         let wanted = match self.controller {
             Controller::Pid { p, i, d } if accepted => {

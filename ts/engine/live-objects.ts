@@ -10,7 +10,7 @@ class LiveObjects {
   #bytes = 0;
   #warned = false;
   readonly #bytesOf = new WeakMap<object, number>();
-  // Counts alone: the objects that it is about are freed by registries of their own.
+  // Only counts: the objects are freed by their own registries.
   readonly #registry =
     typeof FinalizationRegistry === "function"
       ? new FinalizationRegistry<number>((bytes) => this.#subtract(bytes))

@@ -68,7 +68,7 @@ function leb128(number: number): number[] {
   return [(number & 127) | 128, number >> 7];
 }
 
-/** Whether it says that the stack, or memory, is used up: Firefox has an error of its own for it. */
+/** Whether an error means that the stack or the memory is used up: Firefox has its own error for that. */
 export function isOverflow(error: unknown): boolean {
   return isError(error) && ["RangeError", "InternalError"].includes(error.name);
 }

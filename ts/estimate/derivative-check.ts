@@ -28,7 +28,7 @@ export function* derivativesAgree(
   if (!middle || !slopes) return middle === undefined;
   const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
   const level = length(middle.f);
-  // A change of a parameter by so much is one of the predictions by as much as they are: less than the value, where that is a date, say.
+  // A change of a parameter by this size changes the predictions by as much as they are. It is less than the value if that is, say, a date.
   const sizes = free.map((_, j) => level / length(middle.f.map((_, i) => slopes[i * free.length + j] as number)));
   function* agrees(part: number, slopes: Float64Array): Coroutine<boolean | undefined> {
     const step = stepBy(part, values, parameters, free, sizes);

@@ -90,7 +90,7 @@ function scaled(slopes: Float64Array | undefined, f: Float64Array, factor: (f: n
 }
 
 /**
- * Maximum likelihood where the variance V depends on f and on parameters of its own, V = Σ of parts / weight: the cost is
+ * Maximum likelihood with a variance V that depends on f and on its own parameters, V = Σ of parts / weight: the cost is
  * Σ (r² + ln V)/2 with r = (y − f)/√V. With rows A = [f_p/√V; V_p/(√2 V)] and residuals ρ = [−r; (1 − r²)/√2], its gradient is Aᵀρ
  * and the Fisher information AᵀA.
  */

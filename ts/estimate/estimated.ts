@@ -175,7 +175,7 @@ function individualsOf(
   });
 }
 
-/** One number, whose options stand at a place of their own. */
+/** One estimated number, whose options have their own place. */
 function estimatedParameter(where: string, name: string, given: unknown, place: EstimatedInput): EstimatedParameter {
   const at = where.lastIndexOf(".");
   const [own] = readParameters({ [where.slice(at + 1)]: given }, where.slice(0, at));

@@ -70,7 +70,7 @@ interface SolvedMeasurements {
   readonly f: Float64Array;
   /** Of each batch, its derivatives along the columns, if they were computed at once. */
   readonly tangents: readonly SolutionJvp<"float64">[] | undefined;
-  /** Where a fit ends, they are asked for again. */
+  /** They are needed again at the end of a fit. */
   slopes?: Float64Array | undefined;
 }
 
@@ -86,7 +86,7 @@ export class Predictor {
    */
   #slopesExpected = true;
   #knownLayout: Layout | undefined;
-  /** The last prediction with derivatives, which is asked for again where a fit ends. */
+  /** The last prediction with derivatives, which is needed again at the end of a fit. */
   #latest: LatestPrediction | undefined;
   /** Whether each trajectory takes its own steps. */
   readonly #apart: boolean;
@@ -465,7 +465,7 @@ interface LatestPrediction {
   readonly steps: number;
 }
 
-/** Whether it is what is asked for: with these derivatives, or without any. */
+/** Whether a prediction is the requested one: with these derivatives, or without any. */
 function isLatest(latest: LatestPrediction, values: Float64Array, indices: readonly number[]): boolean {
   return (
     values.every((value, k) => value === latest.values[k]) &&

@@ -37,7 +37,7 @@ class Driven<D extends Dtype> extends WasmField<D> {
   }
 }
 
-/** A field with an input that keeps its energy, at parameters of its own. */
+/** A field with an input that also has the energy of its system, with its own copy of the parameters. */
 class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements HamiltonianField<D> {
   readonly #field: HamiltonianField<D>;
 

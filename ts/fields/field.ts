@@ -193,7 +193,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return rust.parametersLength;
   }
 
-  /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
+  /** A copy of the parameters for the caller: with the native engine, a view would keep their memory until it is collected. */
   copyParameters(): ArrayOf<D> {
     const { rust, engine } = useField(this, "this");
     engine.needStack();

@@ -55,7 +55,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
   });
   const [unused] = left.values();
   if (unused) throw refused("FILE", unused.name, "no such tensor in this network", unused.name);
-  // An option that is wrong is the caller's, not the file's.
+  // A wrong option is the fault of the caller, not of the file.
   const field = mlp(architecture);
   field.parameters = parameters as ArrayOf<Dtype>;
   return { field, rest };

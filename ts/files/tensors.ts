@@ -8,7 +8,7 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 
 /**
- * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
+ * A Uint8Array with its own memory, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
  * knows no such parameter.
  */
 export type OwnedBytes = ReturnType<Uint8Array["slice"]>;

@@ -13,7 +13,7 @@ const HEAD = 16;
 /** Sums per panel: at least as many as a state has arrays of panels. */
 const ARRAYS = 4;
 
-/** Looks at the others so often before it sleeps: a step is short, and waking takes longer. */
+/** How often it polls the other parts before it sleeps: a step is short, and waking takes longer. */
 const SPINS = 4000;
 
 /** Shared memory for one solve. */

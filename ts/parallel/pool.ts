@@ -103,7 +103,7 @@ interface KeptSolve {
   readonly parts: readonly Part[];
 }
 
-/** A solve of trajectories of their own, kept by the workers. */
+/** A solve of independent trajectories that the workers keep. */
 interface KeptEnsemble<D extends Dtype> {
   readonly field: WasmField<D>;
   readonly problem: EnsembleProblem<D>;

@@ -36,7 +36,7 @@ export interface PoolJob {
   readonly part: Part;
 }
 
-/** A solve of trajectories of their own. */
+/** A solve of independent trajectories. */
 export interface EnsembleJob {
   readonly recipe: Recipe;
   /** The state of the field (what it has besides its parameters) for these trajectories, and the index of the first in the whole batch. */

@@ -72,7 +72,7 @@ export function addBytes(parts: readonly PeakBytes[]): PeakBytes {
   return sum as unknown as PeakBytes;
 }
 
-// Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
+// No object of a message is passed on: test runners may have their own realm, and messages belong to another one.
 
 /** The solution of the whole batch. */
 export function joinSolutions<D extends Dtype>(

@@ -100,7 +100,7 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
   return { directions, tangentArrays, rates };
 }
 
-/** Trajectories of their own and the directions along which they move, checked. */
+/** Checked directions along which independent trajectories are differentiated. */
 export function readEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

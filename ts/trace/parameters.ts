@@ -66,7 +66,7 @@ export interface ReadParameters {
   readonly standIns: StandIns;
 }
 
-/** A function with arrays in it, at the dots of their names, each made when it is asked for. */
+/** A function with arrays as properties, nested at the dots of their names, each made when it is read. */
 function withArrays<F extends object>(apply: F, names: readonly string[], array: (name: string) => Value): F {
   for (const name of names) {
     const path = name.split(".");

@@ -133,7 +133,7 @@ function closed(where: string, record: Record<string, unknown>): object {
 export const parameterNames = (entries: Readonly<Record<string, unknown>>): string[] =>
   Object.keys(entries).map((name) => name.split(".", 1)[0] as string);
 
-/** The rows of a state by the names of its features, each taken when it is asked for. */
+/** The rows of a state by the names of its features, each taken when it is read. */
 export function statesIn(state: Value, names: readonly string[]): Readonly<Record<string, Value>> {
   activeGraph().stateRows = state.length;
   const record: Record<string, Value> = {};

@@ -424,7 +424,7 @@ function windowData(
   };
 }
 
-/** Windows with times and steps of their own. */
+/** Windows that each have their own times and steps. */
 function independentBatch<D extends Dtype>(
   views: readonly WindowData[],
   jumps: readonly ReadJump[],

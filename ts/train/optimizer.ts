@@ -48,7 +48,7 @@ import {
 
 interface CommonOptions<N extends FieldNames = FieldNames> {
   /**
-   * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have rates of their own, by name:
+   * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have their own rates, by name:
    * `{ net: 1e-3, birth: 0.1 }`, or with `"*"` for all others, `{ "*": 1e-3, birth: 0.1 }`. Set `optimizer.learningRate` to change it
    * between steps.
    */
@@ -96,7 +96,7 @@ export type OptimizerRecipe =
 /** Changes a field's parameters, in place in the engine's memory, or an array of yours. */
 export interface Optimizer<D extends Dtype = Dtype> {
   /**
-   * The learning rate of the next step; may be set at any time, as `train` does by its `schedule`. If parameters have rates of their own,
+   * The learning rate of the next step; may be set at any time, as `train` does by its `schedule`. If parameters have their own rates,
    * it is the largest of them, and setting it changes all in proportion.
    */
   learningRate: number;
@@ -184,7 +184,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return this.#engine.view(this.#dtype, rust, rust.statePointer, rust.stateLength);
   }
 
-  /** The state as an array of the caller's own. */
+  /** A copy of the state for the caller. */
   copyState(): ArrayOf<D> {
     const rust = WasmOptimizer.#use(this);
     return this.#engine.read(this.#dtype, rust.statePointer, rust.stateLength);

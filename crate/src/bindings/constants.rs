@@ -19,7 +19,7 @@ use crate::tableau::MAX_STAGES;
 pub const TRACES: [&str; 2] = ["exact", "hutchinson"];
 pub const NOISES: [(&str, Noise); 2] = [("rademacher", Noise::Rademacher), ("gaussian", Noise::Gaussian)];
 
-/// The named matrices of a system with an energy.
+/// The names of the matrices G of dx/dt = G ∇H.
 pub const STRUCTURES: [(&str, Structure); 3] =
     [("canonical", Structure::Canonical), ("dx", Structure::Dx), ("laplacian", Structure::Laplacian)];
 
@@ -39,7 +39,7 @@ pub const GRADIENT_STATS: [&str; 3] = ["evaluations", "vjps", "backwardSteps"];
 /// The statistics of what a gradient retains of a solve.
 pub const RETENTION: [&str; 5] = ["tapes", "stages", "states", "checkpoints", "stepTapes"];
 
-/// The sums of bytes: of all purposes, and of each.
+/// The names of the statistics of bytes: the total, and each purpose.
 fn byte_names() -> Vec<&'static str> {
     std::iter::once("total").chain(Purpose::ALL.map(Purpose::name)).collect()
 }

@@ -89,7 +89,7 @@ pub fn register_bits() -> u32 {
     dispatch::bits() as u32
 }
 
-/// Has solves of this thread tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the
+/// Sets the function that solves of this thread call with their progress, from 0 to 1; undefined removes it. If it returns false, it ends the
 /// solve.
 #[napi(catch_unwind)]
 pub fn watch(env: Env, callback: Option<Function<'_, f64, bool>>) -> Result<()> {

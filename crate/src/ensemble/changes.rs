@@ -248,7 +248,7 @@ impl<T: Real> Rules<T> {
                 occurrence: start + index,
             }));
         }
-        // Of those at the same time the first that was declared stays first.
+        // Jumps at the same time stay in the order in which they were declared.
         let keys: Vec<f64> = scheduled.iter().map(|jump| jump.t * direction).collect();
         order(&keys).into_iter().map(|index| scheduled[index]).collect()
     }
@@ -257,7 +257,7 @@ impl<T: Real> Rules<T> {
 fn check_jump_times(jumps: &[f64], times: &[f64]) -> Result<()> {
     finite("jumps.times", jumps)?;
     let (first, last) = (times[0], times[times.len() - 1]);
-    // Of a trajectory that goes nowhere only a jump at its time acts.
+    // If a trajectory has an empty interval, only jumps at its time act.
     if first == last {
         return Ok(());
     }

@@ -24,7 +24,7 @@ pub(super) enum States {
     Some(usize),
 }
 
-/// No step.
+/// An index beyond every step: nothing is retained.
 pub(super) const NEVER: usize = usize::MAX;
 
 impl Recomputed {

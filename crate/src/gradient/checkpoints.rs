@@ -9,9 +9,9 @@ use crate::memory::{Buffer, Ledger, Purpose, reserve_in};
 
 /// The checkpoints at one time, in states; a carry counts as one.
 pub(super) struct Checkpoints<T> {
-    /// By step, ascending; while steps are being added, also by level, descending.
+    /// The checkpoints by ascending step; while steps are being added, also by descending level.
     stack: Vec<Checkpoint<T>>,
-    /// Those that a later one of a higher level makes superfluous.
+    /// The checkpoints that a later one of a higher level makes superfluous.
     dispensable: Vec<Checkpoint<T>>,
     /// States allocated, and free for use.
     allocated: usize,

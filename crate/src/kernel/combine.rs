@@ -169,7 +169,7 @@ impl<T: Real> Accumulate<'_, T> {
     }
 }
 
-/// As [`accumulate`], into another state and carry; whether the state is finite.
+/// Does what [`accumulate`] does, into another state and carry; returns whether the state is finite.
 pub fn advance<T: Real>(
     compensated: bool,
     (sum, carry): (&[T], &[T]),

@@ -336,7 +336,7 @@ impl<T: Real> Instruction<T> {
         }
     }
 
-    /// Of `[rows][columns]` for each lane, with vectors at some points: a product, that of the transpose, or the sum of outer products
+    /// Matrices `[rows][columns]` for each lane, with vectors at some points: a product, that of the transpose, or the sum of outer products
     /// that gives it.
     pub fn contract(kind: Contraction, to: Address, a: Address, b: Address, shape: [usize; 3], len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };

@@ -270,7 +270,7 @@ pub fn pow<T: Real, V: Vector<T>>(x: V, y: V) -> V {
     let digits = power.select_less(whole, shifted, power.select_less(whole.add(whole), power, whole));
     let of_negative = power.select_less(whole, rounded.select_equal(power, result, V::splat(T::nan())), result);
     let negative = x.select_less(zero, of_negative, result);
-    // Of 0 and of ∞, whatever that had come to.
+    // The results for 0 and ∞ replace what was computed.
     let (of_zero, of_infinity) = (y.select_less(zero, infinity, zero), y.select_less(zero, zero, infinity));
     let edges = size.select_equal(infinity, of_infinity, size.select_equal(zero, of_zero, negative));
     let if_odd = digits.select_bit::<0>(edges.with_sign(x), edges);

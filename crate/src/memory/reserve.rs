@@ -1,4 +1,4 @@
-//! A reserve for the small allocations that nobody checks: strings, boxes, tables.
+//! A reserve for small unchecked allocations: strings, boxes, tables.
 //!
 //! WebAssembly memory ends, and Rust's own collections abort when it does, which in WebAssembly loses the whole instance.
 //! Large arrays are asked for with care ([`fallible`]) and leave the reserve alone, so that a call which begins with the reserve
@@ -57,7 +57,7 @@ mod allocator {
         !RESERVE.load(Relaxed).is_null()
     }
 
-    /// The system's allocator, which gives the reserve up before it fails an allocation that nobody checks.
+    /// The system's allocator, which frees the reserve before an unchecked allocation fails.
     struct ReservingAllocator;
 
     impl ReservingAllocator {
@@ -88,7 +88,7 @@ mod allocator {
             return;
         }
         if let Ok(layout) = Layout::from_size_align(pages * PAGE / 16, 16) {
-            // SAFETY: the layout has a size. What is given back stays at the end of the memory, to be allocated next.
+            // SAFETY: the layout has a size. Freed memory stays at the end of the heap, and is allocated next.
             unsafe {
                 let ahead = System.alloc(layout);
                 if !ahead.is_null() {

@@ -48,7 +48,7 @@ pub struct Cnf<T: Real> {
     pub seed: u64,
     /// The index of the first trajectory, on which its noise depends: 0, unless the batch is a part of a larger one.
     pub first_sample: usize,
-    /// Noise of the caller's, `[batch, features]`, in place of the seed's.
+    /// Noise that the caller drew, `[batch, features]`, in place of that from the seed.
     noise: Option<Buffer<T>>,
 }
 

@@ -67,7 +67,7 @@ impl Builder {
         self.value(id)
     }
 
-    /// The end of the next so many numbers of a kind, which begin there.
+    /// The end of the next `rows` numbers of a kind, which begin at `begin`.
     fn end_of(&self, kind: &str, begin: usize, rows: usize) -> std::result::Result<usize, Value> {
         let end = begin.checked_add(rows).filter(|&end| rows > 0 && end <= MAX_ROWS);
         end.ok_or_else(|| self.fail(format!("one {kind} or more, and {MAX_ROWS} in all at most"), rows))
@@ -217,7 +217,7 @@ impl Value {
     pub fn expm1(&self) -> Value {
         self.unary(Unary::Expm1)
     }
-    /// The natural logarithm.
+    /// log x, the natural logarithm.
     pub fn log(&self) -> Value {
         self.unary(Unary::Log)
     }
@@ -225,43 +225,43 @@ impl Value {
     pub fn log1p(&self) -> Value {
         self.unary(Unary::Log1p)
     }
-    /// The square root.
+    /// √x, the square root.
     pub fn sqrt(&self) -> Value {
         self.unary(Unary::Sqrt)
     }
-    /// The sine.
+    /// sin x, with x in radians.
     pub fn sin(&self) -> Value {
         self.unary(Unary::Sin)
     }
-    /// The cosine.
+    /// cos x, with x in radians.
     pub fn cos(&self) -> Value {
         self.unary(Unary::Cos)
     }
-    /// The tangent.
+    /// tan x, with x in radians.
     pub fn tan(&self) -> Value {
         self.unary(Unary::Tan)
     }
-    /// The inverse of the sine.
+    /// The inverse of the sine, in radians, from −π/2 to π/2.
     pub fn asin(&self) -> Value {
         self.unary(Unary::Asin)
     }
-    /// The inverse of the cosine.
+    /// The inverse of the cosine, in radians, from 0 to π.
     pub fn acos(&self) -> Value {
         self.unary(Unary::Acos)
     }
-    /// The inverse of the tangent.
+    /// The inverse of the tangent, in radians, from −π/2 to π/2.
     pub fn atan(&self) -> Value {
         self.unary(Unary::Atan)
     }
-    /// The hyperbolic sine.
+    /// sinh x, the hyperbolic sine.
     pub fn sinh(&self) -> Value {
         self.unary(Unary::Sinh)
     }
-    /// The hyperbolic cosine.
+    /// cosh x, the hyperbolic cosine.
     pub fn cosh(&self) -> Value {
         self.unary(Unary::Cosh)
     }
-    /// The hyperbolic tangent.
+    /// tanh x, the hyperbolic tangent.
     pub fn tanh(&self) -> Value {
         self.unary(Unary::Tanh)
     }
@@ -277,7 +277,7 @@ impl Value {
     pub fn relu(&self) -> Value {
         self.unary(Unary::Relu)
     }
-    /// The standard normal distribution function Φ.
+    /// Φ(x), the standard normal distribution function.
     pub fn normal_cdf(&self) -> Value {
         self.unary(Unary::NormalCdf)
     }

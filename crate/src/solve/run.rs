@@ -89,7 +89,7 @@ const MIN_RTOL_EPSILONS: f64 = 2.0;
 /// How a solve ended.
 pub(crate) struct SolveOutcome {
     pub stats: Stats,
-    /// Outputs written.
+    /// How many outputs were written.
     pub reached: usize,
     /// Why it ended early, if it did: the last good state is then written in the place of the next output.
     pub failure: Option<Error>,
@@ -133,7 +133,7 @@ pub(crate) fn integrate<T: Real>(
         step_outputs: StepOutputs::default(),
         output: 0,
     };
-    // The number of steps is known where they are fixed, and where there is no time to step over.
+    // The number of steps is known if they are fixed, or if the time interval is empty.
     if !options.adaptive() || times.first() == times.last() {
         run.check_intervals()?;
     }
@@ -178,7 +178,7 @@ impl Interval {
 pub(crate) fn step_control<T: Real>(options: &Options) -> (StepControl, Stats) {
     let floor = if T::DTYPE == "float32" { MIN_RTOL_EPSILONS * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
-    // Of tolerances of each feature, the least that is in use.
+    // If features have their own tolerances, the least that is used.
     let given = &options.tolerances.relative;
     let used = tolerances_of::<T>(options).relative;
     let least = used.iter().copied().reduce(f64::min).unwrap_or(rtol);

@@ -38,7 +38,7 @@ pub trait AnySolution {
     fn y(&self) -> Numbers<'_>;
     /// How many of the times were reached.
     fn reached(&self) -> usize;
-    /// Of a solve that failed, the last good state.
+    /// The last good state of a solve that failed.
     fn last_state(&self) -> Option<Numbers<'_>>;
     fn stats(&self) -> (&Stats, &Bytes);
 }

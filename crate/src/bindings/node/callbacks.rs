@@ -54,7 +54,7 @@ impl Callbacks {
     }
 }
 
-/// Of the thread that made it: it is never taken to another.
+/// It belongs to the thread that made it, and is never moved to another.
 pub type JsField = SendWrapper<Callbacks>;
 
 fn address<T>(pointer: *const T) -> f64 {

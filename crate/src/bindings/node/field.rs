@@ -56,7 +56,7 @@ impl Field {
         Self::new(env, handles::program::<JsField>(dtype, &program, &JsSource(&parameters)), None)
     }
 
-    /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+    /// For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
     #[napi(catch_unwind)]
     pub fn tangent(&self, env: Env) -> Result<Field> {
         Self::new(env, self.0.read(|field| field.tangent())?, None)

@@ -399,7 +399,7 @@ impl JvpHandle {
         self.0.read(|moved| address(&moved.tangents()))
     }
 
-    /// Those of the solve, with the peak of all.
+    /// The statistics of the solve, with the peak memory of the solve and its derivatives.
     #[napi(catch_unwind)]
     pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
         self.0.read(|moved| fill(&numbers, &records::stats((moved.solution().stats().0, moved.peak()))))

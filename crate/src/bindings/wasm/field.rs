@@ -35,7 +35,7 @@ impl Field {
         Ok(Field { field, layers: Array::new() })
     }
 
-    /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+    /// For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
     pub fn tangent(&self) -> JsResult<Field> {
         Ok(Field { field: self.field.tangent().map_err(thrown)?, layers: Array::new() })
     }

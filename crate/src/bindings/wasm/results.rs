@@ -294,7 +294,7 @@ impl JvpHandle {
         self.0.tangents().pointer()
     }
 
-    /// Those of the solve, with the peak of all.
+    /// The statistics of the solve, with the peak memory of the solve and its derivatives.
     pub fn stats(&self, numbers: &Float64Array) {
         numbers.copy_from(&records::stats((self.0.solution().stats().0, self.0.peak())));
     }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// How many leaves a thread takes in one go: a power of two, with some runs for each thread, so that none waits long for another, or
+/// How many leaves a thread takes at a time: a power of two, with some runs for each thread, so that none waits long for another, or
 /// all for one.
 pub fn run_leaves(leaves: usize, threads: usize) -> usize {
     const RUNS: usize = 16;
