@@ -2,7 +2,7 @@
 import { DTYPES } from "../../wasm/constants.js";
 import { describe, type ErrorCode, isArray, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { isObject, oneOf, size } from "./rules.js";
-import { outside } from "./user-code.js";
+import { runUserCode } from "./user-code.js";
 
 /** The number type of a field, and of all arrays that it takes and gives: `float32` or `float64`. */
 export type Dtype = (typeof DTYPES)[number];
@@ -36,7 +36,7 @@ function arrayHint(name: string, value: unknown, ofField: boolean): string {
   if (isDouble) return `; write ${name}.from(…), or make the field with dtype: "float64"`;
   if (kindOf(value) !== undefined) return `; write ${name}.from(…)`;
   if (!isArray(value)) return "";
-  const isNested = outside(() => isArray(value[0]));
+  const isNested = runUserCode(() => isArray(value[0]));
   return isNested ? `; write ${name}.from(rows.flat())` : `; write ${name}.of(…), or ${name}.from(list)`;
 }
 
@@ -78,7 +78,7 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 /** Where a file was named, or what fetch gives was taken for its bytes. */
 function bytesHint(value: unknown): string {
   if (typeof value === "string") return "; read the file first, and pass its bytes: readFileSync(name) in Node";
-  return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
+  return !isRevoked(value) && runUserCode(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */
@@ -89,7 +89,7 @@ export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffe
 /** The shape of a solution, checked. */
 export function shapeOf(argument: string, shape: unknown): [times: number, batch: number, state: number] {
   const list = isArray(shape) && shape.length === 3 ? shape : [];
-  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  const sides = runUserCode((): unknown[] => [list[0], list[1], list[2]]);
   if (sides.every(size.valid)) return sides as [number, number, number];
   throw refused("SHAPE", argument, "that of the solution, [times, batch, state]", describe(shape));
 }
@@ -133,7 +133,7 @@ function copyOf(
   [code, expected]: readonly [ErrorCode, string],
   numberOf: (element: unknown, index: number) => number,
 ): Float64Array {
-  return outside(() => {
+  return runUserCode(() => {
     const isTyped = kindOf(values) !== undefined;
     // An object whose prototype is a typed array has no length that can be read.
     const isList = isTyped || (isObject(values) && !Object.prototype.isPrototypeOf.call(typedArray, values));

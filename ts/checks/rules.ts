@@ -13,7 +13,7 @@ import {
   SymplecticAdjointError,
 } from "./errors.js";
 import { listOf, nearest, normalizedName, resolveAlias, shortened } from "./names.js";
-import { outside } from "./user-code.js";
+import { runUserCode } from "./user-code.js";
 
 /** A rule for a value; reading it returns a `T`. */
 export interface Rule<T> {
@@ -229,7 +229,7 @@ function namesOf(rules: Rules): RuleNames {
  */
 export function options<R extends Rules>(given: unknown, rules: R, where = ""): Read<R> {
   const names = namesIn(given, rules, where);
-  const values = outside(() => names.map((name) => (given as Record<string, unknown>)[name]));
+  const values = runUserCode(() => names.map((name) => (given as Record<string, unknown>)[name]));
   const read: Record<string, unknown> = {};
   for (const [index, name] of names.entries()) {
     const value = argument(where + name, values[index], rules[name] as Rule<unknown>);
@@ -258,17 +258,17 @@ function isPlain(value: object): boolean {
 
 /** Whether it is a plain object, of whose properties none can hide. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  isObject(value) && outside(() => isPlain(value));
+  isObject(value) && runUserCode(() => isPlain(value));
 
 /** The names that a plain object has; refuses anything else, and unknown names. */
 function namesIn(given: unknown, rules: Rules, where: string): string[] {
   const recordName = where.slice(0, -1) || "options";
   const record = argument(recordName, given, requiredObject) as object;
-  if (!outside(() => isPlain(record))) {
+  if (!runUserCode(() => isPlain(record))) {
     const kind = classOf(record) === "Object" ? "an object with its own prototype" : describe(record);
     throw refused("OPTION", recordName, "a plain object", kind);
   }
-  const names = outside(() => Object.keys(record));
+  const names = runUserCode(() => Object.keys(record));
   for (const name of names) {
     if (!namesOf(rules).all.has(name))
       throw noSuchName(where, name, "option", Object.keys(rules), ALIASES, ALTERNATIVES);
@@ -284,7 +284,7 @@ export function checkNames(
   aliases: Readonly<Record<string, readonly string[]>>,
   instead: Readonly<Record<string, string>> = {},
 ): void {
-  for (const name of outside(() => Object.keys(data))) {
+  for (const name of runUserCode(() => Object.keys(data))) {
     if (!known.includes(name)) throw noSuchName(where, name, "entry", known, aliases, instead);
   }
 }
@@ -329,7 +329,7 @@ export function elements<T>(name: string, values: unknown, arrayRule: Rule<unkno
   const list = argument(name, values, required(arrayRule)) as readonly unknown[];
   const read: Defined<T>[] = [];
   for (let index = 0; index < list.length; index++) {
-    const value = outside(() => list[index]);
+    const value = runUserCode(() => list[index]);
     read.push(argument(`${name}[${index}]`, value, required(element)));
   }
   return read;

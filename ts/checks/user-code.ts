@@ -5,7 +5,7 @@ const MAX_DEPTH = 32;
 let depth = 0;
 
 /** Runs the user's code: a loss, a custom vector field, a getter of options or of an element of a list. */
-export function outside<T>(body: () => T): T {
+export function runUserCode<T>(body: () => T): T {
   if (depth === MAX_DEPTH) {
     const message = `calls are nested more than ${MAX_DEPTH} deep: a loss, a custom vector field or a getter of options calls the function that called it`;
     throw new SymplecticAdjointError("REENTRANT", message);

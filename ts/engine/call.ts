@@ -1,6 +1,6 @@
 import { describe, isError, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
 import { internalError } from "./fault.js";
 import { instance } from "./instance.js";
@@ -42,7 +42,7 @@ export function callWithProgress<T>(
   const tell = (fraction: number): void => {
     engine.callbacks++;
     try {
-      outside(() => progress(fraction));
+      runUserCode(() => progress(fraction));
     } finally {
       engine.callbacks--;
     }

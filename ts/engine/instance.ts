@@ -103,7 +103,7 @@ export async function sourceInUse(): Promise<EngineSource> {
 }
 
 /** Takes the engine of another thread. */
-export async function adopt(source: EngineSource): Promise<void> {
+export async function adoptEngine(source: EngineSource): Promise<void> {
   if (source.kind === "wasm") return init({ module: source.module, simd: source.simd });
   setNativeLoader(() => openAddon(source.path));
   await init({ engine: "native" });

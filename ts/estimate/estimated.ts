@@ -2,7 +2,7 @@
 import { describe, isArray, refused } from "../checks/errors.js";
 import { nearest, unknownName } from "../checks/names.js";
 import { argument, fallback, flag, isRecord, required, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { prefixesOf } from "../fields/entries.js";
 import type { WasmProgram } from "../fields/program.js";
 import type { InitialOptions } from "./field-options.js";
@@ -88,7 +88,7 @@ function fieldParametersOf(
 function withStart(wanted: unknown, start: number | undefined): unknown {
   if (wanted === undefined) return { start };
   if (!isRecord(wanted)) return wanted;
-  return outside(() => ({ start: start === undefined ? start : within(start, wanted), ...wanted }));
+  return runUserCode(() => ({ start: start === undefined ? start : within(start, wanted), ...wanted }));
 }
 
 /** A value of a field, which may have been rounded to float32 beyond a bound that it was on. */
@@ -118,7 +118,7 @@ function initialStatesOf(
     if (wanted === undefined) return [];
     const read = argument(`initial.${state}`, wanted, wantedRule);
     if (read === false) return [];
-    const { shared: isShared, ...startAndBounds } = typeof read === "object" ? outside(() => ({ ...read })) : {};
+    const { shared: isShared, ...startAndBounds } = typeof read === "object" ? runUserCode(() => ({ ...read })) : {};
     const alone =
       argument(`initial.${state}.shared`, isShared, fallback(flag, false)) || data.trajectories.length === 1;
     const members = alone ? [undefined] : data.trajectories.map((_, index) => index);

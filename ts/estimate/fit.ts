@@ -1,7 +1,7 @@
 // A fit of any model: from its starts to the result.
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { listOf } from "../checks/names.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import type { IterationProgress } from "./levenberg-marquardt.js";
@@ -40,7 +40,7 @@ export function* fitModel<Name extends string>(
     const { onIteration } = settings;
     const report =
       onIteration &&
-      ((now: IterationProgress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
+      ((now: IterationProgress<ModelEvaluation>) => runUserCode(() => onIteration(progressOf(scaled, k, now))));
     const found = yield* minimumFrom(scaled, start, report);
     ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.

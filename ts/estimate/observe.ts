@@ -2,7 +2,7 @@
 import { describe, refused } from "../checks/errors.js";
 import { checkDistinct } from "../checks/names.js";
 import { array, elements, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { FieldNames } from "../fields/field.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
@@ -157,7 +157,7 @@ function tracedOf(
       const expected = "values by their names, as in { concentration: central.div(volume) }";
       throw refused("CALLBACK", "observe's result", expected, describe(result));
     }
-    names = outside(() => Object.keys(result));
+    names = runUserCode(() => Object.keys(result));
     if (names.length === 0) throw refused("CALLBACK", "observe's result", "at least one value by its name", "{}");
     return returned("observe", Object.values(result), names.length);
   });

@@ -15,7 +15,7 @@ import {
   record,
   required,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { centerOf, type Prior, priorRule, readPrior } from "./priors.js";
 import { TRANSFORMS, type TransformName } from "./transforms.js";
 
@@ -76,7 +76,7 @@ const rules = {
 /** Reads parameters by their names: a number is one without bounds that starts there. */
 export function readParameters(given: unknown, where = "parameters"): ModelParameter[] {
   const all = argument(where, given, required(record<unknown>()));
-  const entries = outside(() => Object.entries(all));
+  const entries = runUserCode(() => Object.entries(all));
   checkSome(where, entries, "parameter", "OPTION");
   return entries.map(([name, value]) => readParameter(name, value, `${where}.${name}`));
 }

@@ -1,5 +1,5 @@
 import { finite, finitePositive, object, options as readOptions, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { mapped } from "./coroutine.js";
 import type { RobustEvaluation } from "./robust.js";
 
@@ -32,7 +32,7 @@ export const priorRule = { ...object, expected: "{ mean, sd }, or { median, logS
 
 /** Reads a prior. */
 export function readPrior(given: object, where: string): Prior {
-  const isLognormal = outside(() => "median" in given || "logSd" in given);
+  const isLognormal = runUserCode(() => "median" in given || "logSd" in given);
   return readOptions(given, isLognormal ? lognormalRules : normalRules, `${where}.`) as Prior;
 }
 

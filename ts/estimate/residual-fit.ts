@@ -15,7 +15,7 @@ import {
   required,
   together,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { isPromise } from "../trace/value.js";
 import { awaited, type Coroutine, inTurn } from "./coroutine.js";
 import { logDensity } from "./error-models.js";
@@ -131,11 +131,11 @@ function residualModel(
     const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
     failureCode = undefined;
     try {
-      const given = outside(() => residuals(named));
+      const given = runUserCode(() => residuals(named));
       isAsync ||= isPromise(given);
       const returned = yield* awaited(given);
       const isRecord = isObject(returned) && !("length" in returned);
-      const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
+      const { residuals: plain, jacobian } = isRecord ? runUserCode(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
       if (jacobian === undefined && isFloats(plain, "float32")) {
         const expected =
@@ -161,7 +161,7 @@ function residualModel(
   function* select(jacobian: unknown, rows: number): Coroutine<Float64Array | undefined> {
     try {
       if (typeof jacobian === "function") argument("residuals' jacobian", jacobian, jacobianRule);
-      const returned = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
+      const returned = typeof jacobian === "function" ? runUserCode(() => jacobian()) : jacobian;
       if (isPromise(returned) && !isAsync) throw unawaited(returned);
       const given = yield* awaited(returned);
       const all = numbersOf("residuals' jacobian", given);

@@ -22,7 +22,7 @@ import {
   required,
   size,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { callTraced, type Entry, named, piecesIn, programOf, returned } from "../trace/program.js";
@@ -225,7 +225,7 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
     const { numbers, batch } = packed("inputs", program.#widths, inputs, dtype);
     const given = argument("tangents", tangents, required(record<unknown>()));
     const still = Object.entries(program.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
-    const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
+    const moving = runUserCode(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
     const direction = packed("tangents", program.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
@@ -253,7 +253,7 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
 export function traceFunction(given: unknown) {
   const { apply, dtype, seed, ...read } = options(given, rules);
   const widths = Object.fromEntries(
-    outside(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
+    runUserCode(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
   );
   checkSome("inputs", Object.keys(widths), "input", "OPTION");
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
@@ -272,7 +272,7 @@ export function traceFunction(given: unknown) {
 function widthOf(where: string, shape: unknown): number {
   if (shape === "scalar") return 1;
   // Nothing has more axes, but a length may be a lie.
-  const sides = isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
+  const sides = isArray(shape) ? runUserCode((): unknown[] => shape.slice(0, 33)) : [shape];
   const width =
     sides.length <= 32 && sides.every(size.valid)
       ? (sides as number[]).reduce((product, side) => product * side, 1)

@@ -18,7 +18,7 @@ import {
   rule,
   size,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import {
   callTraced,
@@ -126,7 +126,10 @@ export function trace(given: unknown) {
   const states = typeof state === "number" ? [] : namesOf("state", state);
   const features = states.length || argument("state", state as number, required(featuresRule));
   const widths = Object.fromEntries(
-    outside(() => Object.entries(read.arguments)).map(([name, width]) => [name, widthOf(`arguments.${name}`, width)]),
+    runUserCode(() => Object.entries(read.arguments)).map(([name, width]) => [
+      name,
+      widthOf(`arguments.${name}`, width),
+    ]),
   );
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
   const sizes = { state: features, parameters: initial.length, arguments: widths };

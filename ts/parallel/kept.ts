@@ -3,7 +3,7 @@ import { EVENT_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, checkLength, type Dtype } from "../checks/arrays.js";
 import { isRevoked, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { poolSolves } from "../engine/live-objects.js";
 import type { Lists } from "../solve/changes.js";
 import type { EnsembleCotangents, EnsembleProblem, EnsembleResult } from "../solve/ensemble.js";
@@ -102,7 +102,7 @@ export async function lossIn<D extends Dtype>(
   isIndependent: boolean,
 ): Promise<LossAndCotangent<D> & { readonly events: EventCotangents<D> | undefined }> {
   const inputs = [outputsForLoss(solution, times), [...solution.shape], ...(isIndependent ? [solution] : [])];
-  const given = outside(() => loss(...(inputs as never[])));
+  const given = runUserCode(() => loss(...(inputs as never[])));
   const result = (isRevoked(given) ? given : await given) as ReturnType<IndependentLoss<D>>;
   const read = lossOf(result);
   return { ...read, events: isIndependent ? eventCotangentsOf<D>(result) : undefined };

@@ -13,7 +13,7 @@ import {
   rule,
   threadCount,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
@@ -469,7 +469,7 @@ function counted<T>(asked: readonly Promise<T>[], progress: ((fraction: number) 
   return asked.map(async (answer) => {
     const value = await answer;
     done++;
-    if (progress) outside(() => progress(done / asked.length));
+    if (progress) runUserCode(() => progress(done / asked.length));
     return value;
   });
 }

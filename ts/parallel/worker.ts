@@ -2,7 +2,7 @@
 
 import type { Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
-import { adopt } from "../engine/instance.js";
+import { adoptEngine } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import type { WasmField } from "../fields/field.js";
 import { fieldOf } from "../fields/registry.js";
@@ -62,7 +62,7 @@ const answers: {
   [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
 } = {
   async start({ engine }) {
-    await adopt(engine);
+    await adoptEngine(engine);
     return undefined;
   },
   odeint: (job) => together(job, (field, allReduce) => solve(field, job.y0, job.times, job.options, allReduce)),

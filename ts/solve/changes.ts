@@ -16,7 +16,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { FieldNames, WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, definedIn, readAssignments, readCondition } from "../trace/equations.js";
@@ -209,14 +209,14 @@ export interface ReadJump {
 /** Reads a jump, except the program of its `set`. */
 export function readJump(where: string, given: unknown, batch: number): ReadJump {
   const read = options(given, jumpRules, where);
-  const first = outside(() => (read.times as ArrayLike<unknown>)[0]);
+  const first = runUserCode(() => (read.times as ArrayLike<unknown>)[0]);
   if (isFormula(first)) throw refused("OPTION", `${where}times`, "numbers", describe(first), `; ${AS_EVENT}`);
   const { flat, counts } = listsOf(`${where}times`, read.times, batch);
-  const names = outside(() => Object.keys(read.amounts));
+  const names = runUserCode(() => Object.keys(read.amounts));
   const amounts = names.map((name) => {
     const amountLists = listsOf(
       `${where}amounts.${name}`,
-      outside(() => read.amounts[name]),
+      runUserCode(() => read.amounts[name]),
       batch,
     );
     const same = amountLists.flat.length === flat.length && amountLists.counts?.join() === counts?.join();
@@ -238,10 +238,10 @@ export function listsOf(where: string, given: unknown, batch: number) {
     return { flat, counts: null, longest: flat.length };
   }
   const expected = `an array of numbers, or one for each of ${batch} trajectories`;
-  if (outside(() => classOf(given[0])) === "Date") throw refused("SHAPE", where, "an array of numbers", "dates");
+  if (runUserCode(() => classOf(given[0])) === "Date") throw refused("SHAPE", where, "an array of numbers", "dates");
   if (given.length !== batch) throw refused("SHAPE", where, expected, `${given.length} lists`);
   const lists = Array.from({ length: batch }, (_, i) =>
-    timesOf(outside(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
+    timesOf(runUserCode(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
   );
   const flat = new Float64Array(lists.reduce((sum, list) => sum + list.length, 0));
   let at = 0;
@@ -349,7 +349,7 @@ function checkJumps(where: string, list: Float64Array, times: Float64Array, whos
 
 /** Whether these are lists, and not numbers. */
 export function isLists(given: unknown): given is readonly unknown[] {
-  return isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
+  return isArray(given) && runUserCode(() => given.length > 0 && isObject(given[0]));
 }
 
 const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }): string =>

@@ -4,7 +4,7 @@ import { type ArrayOf, arrayOf, checkLength, type Dtype } from "../checks/arrays
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, callWithProgress, release } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
@@ -184,11 +184,11 @@ function secondOrder<D extends Dtype>(
 ) {
   const { y, shape } = solution;
   const given = outputsForLoss(solution, times);
-  const result = outside(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
+  const result = runUserCode(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
   const { value, cotangent } = lossOf(result);
   const { curvature: second } = result;
   if (typeof second === "function") argument("loss's curvature", second, curvatureRule);
-  const curvature = typeof second === "function" ? outside(() => second(tangent.slice() as ArrayOf<D>)) : second;
+  const curvature = typeof second === "function" ? runUserCode(() => second(tangent.slice() as ArrayOf<D>)) : second;
   if (curvature === undefined) {
     const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
     throw refused("CALLBACK", "loss's result", expected, describe(result));

@@ -43,7 +43,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { ArgumentArrays, FieldNames } from "../fields/field.js";
 import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
@@ -365,7 +365,7 @@ const tableauRules = {
 function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
   const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
-    const length = outside(() => values.length);
+    const length = runUserCode(() => values.length);
     if (typeof length !== "number" || !(length > MAX_STAGES)) return values;
     throw refused("OPTION", where + name, `at most ${MAX_STAGES} ${of}, one for each stage`, String(length));
   };

@@ -3,7 +3,7 @@ import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, shapeOf }
 import { refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { argument, indexIn, isObject, object, required, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Field, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import type { IndependentSolution } from "./independent.js";
@@ -45,7 +45,7 @@ const countTo = (most: number) => ({ ...indexIn(most + 1), expected: `a number o
 /** The parts of a solution that are read here, checked. */
 function read<D extends Dtype>(field: WasmField<D>, given: object) {
   const solution = argument("solution", given, solutionRule) as Partial<IndependentSolution<D>>;
-  const { y, shape, trajectories } = outside(() => ({
+  const { y, shape, trajectories } = runUserCode(() => ({
     y: solution.y,
     shape: solution.shape,
     trajectories: solution.trajectories,
@@ -59,7 +59,7 @@ function read<D extends Dtype>(field: WasmField<D>, given: object) {
   checkLength("solution.y", numbers, times * batch * width, `[${sides.join(", ")}]`);
   if (trajectories === undefined) return { y: numbers, shape: sides, reached: undefined };
   argument("solution.trajectories", trajectories, required(object));
-  const reached = outside(() => trajectories.reached);
+  const reached = runUserCode(() => trajectories.reached);
   argument("solution.trajectories.reached", reached, required(object));
   return { y: numbers, shape: sides, reached };
 }

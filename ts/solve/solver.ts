@@ -15,7 +15,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -192,7 +192,7 @@ const asJson = <T>(data: T): T => JSON.parse(JSON.stringify(data));
 
 /** Events without functions; undefined where they have some. */
 function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
-  const texts = outside(() =>
+  const texts = runUserCode(() =>
     events.map((event) => {
       const { when, direction, terminal, set } = (isObject(event) ? event : {}) as Partial<Event>;
       return { when, direction, terminal, set };
@@ -225,7 +225,7 @@ function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "pro
     const [current, before] = [how.options[name], saved.options[name]];
     if (name === "events" || name === "norm") {
       // Whether text or functions: what they compute.
-      if (outside(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
+      if (runUserCode(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
       const expected = "that of the saved solver, given again where it has functions";
       throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
     }

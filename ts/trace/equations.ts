@@ -3,7 +3,7 @@ import { checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
 import { argument, array, elements, finite, isRecord, record, required, rule, text } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
 import { linesOf, positionIn, withoutComment } from "./lines.js";
@@ -458,7 +458,7 @@ function needs(definition: Statement, name: string, defined: ReadonlyMap<string,
 /** Reads names with numbers. */
 export function readNumbers(where: string, given: unknown): Record<string, number> {
   const numbers = argument(where, given, required(record<number>()));
-  const read = outside(() => Object.entries(numbers));
+  const read = runUserCode(() => Object.entries(numbers));
   return Object.fromEntries(
     read.map(([name, value]) => [name, argument(`${where}.${name}`, value, required({ ...finite, code: "OPTION" }))]),
   );
@@ -473,7 +473,7 @@ export function readNames(where: string, given: unknown): string[] {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }
   if (list) return elements(where, given, array<string>("names"), text);
-  const entries = outside(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
+  const entries = runUserCode(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
   return entries.map(([place, value]) => {
     argument(where + place, value, required(scalarRule));
     return place.slice(1);

@@ -2,7 +2,7 @@
 import { describe, isArray, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isRecord } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Program, reachableNodes, withGraph } from "./graph.js";
 import { traceUserCode, withLocation } from "./source-location.js";
 import { concat, describeOperand, isPromise, lift, type Operand, recordNames, Value } from "./value.js";
@@ -244,7 +244,7 @@ export function returned(
   if (!list && !Value.is(result) && typeof result !== "number")
     throw refused("CALLBACK", argument, expected, describeOperand(result));
   // A length may be a lie: what is missing is found at once.
-  const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
+  const holes = list && runUserCode(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
   const values = list ? liftAll(argument, result) : [lift(argument, result)];
@@ -265,11 +265,11 @@ function valuesByName(
   names: readonly string[],
   unchanged: Value | undefined,
 ): Value {
-  for (const name of outside(() => Object.keys(result))) {
+  for (const name of runUserCode(() => Object.keys(result))) {
     if (!names.includes(name)) throw unknownName(`${argument}: `, name, names, "state", "CALLBACK");
   }
   const values = names.map((name, row) => {
-    const part = outside(() => result[name]);
+    const part = runUserCode(() => result[name]);
     if (part === undefined && unchanged && !Object.hasOwn(result, name)) return unchanged.at(row);
     const value = lift(`${argument}.${name}`, part);
     if (value.length !== 1) throw refused("SHAPE", `${argument}.${name}`, "one row", String(value.length));
@@ -282,7 +282,7 @@ function valuesByName(
 function liftAll(argument: string, list: readonly unknown[]): Value[] {
   const values: Value[] = [];
   for (let i = 0; i < list.length; i++) {
-    const part = outside(() => list[i]);
+    const part = runUserCode(() => list[i]);
     values.push(lift(`${argument}[${i}]`, part));
   }
   return values;

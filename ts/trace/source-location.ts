@@ -1,7 +1,7 @@
 // Where in the user's source a traced function went wrong, by the stack of the error.
 import { type ErrorDetails, SymplecticAdjointError } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph } from "./graph.js";
 
 /** A location in a source file, as the runtime reports it: both numbers from 1. */
@@ -82,7 +82,7 @@ export function withLocation(
 /** Runs a function that is traced. An error of this package that is thrown in it says where. */
 export function traceUserCode<T>(body: () => T): T {
   try {
-    const result = outside(body);
+    const result = runUserCode(body);
     const graph = activeGraph();
     // A function with such a comparison is refused, but where it was called from is known here.
     const [made] = graph.unused.values();

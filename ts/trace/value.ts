@@ -2,7 +2,7 @@
 import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph, type Graph, type GraphNode } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
@@ -562,7 +562,7 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
     !recordNames.has(value as object) &&
     isObject(value) &&
-    outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
+    runUserCode(() => typeof (value as PromiseLike<unknown>).then) === "function"
   );
 }
 

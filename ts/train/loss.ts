@@ -14,7 +14,7 @@ import {
 } from "../checks/arrays.js";
 import { isArray, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { programField, type WasmProgram } from "../fields/program.js";
@@ -155,7 +155,7 @@ export function loss<const I extends ArgumentSizes = EmptyRecord>(
   argument("loss", apply, required(callable()));
   const { inputs, target } = options(given, rules);
   const widths = Object.fromEntries(
-    outside(() => Object.entries(inputs)).map(([name, width]) => {
+    runUserCode(() => Object.entries(inputs)).map(([name, width]) => {
       if (OWN.includes(name))
         throw refused(
           "OPTION",
@@ -309,7 +309,7 @@ function tracedLoss(
     }
     const further = argument(`${where}inputs`, data.inputs ?? {}, required(inputsRule));
     for (const [name, width] of Object.entries(inputs)) {
-      const values = outside(() => (further as Record<string, unknown>)[name]);
+      const values = runUserCode(() => (further as Record<string, unknown>)[name]);
       const wanted = `${where}inputs.${name}`;
       columns[name] = numbersOf(wanted, values);
       const shape = width === 1 ? `[${times}, ${batch}]` : `[${times}, ${batch}, ${width}]`;

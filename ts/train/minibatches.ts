@@ -27,7 +27,7 @@ import {
   record,
   required,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Jump, type ReadJump, readJump } from "../solve/changes.js";
 import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
@@ -287,7 +287,7 @@ function weightsAt(where: string, given: unknown, times: number, state: number):
 
 function argumentsOf(where: string, given: unknown): Record<string, Float64Array> {
   const read = argument(where, given, fallback(record<unknown>(), {}));
-  const entries = outside(() => Object.entries(read)).map(([name, value]) => [
+  const entries = runUserCode(() => Object.entries(read)).map(([name, value]) => [
     name,
     numbersOf(`${where}.${name}`, typeof value === "number" ? [value] : value),
   ]);

@@ -27,7 +27,7 @@ import {
   rule,
   text,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -338,7 +338,7 @@ function readWithNames<R extends typeof adamRules | typeof sgdRules>(given: unkn
 /** A copy of numbers by name, checked. */
 function ownNumbers(where: string, given: number | NumberByName): number | NumberByName {
   if (typeof given === "number") return given;
-  const entries = outside(() => Object.entries(given));
+  const entries = runUserCode(() => Object.entries(given));
   const read = entries.map(([name, number]) => [name, argument(`${where}.${name}`, number, required(nonNegative))]);
   return Object.fromEntries(read);
 }
