@@ -117,7 +117,7 @@ pub enum Error {
          each other faster and faster, end the trajectory or change what the event does"
     )]
     MaxEvents {
-        /// The limit, [`Changes::max_events`](crate::ensemble::Changes::max_events).
+        /// The limit, `max_events` of the changes of an ensemble.
         limit: usize,
         /// Where the solve stood.
         progress: Progress,

@@ -64,7 +64,7 @@ interface FieldModelOptions extends EstimationChoices {
 interface OpenField {
   readonly field: WasmProgram<"float64">;
   readonly observation: ObservationFunction;
-  /** Of the measurements. */
+  /** The predictor of the measurements. */
   predictor?: Predictor;
 }
 
@@ -74,7 +74,7 @@ function hasBranches(field: WasmProgram<"float64">): boolean {
   return program.nodes.some(([operation]) => operation === "select" || operation === "sign");
 }
 
-/** Of each trajectory its t0 and its last time. */
+/** The t0 and the last time of each trajectory. */
 function spansOf({ trajectories, groups, rows }: Data) {
   const spans = trajectories.map((): [number, number] => [0, 0]);
   for (const { members, times } of groups) for (const i of members) spans[i] = [times[0] as number, times[0] as number];
@@ -326,7 +326,7 @@ export class FieldModel {
     }
   }
 
-  /** Of what is fitted. */
+  /** The predictor of the measurements, made once. */
   #fitted(): Predictor {
     const used = this.#used as OpenField;
     used.predictor ??= this.#predictor(this.#data, this.#given.pool);

@@ -40,7 +40,7 @@ export interface IterationProgress<E extends Evaluation = Evaluation> {
   readonly gradient: number;
 }
 
-/** When to stop, and where to look. */
+/** When to stop, and within which region to search. */
 export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Bounds {
   /** The sizes of changes that matter; the trust region uses only their ratios. By default they come from the columns of the Jacobian. */
   readonly scale?: Float64Array | undefined;
@@ -78,10 +78,10 @@ export type Reason =
   /** The derivatives of the solution are not those of its values, as they may be of stiff equations: nothing can be relied on. */
   | "derivatives";
 
-/** Whether it means that a minimum was found. */
+/** Whether the reason means that a minimum was found. */
 export const isConverged = (reason: Reason) => ["gradient", "cost", "step", "residuals"].includes(reason);
 
-/** Where it stopped. */
+/** The point at which the search stopped. */
 export interface Minimum<E extends Evaluation = Evaluation> {
   readonly x: Float64Array;
   /** That of x. */

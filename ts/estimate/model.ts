@@ -12,7 +12,7 @@ export interface ModelEvaluation extends Evaluation {
   readonly differences: Float64Array;
   /** The sum of their squares, each times its weight. */
   readonly squares: number;
-  /** Of a robust loss: see `RobustEvaluation`. */
+  /** The curvature of a robust loss: see `RobustEvaluation`. */
   readonly curvature?: Float64Array;
   readonly sizes?: Float64Array;
   /** Of a robust loss, the variance that residuals seem to have for it: see `RobustEvaluation`. Default: the mean of their squares. */

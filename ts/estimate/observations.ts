@@ -34,7 +34,7 @@ export interface MeasurementModel {
   readonly predictionError?: number;
   /** The tolerance of predictions, relative to the measurements and beside that; default 0. */
   readonly tolerance?: { readonly rtol: number; readonly atol: number };
-  /** Of the Jacobians: see `FitModel`. */
+  /** The relative error of Jacobians: see `FitModel`. */
   readonly jacobianError?: number;
 }
 

@@ -7,7 +7,7 @@ import type { Bounds, Evaluation } from "./problem.js";
 /** The most Gauss–Newton steps, and the most that are mixed. */
 const [STEPS, MIXED] = [10, 6];
 
-/** What computes points. */
+/** Computes linearization points. */
 export interface Linearizer<E extends Evaluation> {
   evaluate(x: Float64Array): Coroutine<E | undefined>;
   linearize(x: Float64Array, evaluation: E): Coroutine<LinearizationPoint<E> | undefined>;

@@ -15,7 +15,7 @@ import { gather } from "./linear.js";
 import type { ObservationFunction, Points } from "./observe.js";
 import { type Data, splitByTrajectory } from "./trajectories.js";
 
-/** What an estimated number is in the model. */
+/** The input of the model that an estimated number is. */
 export type EstimatedInput =
   | { readonly kind: "parameter"; readonly index: number }
   /** The initial value of a state; of one trajectory, or of all. */
@@ -25,16 +25,16 @@ export type EstimatedInput =
 
 /** Predictions at some values. */
 export interface Predictions {
-  /** Of the measurements, in their order. */
+  /** The predictions of the measurements, in their order. */
   readonly f: Float64Array;
   /** ∂f/∂values for those with the indices asked for, `[measurements, indices]`; undefined where it cannot be computed. */
   slopes(): Coroutine<Float64Array | undefined>;
 }
 
-/** What all trajectories start from. */
+/** The initial states and arguments of all trajectories. */
 interface TrajectoryStarts {
   readonly parameters: Float64Array;
-  /** Of each trajectory. */
+  /** The initial state of each trajectory. */
   readonly y0: readonly Float64Array[];
   readonly args: readonly Readonly<Record<string, Float64Array>>[];
 }
@@ -473,7 +473,7 @@ function isLatest(latest: LatestPrediction, values: Float64Array, indices: reado
   );
 }
 
-/** The same jump, of these trajectories. */
+/** The same jump for these trajectories. */
 function jumpOf(jump: Jump, members: readonly number[]): Jump {
   const own = (lists: Lists): Lists => {
     return isLists(lists) ? members.map((member) => lists[member] as ArrayLike<number>) : lists;
@@ -515,7 +515,7 @@ function columnsOf(places: readonly EstimatedInput[]): JacobianColumns {
   return { parameters, y0, arguments: [...names.values()] };
 }
 
-/** Which of the columns a place is moved by. */
+/** The index of the column that moves an input. */
 function directionIndex({ parameters, y0, arguments: args }: JacobianColumns, place: EstimatedInput): number {
   if (place.kind === "parameter") return parameters.indexOf(place.index);
   if (place.kind === "initial") return parameters.length + y0.indexOf(place.feature);

@@ -59,7 +59,7 @@ export interface ResidualFitOptions<
   lossScale?: number | undefined;
 }
 
-/** What computes residuals, now or later. */
+/** A function of residuals that returns at once, or a promise. */
 type ResidualsOf = ResidualFitOptions<string, Residuals | PromiseLike<Residuals>>["residuals"];
 
 const rules = together(fitRules, {

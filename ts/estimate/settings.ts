@@ -73,7 +73,7 @@ export interface FitSettings<Name extends string = string> {
     | undefined;
 }
 
-/** Of a confidence level. */
+/** The rule of confidence levels. */
 export const levelRule = number("a number between 0 and 1", (value) => value > 0 && value < 1);
 
 const isStarts = (value: number) => Number.isInteger(value) && value >= 1 && value <= 100_000;

@@ -193,7 +193,7 @@ export function curvatureDirections(
   const factor: Row[] = [];
   for (const [k, column] of rest.entries()) {
     const pivot = column[k] as number;
-    // Beside what it was, what is left of a singular matrix is rounding.
+    // Relative to its original entries, the rest of a singular matrix is rounding.
     if (!(pivot > 1e-13 * (diagonal[k] as number))) return undefined;
     const columnPlaces = placesOf(column).filter((i) => i >= k);
     const values = Float64Array.from(columnPlaces, (i) => (column[i] as number) / Math.sqrt(pivot));

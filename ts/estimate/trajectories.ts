@@ -74,7 +74,7 @@ export interface Data {
   readonly places: readonly { readonly row: number; readonly observed: number }[];
   /** The measurements. */
   readonly y: Float64Array;
-  /** Their weights; undefined where all are 1. */
+  /** The weights of the measurements; undefined if all are 1. */
   readonly weights: Float64Array | undefined;
 }
 

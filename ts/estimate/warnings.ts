@@ -33,7 +33,7 @@ export const stuckOf = (method: string, isInterpolated: boolean) =>
 export const AT_EVENTS =
   "Observe something continuous across the event, such as the height of a bouncing ball and not its velocity";
 
-/** What derivatives miss where equations choose. */
+/** What derivatives miss if equations have a choice such as `x < 1 ? a : b`. */
 const MISSED_SWITCH =
   "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).";
 
@@ -204,7 +204,7 @@ export function warningsOf(
   }
   const isSame = (end: StartResult) => {
     const isNear = (value: number, i: number) => Math.abs(value - (end.values[i] as number)) <= 1e-4 * Math.abs(value);
-    // Of residuals that are only rounding, the costs differ as they like.
+    // If residuals are only rounding, their costs differ arbitrarily.
     return end.cost <= cost + 1e-6 * Math.abs(cost) || (starts[0] as StartResult).values.every(isNear);
   };
   const failed = starts.filter((end) => end.reason === "failed");

@@ -264,7 +264,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
   }
 
-  /** What kind of field it is. */
+  /** The kind of the field, as in recipes. */
   get kind(): string {
     return this.recipe?.kind ?? "custom";
   }
@@ -295,7 +295,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return {};
   }
 
-  /** What its state is called in files. */
+  /** The names of the field's state in files. */
   get stateNames(): StateNames {
     return NONE;
   }

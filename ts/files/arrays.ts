@@ -23,7 +23,7 @@ export function wantedBy({ kind, options, network }: Recipe): WantedArrays {
   return { dtype, shapes: Object.entries(entries).map(([name, { shape }]) => [name, shape]) };
 }
 
-/** The same for a network. */
+/** The arrays that a file must hold for a network. */
 export function wantedByNetwork(network: MlpOptions<Dtype>): WantedArrays {
   const { widths, time = "none", bias = true, dtype = "float32" } = network;
   elements("widths", widths, { ...widthsRule, code: "FILE" }, { ...size, code: "FILE" });

@@ -13,7 +13,7 @@ export function setWorkerSource(worker: () => string | URL): void {
 /** A worker: what it says goes to `receive`, its end to `die`. */
 export interface Thread {
   post(message: unknown, transfer: ArrayBuffer[]): void;
-  /** Whether it keeps the process alive. */
+  /** Sets whether the worker keeps the process alive. */
   hold(held: boolean): void;
   end(): void;
 }

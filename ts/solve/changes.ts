@@ -201,7 +201,7 @@ export interface ReadJump {
   readonly times: Float64Array;
   /** How many times each trajectory has; null where all share them. */
   readonly counts: readonly number[] | null;
-  /** As the times. */
+  /** The amounts by name, laid out as the times. */
   readonly amounts: Readonly<Record<string, Float64Array>>;
   readonly set: Jump["set"];
 }

@@ -45,7 +45,7 @@ export interface EnsembleProblem<D extends Dtype = Dtype> {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** What comes of a solve. */
+/** The result of a solve. */
 export interface EnsembleResult<D extends Dtype = Dtype> {
   /** `[times, batch, state]` where the times are shared, else those of one trajectory after those of another. */
   readonly y: ArrayOf<D>;
@@ -64,7 +64,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
 
 /** ∂L/∂(all of that which a loss may depend on); of events empty where it does not. */
 export interface EnsembleCotangents<D extends Dtype = Dtype> {
-  /** As the y of a result. */
+  /** ∂L/∂y, laid out as the y of a result. */
   readonly y: ArrayOf<D>;
   readonly eventTimes: Float64Array;
   readonly eventStates: ArrayOf<D>;

@@ -106,7 +106,7 @@ export function jvpOf<D extends Dtype>(
   return frozen({ solution, tangents, shape: [directions, ...solution.shape] as const, events });
 }
 
-/** As `jvp`, called by some function. */
+/** Does what `jvp` does, for another function that calls it. */
 export function jvpFor<D extends Dtype>(
   caller: string,
   field: Field<D>,

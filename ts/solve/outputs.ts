@@ -7,7 +7,7 @@ import type { Solution } from "./results.js";
 
 /** The outputs of a solve. */
 export interface Outputs {
-  /** Their times, as they were given. */
+  /** The times of the outputs, as they were given. */
   readonly times?: Lists;
   /** Which of them count, `[times, batch]`; undefined where all do. */
   readonly mask?: Uint8Array | undefined;

@@ -2,7 +2,7 @@
 import { BYTES, GRADIENT_STATS, RETENTION, SOLVE_STATS } from "../../wasm/constants.js";
 import type { GradientStats, SolveStats } from "./results.js";
 
-/** What writes its statistics into an array. */
+/** An object of the engine that writes its statistics into an array. */
 interface StatsSource {
   stats(numbers: Float64Array): void;
 }

@@ -217,7 +217,7 @@ interface Unknowns<D extends Dtype> {
   readonly assign: (x: Float64Array) => void;
   /** How many there are with those that are fixed. */
   readonly all: number;
-  /** Their places among all. */
+  /** The indices of these numbers among all. */
   readonly places: readonly number[];
 }
 

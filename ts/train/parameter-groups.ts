@@ -24,7 +24,7 @@ interface GroupOptions {
   readonly fixed?: readonly string[] | undefined;
 }
 
-/** Whether it is an array, and not a field. */
+/** Whether the target is an array, not a field. */
 export function isFloatArray(target: unknown): target is ArrayOf<Dtype> {
   return isFloats(target, "float32") || isFloats(target, "float64");
 }
