@@ -13,7 +13,7 @@ use ndarray::s;
 
 use crate::control::NoReduction;
 use crate::error::Result;
-use crate::field::{Dynamics, InnerProducts, Pullback, Uses};
+use crate::field::{Dynamics, EvaluationCounts, InnerProducts, Pullback};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
@@ -22,7 +22,7 @@ use crate::memory::{Buffer, Purpose, filled};
 use crate::solve::{Options, Output, PanelGradient, Problem, Solution, SolveOutcome, integrate};
 use crate::stepper::Discard;
 
-/// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
+/// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one after another.
 ///
 /// Gradients of the times are the textbook's: ⟨w_j, f(t_j, y_j)⟩, and −⟨λ_0 − w_0, f(t_0, y_0)⟩ at the start.
 pub(crate) fn sweep<T: Real>(
@@ -101,8 +101,8 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
         0
     }
 
-    fn uses(&self) -> Uses {
-        self.field.uses()
+    fn counts(&self) -> EvaluationCounts {
+        self.field.counts()
     }
 
     fn evaluate(&mut self, t: f64, state: &[T], _tape: Option<&mut [T]>, slope: &mut [T]) -> Result<()> {

@@ -8,13 +8,13 @@ use crate::memory::{Purpose, filled, refill};
 /// The sums that solvers of parts of one batch form together, so that they agree on its steps. A norm is made of one sum a
 /// panel, added up in the order of the panels, so that it is bitwise the same however many share the batch.
 pub trait AllReduce: Send {
-    /// Samples of the whole batch; `own` are those of this part.
+    /// How many trajectories the whole batch has; `own` is the number of this part.
     fn samples(&self, own: usize) -> usize;
 
     /// Adds the sums of all panels, of which these are this part's.
     ///
     /// # Errors
-    /// When another part has failed.
+    /// If another part has failed.
     fn sum(&mut self, sums: &[f64]) -> Result<f64>;
 }
 
@@ -34,11 +34,11 @@ impl AllReduce for NoReduction {
 /// How the size of a step follows from the error of the step before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Controller {
-    /// The step grows and shrinks freely between the bounds. A step that was cut to land on a time does not shorten the next one,
-    /// and the first step is no longer than the interval. The default.
+    /// The step size grows and shrinks freely between the bounds. A step that was shortened to land on a time does not shorten the next
+    /// one, and the first step is no longer than the interval. The default.
     Standard,
-    /// As torchdiffeq does it: after an accepted step the next is never shorter, a step that was cut to land on a time is what the
-    /// next grows from, and the first may be longer than the interval.
+    /// The rules of torchdiffeq: after an accepted step, the next is never shorter; a step that was shortened to land on a time limits the
+    /// next one; and the first step may be longer than the interval.
     Torchdiffeq,
     /// As `Standard`, but from the errors e of the last three accepted steps (Söderlind, ACM TOMS 29(1), 2003): the next step is
     /// e_n^−(p + i + d) e_{n−1}^(p + 2d) e_{n−2}^−d times the one before, all exponents divided by the order of the method.
@@ -75,7 +75,7 @@ impl ErrorHistory {
         Self(errors)
     }
 
-    /// The same.
+    /// The errors of the last two accepted steps, the last one first.
     pub fn numbers(&self) -> [f64; 2] {
         self.0
     }
@@ -110,7 +110,7 @@ impl StepControl {
         if error == 0.0 {
             return self.max_factor;
         }
-        // An error that is not a number shrinks the step as far as one step may.
+        // An error that is NaN shrinks the step by the smallest factor.
         let order = f64::from(order);
         let wanted = match self.controller {
             Controller::Pid { p, i, d } if accepted => {
@@ -125,13 +125,13 @@ impl StepControl {
     }
 }
 
-/// Tolerances for each feature of the state, where one for all does not do. Empty lists, the default, leave it to
-/// [`Options::rtol`](crate::Options::rtol) and [`Options::atol`](crate::Options::atol).
+/// Tolerances for each feature of the state. If a list is empty, which is the default, [`Options::rtol`](crate::Options::rtol) or
+/// [`Options::atol`](crate::Options::atol) applies to all features.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tolerances {
-    /// Relative tolerances, as many as the state has features; or empty, and `rtol` holds for all.
+    /// Relative tolerances, one for each feature of the state; empty by default.
     pub relative: Vec<f64>,
-    /// Absolute tolerances, as many as the state has features; or empty, and `atol` holds for all.
+    /// Absolute tolerances in units of each feature, one for each feature of the state; empty by default.
     pub absolute: Vec<f64>,
 }
 

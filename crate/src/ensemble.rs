@@ -92,72 +92,79 @@ pub use vjp::{Vjp, vjp};
 /// What a solve returns besides the states at the output times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// The times and states of all steps.
+    /// Whether to return the times and states of all steps, as [`Solution::paths`]. By default not.
     pub steps: bool,
-    /// The solution between the steps, along with their times and states.
+    /// Whether to return the solution between the steps too, as polynomials in [`Solution::paths`]. By default not.
     pub dense: bool,
-    /// Whether trajectories go on where another has failed.
+    /// Whether the other trajectories continue if one fails: the failure is then in [`Solution::failures`], and what the trajectory did not
+    /// reach is NaN. By default the solve ends with the error.
     pub mask: bool,
-    /// The trajectories are those from this number on of a larger batch; for a gradient, it is a multiple of the field's leaf. Errors
-    /// count as the whole does, and of what a gradient sums over trajectories, `parameters` and derivatives with respect to lists of
-    /// numbers that are for all, it has a sum for each of the largest aligned subtrees of leaves, one behind the other.
+    /// If these trajectories are a part of a larger batch, the index of the first in that batch; for gradients, a multiple of
+    /// [`VectorField::leaf`]. Errors then name trajectories by their index in the whole batch. A gradient returns `parameters`, and
+    /// derivatives with respect to lists that all trajectories share, not as one sum but as one sum after another, one for each of the
+    /// largest aligned subtrees of leaves. `None` by default.
     pub part: Option<usize>,
 }
 
 /// The solution of an ensemble.
 #[derive(Debug)]
 pub struct Solution<T> {
-    /// At the output times: `[times, batch, state]` where they are shared, else those of one trajectory behind the other's. NaN where a
-    /// trajectory that failed did not get.
+    /// The states at the output times: `[times, batch, state]` if all trajectories share their times; otherwise `[times, state]` of one
+    /// trajectory after another. NaN at times that a failed trajectory did not reach.
     pub y: Buffer<T>,
-    /// How each trajectory went.
+    /// The steps and evaluations of each trajectory.
     pub stats: Vec<Stats>,
-    /// How many of its output times each has reached: all, unless it failed.
+    /// How many of its output times each trajectory reached: all, unless it failed.
     pub reached: Vec<usize>,
-    /// Why trajectories failed, by index.
+    /// The index and the error of each trajectory that failed; empty without [`Extras::mask`].
     pub failures: Vec<(usize, Error)>,
-    /// The events, trajectory by trajectory in the order of their times.
+    /// The events that occurred: those of one trajectory after another, each in the order in which they occurred.
     pub events: List<Occurrence>,
-    /// The states there before the event has changed them, one behind the other. From [`jvp`] each comes with its derivatives
-    /// along the directions, and behind them the derivatives of the event's time, one for each direction.
+    /// The state at each event, before the event changes it: `[events, state]`. From [`jvp`], each row is the state, its derivatives along
+    /// the directions, and last the derivatives of the event's time, one for each direction.
     pub event_states: List<T>,
-    /// The steps, where they were asked for.
+    /// The steps of each trajectory; empty unless [`Extras::steps`] or [`Extras::dense`] is set.
     pub paths: Vec<Path<T>>,
-    /// Peak memory of the solve.
+    /// Peak memory of the solve, in bytes by purpose.
     pub peak: Bytes,
 }
 
-/// Cotangents of all that a loss may depend on.
+/// The derivatives of a loss L with respect to all outputs of a solve, from which [`Vjp::pullback`] computes a gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct Cotangents<'a, T> {
-    /// As `y`.
+    /// ∂L/∂y, laid out as [`Solution::y`].
     pub y: &'a [T],
-    /// ∂L/∂(time) of each event, or nothing.
+    /// ∂L/∂t of each event, in the order of [`Solution::events`]; empty if the loss does not depend on the times of events.
     pub event_times: &'a [f64],
-    /// ∂L/∂(state) of each event, or nothing.
+    /// ∂L/∂x of the state at each event, `[events, state]`, in the order of [`Solution::events`]; empty if the loss does not depend on
+    /// these states.
     pub event_states: &'a [T],
 }
 
 /// The gradient of a loss with respect to all that an ensemble starts from.
 #[derive(Debug)]
 pub struct Gradient<T> {
-    /// `[batch, state]`.
+    /// ∂L/∂y0, `[batch, state]`, row-major.
     pub y0: Buffer<T>,
-    /// Flat as the field's parameters.
+    /// ∂L/∂θ, flat, in the order of the field's parameters. For a [part](Extras::part) of a batch, several sums one after another.
     pub parameters: Buffer<T>,
-    /// `[batch, arguments]`.
+    /// ∂L/∂arguments, `[batch, arguments]`, row-major; empty if the field has no arguments.
     pub arguments: Buffer<T>,
-    /// As the lists of times, where they are wanted and known.
+    /// ∂L/∂t of the output times, in the order of the lists of times. `None` if [`Options::time_gradients`] is off, or a custom field does not
+    /// return its derivative with respect to time.
     pub times: Option<Vec<f64>>,
-    /// Of each jump, as its lists of times; NaN where a field does not tell its derivative with respect to time.
+    /// For each jump, ∂L/∂t of its times, in the order of [`Jump::times`]; NaN if a custom field does not return its derivative with
+    /// respect to time.
     pub jump_times: Vec<Vec<f64>>,
-    /// Of each jump, as its amounts.
+    /// For each jump, ∂L/∂a of its amounts, in the order of [`Jump::amounts`].
     pub amounts: Vec<Vec<f64>>,
-    /// What it took.
+    /// The evaluations, vector–Jacobian products and peak memory of this gradient.
     pub stats: GradientStats,
 }
 
-/// Solves an ensemble.
+/// Solves dy/dt = f(t, y) from `y0` `[batch, state]`, each trajectory with its own steps, at the given output times.
+///
+/// Options, jumps, events and extras apply to each trajectory by itself, so trajectory i is bitwise what a solve of it alone gives.
 ///
 /// ```
 /// # use symplectic_adjoint::ensemble::{self, Changes, Direction, Event, Extras, Lists};
@@ -194,8 +201,9 @@ pub struct Gradient<T> {
 /// ```
 ///
 /// # Errors
-/// As [`odeint`](crate::odeint); of trajectories that fail the first by index, unless `extras.mask` is set. `Option` and `Shape` for
-/// jumps and events.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, jumps and events, before any work starts. If trajectories fail on the way
+/// (`NonFinite`, `StepUnderflow`, `MaxSteps`, `MaxEvents` …), the error of the first by index, unless `extras.mask` is set.
+/// `OutOfMemory`.
 pub fn odeint<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,

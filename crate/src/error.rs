@@ -10,7 +10,7 @@ use num_traits::Float;
 pub struct Progress {
     /// Time of the last accepted state.
     pub t: f64,
-    /// The step that was tried from there, negative where times descend.
+    /// The size of the step that was tried from there, negative if times descend.
     pub h: f64,
     /// Accepted steps so far.
     pub steps: usize,
@@ -35,9 +35,9 @@ pub enum Error {
     Shape {
         /// The argument that was refused.
         argument: &'static str,
-        /// What it must be.
+        /// What was expected, in words.
         expected: String,
-        /// What it was.
+        /// What was given, in words.
         given: String,
     },
 
@@ -46,9 +46,9 @@ pub enum Error {
     Option {
         /// The option that was refused.
         argument: &'static str,
-        /// What it must be.
+        /// What was expected, in words.
         expected: String,
-        /// What it was.
+        /// What was given, in words.
         given: String,
     },
 
@@ -76,7 +76,7 @@ pub enum Error {
          bound the step by max_step"
     )]
     EventNonFinite {
-        /// Which of the events.
+        /// The index of the event in the list of events.
         event: usize,
         /// Where the solve stood.
         progress: Progress,
@@ -87,7 +87,7 @@ pub enum Error {
     NonFiniteResult {
         /// The result that would not be finite.
         result: &'static str,
-        /// The first number of it that is not.
+        /// The first number of the result that is not finite.
         given: f64,
         /// Its index in the flat array.
         index: usize,
@@ -117,7 +117,7 @@ pub enum Error {
          each other faster and faster, end the trajectory or change what the event does"
     )]
     MaxEvents {
-        /// The limit.
+        /// The limit, `max_events` of the changes of an ensemble.
         limit: usize,
         /// Where the solve stood.
         progress: Progress,
@@ -129,7 +129,7 @@ pub enum Error {
          end the trajectory with a terminal event, or change what the event does"
     )]
     Chattering {
-        /// Events so far.
+        /// How many events the trajectory had so far.
         events: usize,
         /// Where the solve stood.
         progress: Progress,
@@ -141,22 +141,22 @@ pub enum Error {
          of the event has no derivative"
     )]
     Grazing {
-        /// Which of the events.
+        /// The index of the event in the list of events.
         event: usize,
-        /// The trajectory.
+        /// The index of the trajectory in the batch.
         trajectory: usize,
-        /// When.
+        /// The time of the event.
         t: f64,
         /// The rate of the event's function along the trajectory.
         slope: f64,
     },
 
-    /// One of several trajectories failed.
+    /// One of several trajectories of an ensemble failed.
     #[error("trajectory {trajectory}: {error}")]
     Trajectory {
-        /// Which.
+        /// The index of the trajectory in the batch.
         trajectory: usize,
-        /// How.
+        /// The error of the trajectory.
         error: Box<Error>,
     },
 
@@ -165,7 +165,7 @@ pub enum Error {
     OutOfMemory {
         /// How many bytes were asked for.
         bytes: usize,
-        /// What they were for, such as "tape".
+        /// The purpose of the memory, such as "tape".
         purpose: &'static str,
     },
 
@@ -178,16 +178,15 @@ pub enum Error {
         least: usize,
     },
 
-    /// A file is damaged, or not what was expected. The text says what and where.
+    /// A file is damaged, or of another kind than expected. The text says what is wrong and where.
     #[error("{0}")]
     File(String),
 
-    /// A function of yours failed: a custom vector field, or what watches a solve. In JavaScript, its own error is thrown in place of this
-    /// one.
+    /// A function of yours failed: a custom vector field, or a watcher of a solve. JavaScript throws the function's own error instead.
     #[error("a function that was called during the solve failed")]
     Callback,
 
-    /// An error of your own, for what you return from a `RowField` or a `Watcher`.
+    /// An error of your own, to return from a `RowField` or a `Watcher`.
     #[error("{0}")]
     Other(String),
 }
@@ -211,7 +210,7 @@ impl Error {
         }
     }
 
-    /// Where the solve stood, if it failed on the way.
+    /// Where the solve stood, for an error on the way; `None` for other errors.
     pub fn progress(&self) -> Option<Progress> {
         match self {
             Error::NonFinite(progress) | Error::StepUnderflow { progress, .. } | Error::MaxSteps(progress) => {
@@ -225,12 +224,12 @@ impl Error {
         }
     }
 
-    /// The same, of one of several trajectories.
+    /// This error as that of one of several trajectories.
     pub(crate) fn of_trajectory(self, trajectory: usize) -> Self {
         Error::Trajectory { trajectory, error: Box::new(self) }
     }
 
-    /// The same, for an input that is checked piece by piece: the piece begins at that index.
+    /// This error for an input that is checked piece by piece, in a piece that begins at index `start`.
     pub(crate) fn with_offset(self, start: usize) -> Self {
         match self {
             Error::NonFiniteInput { argument, given, index } => {
@@ -280,7 +279,7 @@ pub(crate) fn finite<T: Float>(argument: &'static str, numbers: &[T]) -> Result<
     }
 }
 
-/// As [`finite`], of rows that need not lie one behind the other.
+/// Does what [`finite`] does, for rows that need not be contiguous.
 pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_, T>) -> Result<()> {
     if let Some(numbers) = rows.as_slice() {
         return finite(argument, numbers);

@@ -18,7 +18,7 @@ use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub(crate) use crate::program::execute::InnerProducts;
-pub(crate) use dynamics::{Dynamics, FieldOptions, Pullback, Uses};
+pub(crate) use dynamics::{Dynamics, EvaluationCounts, FieldOptions, Pullback};
 use lanes::SequentialLanes;
 pub(crate) use lanes::{LanePullback, LaneSetup, Lanes, TrajectoryInputs};
 
@@ -28,20 +28,20 @@ pub(crate) use lanes::{LanePullback, LaneSetup, Lanes, TrajectoryInputs};
 /// [`RowField`](custom::RowField). The methods that this page does not show prepare a field for a batch; their types cannot be
 /// named outside the crate.
 pub trait VectorField<T: Real> {
-    /// Features of the state y.
+    /// How many features the state y of a trajectory has.
     fn state_size(&self) -> usize;
-    /// Features of f(t, y): as many as the state has, except for a network that is only a part of a vector field.
+    /// How many features f(t, y) has: as many as the state, except for a network that is only a part of a vector field.
     fn output_size(&self) -> usize {
         self.state_size()
     }
-    /// Arguments of each trajectory: numbers of its own besides the state, such as a dose. Gradients have their derivatives too.
+    /// How many arguments each trajectory has: numbers besides its state, such as a dose. Gradients include their derivatives.
     fn argument_size(&self) -> usize {
         0
     }
-    /// All parameters, flat. What the order means is with each kind of field, whose `parameters_mut` has them to be changed.
+    /// All parameters, flat, in an order that each kind of field documents. To change them, use its `parameters_mut`.
     fn parameters(&self) -> &[T];
-    /// Trajectories that an [`ensemble`](super::ensemble) takes together, called a leaf. Their sum in a gradient is formed by itself,
-    /// so a [part](super::ensemble::Extras::part) of a batch begins at a multiple of it.
+    /// How many trajectories of an [`ensemble`](super::ensemble) form a leaf, which is solved together and whose gradients are summed
+    /// first. A [part](super::ensemble::Extras::part) of a batch begins at a multiple of it.
     fn leaf(&self) -> usize {
         T::LANES
     }
@@ -59,22 +59,22 @@ pub trait VectorField<T: Real> {
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>>;
 
-    /// The field at these parameters for so many trajectories that have times of their own, side by side.
+    /// The field at these parameters for `width` trajectories at different times, side by side.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare).
+    /// Those of [`prepare`](Self::prepare).
     #[doc(hidden)]
     fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
         Ok(Box::new(SequentialLanes::new(self, setup, width, reverse)?))
     }
 
-    /// Whether those may be computed on another thread than this.
+    /// Whether lanes may be computed on other threads.
     #[doc(hidden)]
     fn is_parallel(&self) -> bool {
         false
     }
 
-    /// The program that it is, if it is one: what computes it, but for arguments and data of a batch.
+    /// The program that computes the field, without the arguments and data of a batch; `None` for a custom field.
     #[doc(hidden)]
     fn program_field(&self) -> Option<&program::ProgramField<T>> {
         None
@@ -90,7 +90,7 @@ pub trait VectorField<T: Real> {
 /// More numbers than memory can hold.
 const MAX_NUMBERS: usize = isize::MAX as usize / 64;
 
-/// Directions along which a solve is differentiated: tangents of its inputs, flat and row-major. `None` is a tangent of zero.
+/// Directions along which a solve of an ensemble is differentiated: tangents of its inputs, flat and row-major. `None` is a tangent of zero.
 #[derive(Debug, Clone, Copy)]
 pub struct Directions<'a, T> {
     /// How many directions there are, at least one.
@@ -101,7 +101,7 @@ pub struct Directions<'a, T> {
     pub parameters: Option<&'a [T]>,
     /// Tangents ȧ of the arguments, `[directions, batch, arguments]`.
     pub arguments: Option<&'a [T]>,
-    /// Tangents of the output times, `[directions, times]`.
+    /// Tangents of the output times, `[directions, times]`, where `times` counts the numbers of all lists.
     pub times: Option<&'a [f64]>,
 }
 
@@ -114,8 +114,8 @@ impl<T> Directions<'_, T> {
         })
     }
 
-    /// Refuses what does not fit a solve of so many trajectories, features, parameters, arguments and times, whose solution has so many
-    /// states.
+    /// Checks that the directions fit a solve with these numbers of trajectories, features, parameters, arguments and times, whose
+    /// solution has `states` states.
     pub(crate) fn check(&self, [batch, state, parameters, arguments, times]: [usize; 5], states: usize) -> Result<()>
     where
         T: Real,
@@ -169,10 +169,10 @@ impl<T> Directions<'_, T> {
 }
 
 /// Evaluates f(t, y) for a batch `y` `[batch, state]`, at parameters that need not be the field's own. The result is `[batch, outputs]`,
-/// row-major. Where the field overflows or is not defined, it has infinities and NaN, which [`vjp`] refuses.
+/// row-major. It has infinities and NaN where the field overflows or is not defined; [`vjp`] returns an error instead.
 ///
 /// # Errors
-/// `Shape` and `NonFiniteInput` for y and parameters, `OutOfMemory`, and errors of a custom field.
+/// `Shape` and `NonFiniteInput` for `y` and `parameters`, `OutOfMemory`, and errors of a custom field.
 pub fn evaluate<T: Real>(
     field: &dyn VectorField<T>,
     parameters: &[T],
@@ -192,7 +192,7 @@ pub fn evaluate<T: Real>(
 pub struct FieldVjp<T> {
     /// (∂f/∂y)ᵀ w `[batch, state]`, row-major.
     pub y: Buffer<T>,
-    /// (∂f/∂θ)ᵀ w, summed over the batch.
+    /// (∂f/∂θ)ᵀ w, summed over the batch, in the order of the field's parameters.
     pub parameters: Buffer<T>,
     /// (∂f/∂arguments)ᵀ w `[batch, arguments]`, row-major.
     pub arguments: Buffer<T>,
@@ -203,7 +203,8 @@ pub struct FieldVjp<T> {
 /// The vector–Jacobian product of a field at (t, y) with a cotangent `w` `[batch, outputs]` of f(t, y).
 ///
 /// # Errors
-/// As [`evaluate`]; `Shape` and `NonFiniteInput` for `w`, `NonFiniteResult` where the product is not finite.
+/// `Shape` and `NonFiniteInput` for `y`, `parameters` and `w`; `NonFiniteResult` if the product is not finite; `OutOfMemory`, and errors of
+/// a custom field.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     parameters: &[T],

@@ -58,9 +58,9 @@ impl Default for GradientMethod {
     }
 }
 
-/// A recorded solve: the solution, and what its gradients need. It has a copy of the parameters as they were.
+/// A recorded solve, from [`vjp`]: the solution, and what its gradients need. It has a copy of the parameters as they were.
 pub struct Vjp<T> {
-    /// The solution at the output times.
+    /// The solution at the output times, bitwise that of [`odeint`](crate::odeint).
     pub solution: Solution<T>,
     problem: Problem<T>,
     kept: Retained<T>,
@@ -87,12 +87,12 @@ pub struct Gradient<T> {
     /// ∂L/∂t of each output time; `None` if a custom field does not return its derivative with respect to time, or
     /// [`Options::time_gradients`] is off.
     pub times: Option<Vec<f64>>,
-    /// What computing it took.
+    /// The evaluations, vector–Jacobian products and peak memory of this gradient.
     pub stats: GradientStats,
 }
 
 impl<T: Real> Gradient<T> {
-    /// ∂L/∂y0 `[batch, state]`.
+    /// ∂L/∂y0, `[batch, state]`.
     pub fn y0(&self) -> ArrayView2<'_, T> {
         let shape = (self.batch, self.y0.len() / self.batch);
         ArrayView2::from_shape(shape, &self.y0).expect("as long as its shape says")
@@ -116,7 +116,7 @@ impl<T: Real> Gradient<T> {
         Ok(Self { y0, parameters, arguments: own_arguments, ..self })
     }
 
-    /// ∂L/∂arguments `[batch, arguments]`; no columns if the field has no arguments.
+    /// ∂L/∂arguments, `[batch, arguments]`; without columns if the field has no arguments.
     pub fn arguments(&self) -> ArrayView2<'_, T> {
         let shape = (self.batch, self.arguments.len() / self.batch);
         ArrayView2::from_shape(shape, &self.arguments).expect("as long as its shape says")
@@ -126,7 +126,7 @@ impl<T: Real> Gradient<T> {
 /// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs for [`Vjp::pullback`].
 ///
 /// # Errors
-/// As `odeint`; `Budget` if a budget is too small for any way.
+/// Those of `odeint`; `Budget` if the budget is too small, however little is retained.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -137,7 +137,7 @@ pub fn vjp<T: Real>(
     vjp_shared(field, y0, times, options, method, Box::new(NoReduction))
 }
 
-/// As [`vjp`], for a part of a batch whose steps are shared.
+/// Does what [`vjp`] does, for a part of a batch whose parts take the same steps.
 pub(crate) fn vjp_shared<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -204,7 +204,7 @@ impl<T: Real> Vjp<T> {
         Ok(Self { solution, problem, kept: Retained::Discrete(recording) })
     }
 
-    /// The accepted steps as (t_n, h_n), h negative where times descend. The continuous adjoint records none.
+    /// The accepted steps as (t_n, h_n), with negative h if times descend. The continuous adjoint records no steps.
     pub fn steps(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let recording = match &self.kept {
             Retained::Discrete(recording) => Some(recording),
@@ -218,8 +218,8 @@ impl<T: Real> Vjp<T> {
     /// The gradient of a loss L of the solution, from its cotangent ∂L/∂y `[times, batch, state]`. You may call it any number of times.
     ///
     /// # Errors
-    /// `Shape`, `NonFiniteInput` for the cotangent; `NonFiniteResult` where the gradient overflows or a field's own transpose is
-    /// not finite; `OutOfMemory`; for the continuous adjoint those of a solve.
+    /// `Shape`, `NonFiniteInput` for the cotangent; `NonFiniteResult` if the gradient overflows, or the transpose of a custom field is not
+    /// finite; `OutOfMemory`; for the continuous adjoint also the errors of a solve.
     pub fn pullback(&mut self, cotangent: ArrayView3<'_, T>) -> Result<Gradient<T>> {
         let expected = self.solution.y().shape().to_vec();
         if cotangent.shape() != expected {
@@ -231,7 +231,7 @@ impl<T: Real> Vjp<T> {
         })
     }
 
-    /// As [`pullback`](Self::pullback), asking for all its numbers, row-major.
+    /// Does what [`pullback`](Self::pullback) does; `read` writes all numbers of the cotangent, row-major.
     pub(crate) fn pullback_from(&mut self, read: &mut dyn FnMut(&mut [T]) -> Result<()>) -> Result<Gradient<T>> {
         let Self { solution, problem, kept } = self;
         let ledger = problem.ledger.clone();
@@ -240,7 +240,7 @@ impl<T: Real> Vjp<T> {
         let slice = problem.batch * problem.state;
         let mut w = Buffer::recycled(&ledger, Purpose::Cotangent, outputs * len)?;
         let mut rows = Buffer::recycled(&ledger, Purpose::Cotangent, slice)?;
-        // Read in one go to the end, and packed from there: an output's panels never reach the rows of those behind it.
+        // All rows are read at once to the end, and packed from there: an output's panels never reach the rows of later outputs.
         let first = outputs * (len - slice);
         read(&mut w[first..])?;
         for output in 0..outputs {
@@ -250,7 +250,7 @@ impl<T: Real> Vjp<T> {
             panels.pack(rows, &mut w[output * len..][..len], Padding::Zero);
         }
         drop(rows);
-        let before = problem.dynamics.uses();
+        let before = problem.dynamics.counts();
         let found = match kept {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
@@ -271,7 +271,7 @@ impl<T: Real> Vjp<T> {
         finite_gradient("gradient.parameters", &parameters)?;
         finite_gradient("gradient.arguments", &arguments)?;
         finite_gradient("gradient.times", times.as_deref().unwrap_or_default())?;
-        let after = problem.dynamics.uses();
+        let after = problem.dynamics.counts();
         Ok(Gradient {
             y0,
             batch: problem.batch,

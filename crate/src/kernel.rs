@@ -1,5 +1,5 @@
 //! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. All SIMD is
-//! here, and all `unsafe` code but for memory, threads and the addon.
+//! here, and all `unsafe` code except that of memory, threads and the addon.
 
 pub(crate) mod combine;
 pub(crate) mod elementary;

@@ -5,14 +5,14 @@ use std::ops::Range;
 use crate::kernel::panels::{Panel, Panels};
 use crate::kernel::real::Real;
 
-/// How a flat state is arranged: panels of a batch, and plain numbers behind them.
+/// How a flat state is arranged: panels of a batch, followed by plain numbers.
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub panels: Panels,
-    /// Lanes that a sum of a norm takes together, whatever the width of the panels: where a batch is shared, its parts have
+    /// How many lanes one sum of a norm covers, for any width of the panels: if a batch is shared, its parts have
     /// panels of different widths.
     pub group: usize,
-    /// Features of each panel array, one behind the other.
+    /// The number of features of each panel array, in order.
     pub arrays: Vec<usize>,
     /// Plain numbers after them.
     pub plain: usize,
@@ -30,7 +30,7 @@ impl Layout {
         Self { panels, group: T::LANES, arrays: vec![features], plain: 0, plain_counts: true }
     }
 
-    /// Numbers that count in a norm, for so many samples.
+    /// How many numbers count in a norm, for this number of samples.
     pub fn counted(&self, samples: usize) -> usize {
         samples * self.arrays.iter().sum::<usize>() + if self.plain_counts { self.plain } else { 0 }
     }

@@ -9,7 +9,7 @@
 //! X_i = x_n + h Σ_{j<i} a_ij k_j,     k_i = f(X_i, t_n + c_i h),     x_{n+1} = x_n + h Σ b_i k_i,
 //! ```
 //!
-//! which uses f N·s times. Backpropagation keeps what all those uses computed on the way (their *tapes*). But the
+//! which evaluates f N·s times. Backpropagation keeps the intermediate values of all those evaluations (their *tapes*). But the
 //! transpose of a step needs little: from λ_{n+1} = ∂L/∂x_{n+1}, for i = s … 1,
 //!
 //! ```text
@@ -19,7 +19,7 @@
 //! ```
 //!
 //! This is a step of the adjoint system by the method's *symplectic partner*. It conserves λᵀδ for every variation δ of the
-//! solution, and so its gradient is that of backpropagation, up to rounding. What the method keeps are the states x_n going
+//! solution, and so its gradient is that of backpropagation, up to rounding. The method keeps the states x_n going
 //! forward, and going backward the stage states of one step and what one use needs: memory in proportion to the number of
 //! uses *plus* the size of f, not times.
 //!
@@ -32,9 +32,9 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `bindings` | what other languages call: handles with the number type erased, and over them WebAssembly and an addon for Node |
+//! | `bindings` | what other languages call: handles with the number type erased, and on top of them WebAssembly and an addon for Node |
 //! | [`sensitivity`] | derivatives in forward mode, along with the solution; second derivatives |
-//! | [`ensemble`] | trajectories with steps of their own, jumps and events |
+//! | [`ensemble`] | trajectories that each take their own steps, jumps and events |
 //! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
 //! | [`solve`] | the one forward loop, fixed and adaptive |
@@ -46,14 +46,18 @@
 //! | [`field`] | vector fields: [programs](field::program) and [callbacks](field::custom) |
 //! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
-//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory, threads and the addon the only `unsafe` |
+//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: all SIMD, and all `unsafe` code except that of memory, threads and the addon |
 //! | [`memory`] | the ledger of bytes by purpose; whole cache lines, used again; a reserve for small allocations |
 //! | [`progress`] | reports how far a solve has come |
-//! | `threads` | items that do not depend on each other, on several cores |
+//! | `threads` | independent items on several cores |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |
 //!
-//! Imports point down this list, which a test holds. Notation is the literature's: a, b, c, h, t, x, k, λ.
+//! Imports point down this list, which a test enforces. Notation is the literature's: a, b, c, h, t, x, k, λ.
+//!
+//! The TypeScript package has more, built on this crate: training loops with schedules and minibatches, losses, L-BFGS, estimation by
+//! least squares, model files, equations as text, layers, the objective and sampling of flows, pools, clusters and sweeps, and the
+//! command line.
 //!
 //! # Examples
 //!

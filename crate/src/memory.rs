@@ -25,13 +25,12 @@ use reserve::fallible;
 /// Bytes in all living buffers of all ledgers of this process.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that all solutions, recorded solves, fields and optimizers of this process hold at the moment. A leak would raise it from
-/// call to call.
+/// How many bytes all solutions, recorded solves, fields and optimizers of this process hold now.
 pub fn live_bytes() -> usize {
     LIVE.load(Relaxed)
 }
 
-/// Numbers that a call returns, or a field keeps. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
+/// An array of numbers that a call returns. It dereferences to a slice. Its bytes count in [`live_bytes`] until it is dropped.
 pub struct Buffer<T> {
     lines: Lines,
     len: usize,
@@ -79,7 +78,7 @@ impl<T: Plain> Buffer<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: only plain numbers are ever put in one, and so many are there.
+        // SAFETY: a buffer holds only plain numbers, and at least `len` of them.
         fmt::Debug::fmt(unsafe { self.lines.any::<T>(self.len) }, f)
     }
 }
@@ -113,7 +112,7 @@ pub(crate) fn filled<T: Clone>(purpose: Purpose, len: usize, value: T) -> Result
     Ok(numbers)
 }
 
-/// As [`filled`], using again what a vector has allocated.
+/// Does what [`filled`] does, reusing the memory of a vector.
 pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     let bytes = len.saturating_mul(size_of::<T>());
     numbers.clear();
@@ -122,14 +121,14 @@ pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usiz
     Ok(())
 }
 
-/// Makes room for so many items in all, for what is pushed later.
+/// Makes room for this number of items in all, to be pushed later.
 pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) -> Result<()> {
     let bytes = len.saturating_mul(size_of::<T>());
     fallible(|| items.try_reserve(len.saturating_sub(items.len())))
         .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })
 }
 
-/// A list that a call returns. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
+/// A list that a call returns. It dereferences to a slice. Its bytes count in [`live_bytes`] until it is dropped.
 pub struct List<T> {
     items: Vec<T>,
     bytes: usize,
@@ -148,7 +147,7 @@ impl<T> List<T> {
         self.bytes
     }
 
-    /// Bytes of a list to which so many items were appended, one after the other.
+    /// The bytes of a list to which this number of items were appended, one after another.
     pub(crate) fn bytes_of(items: usize) -> usize {
         if items == 0 { 0 } else { items.next_power_of_two().max(4) * size_of::<T>() }
     }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, finite};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// How a step follows from a gradient.
+/// How an optimizer computes a step from a gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW; Loshchilov and Hutter 2019).
@@ -26,10 +26,10 @@ pub enum Rule {
     },
 }
 
-/// Consecutive parameters that share their rates.
+/// Consecutive parameters that share a learning rate and a weight decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Group {
-    /// How many parameters it has.
+    /// How many parameters the group has.
     pub parameters: usize,
     /// The learning rate of the next step, zero or more.
     pub learning_rate: f64,
@@ -37,13 +37,13 @@ pub struct Group {
     pub weight_decay: f64,
 }
 
-/// An optimizer of flat parameters: a rule, the rates, and what it remembers of the steps before.
+/// An optimizer of flat parameters: a rule, the rates of groups, and the moments or velocities of earlier steps.
 #[derive(Debug)]
 pub struct Optimizer<T> {
     rule: Rule,
-    /// All parameters, in groups one after the other. You may change rates between steps, or group the same number of parameters anew.
+    /// The groups, which cover all parameters in their order. Between steps you may change rates, or group the same parameters differently.
     pub groups: Vec<Group>,
-    /// How many steps have been taken. Adam corrects its moments by it.
+    /// How many steps have been taken. Adam uses it to correct the bias of its moments.
     pub steps: u64,
     /// Adam's first moments and then its second; the velocity of momentum.
     state: Buffer<T>,
@@ -51,7 +51,7 @@ pub struct Optimizer<T> {
 }
 
 impl<T: Real> Optimizer<T> {
-    /// An optimizer for as many parameters as the groups have together.
+    /// An optimizer before its first step, for as many parameters as the groups have together.
     ///
     /// # Errors
     /// `Option` for rates out of range, `OutOfMemory`.
@@ -74,23 +74,23 @@ impl<T: Real> Optimizer<T> {
         Ok(Self { rule, groups, steps: 0, state, parameters })
     }
 
-    /// How a step follows from a gradient.
+    /// The rule by which the optimizer computes a step from a gradient.
     pub fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// What a checkpoint has to keep besides [`steps`](Self::steps): Adam's first moments followed by its second, or the velocity; empty
-    /// without momentum.
+    /// What a checkpoint must store besides [`steps`](Self::steps): Adam's first moments followed by its second moments, or the velocity of
+    /// gradient descent; empty for gradient descent without momentum.
     pub fn state(&self) -> &[T] {
         &self.state
     }
 
-    /// The same, to restore it from a checkpoint.
+    /// The moments or the velocity, laid out as [`state`](Self::state), for you to restore from a checkpoint.
     pub fn state_mut(&mut self) -> &mut [T] {
         &mut self.state
     }
 
-    /// Takes a step, which changes the parameters in place. If it fails, nothing has changed.
+    /// Takes a step, which changes `parameters` in place, given the gradient of the loss with respect to them. If it fails, nothing has changed.
     ///
     /// # Errors
     /// `Option` for a rate out of range, `Shape` for groups, parameters or a gradient of another length, `NonFiniteInput` for the

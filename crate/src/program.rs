@@ -23,7 +23,7 @@ pub(crate) mod differentiate;
 pub(crate) mod execute;
 pub(crate) mod fuse;
 pub(crate) mod graph;
-mod json;
+pub(crate) mod json;
 pub(crate) mod plan;
 pub(crate) mod tangents;
 mod time_in_state;
@@ -31,18 +31,19 @@ mod time_in_state;
 pub use build::{Builder, Value, concat};
 use graph::{Graph, Id};
 
-/// What a vector field computes: a function of state, time, parameters and arguments.
+/// A vector field as a graph of operations: a function of state, time, parameters and arguments that the crate differentiates. Make one
+/// with a [`Builder`], or read it by [`from_json`](Self::from_json).
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// As it was written.
+    /// The graph as it was written, and its result.
     source: (Graph, Id),
-    /// Fused.
+    /// The same graph with operations fused.
     pub(crate) graph: Graph,
     pub(crate) value: Id,
     pub(crate) sizes: Sizes,
 }
 
-/// What a program reads.
+/// The sizes of the inputs that a program reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     /// Features of the state.
@@ -56,18 +57,18 @@ pub(crate) struct Sizes {
 }
 
 impl Program {
-    /// Of a graph that is known to be right.
+    /// The program of a graph that has been checked.
     pub(crate) fn of(source: Graph, value: Id, sizes: Sizes) -> Self {
         let (graph, fused) = derive::forward(&source, value);
         Self { source: (source, value), graph, value: fused, sizes }
     }
 
-    /// Features of the state.
+    /// How many features the state has.
     pub fn state(&self) -> usize {
         self.sizes.state
     }
 
-    /// How many parameters there are.
+    /// How many parameters the program has.
     pub fn parameters(&self) -> usize {
         self.sizes.parameters
     }
@@ -77,7 +78,7 @@ impl Program {
         self.sizes.arguments
     }
 
-    /// Features of what it computes.
+    /// How many rows the program returns for each trajectory: as many as the state has features, if it is a vector field.
     pub fn outputs(&self) -> usize {
         self.graph.rows(self.value)
     }

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 
 use crate::error::Result;
 
-/// Called with the fraction of its times that a solve has behind it, from 0 to 1. If it returns an error, the solve ends with that
-/// error.
+/// A function that a solve calls with its progress, the fraction of its time interval that it has solved, from 0 to 1. If the function
+/// returns an error, the solve ends with that error.
 pub type Watcher = Box<dyn FnMut(f64) -> Result<()>>;
 
 /// Steps, or rounds of steps, between two calls.
@@ -17,13 +17,14 @@ thread_local! {
     static TIMES_SET: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Sets the watcher that solves and integrators on this thread call every few steps, or none, and returns the one that was set before.
+/// Sets the watcher that solves and integrators on this thread call every few steps; `None` removes it. Returns the one that was set
+/// before.
 pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
     TIMES_SET.set(TIMES_SET.get().wrapping_add(1));
     WATCHER.replace(watcher)
 }
 
-/// A watcher that is being called, and is put back whatever happens, unless it has set another one or none.
+/// A watcher that is being called. Dropping this puts it back, unless the call has set or removed a watcher.
 struct ActiveWatcher {
     watcher: Option<Watcher>,
     times_set: usize,

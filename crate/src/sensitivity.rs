@@ -27,16 +27,16 @@ use crate::solve::{Options, Problem, Recorder, Solution};
 use crate::stepper::{Discard, Sink, Span, Stage};
 use replay::{TimeTangents, replay};
 
-/// Directions along which a solve is differentiated: tangents of its inputs. Those that are not given are zero.
+/// Directions along which a solve is differentiated: tangents of its inputs. `None` is a tangent of zero.
 #[derive(Debug, Clone, Copy)]
 pub struct Tangents<'a, T> {
     /// How many directions there are.
     pub directions: usize,
-    /// ẏ0 `[directions, batch, state]`.
+    /// Tangents ẏ0 of the initial states, `[directions, batch, state]`.
     pub y0: Option<ArrayView3<'a, T>>,
-    /// θ̇ `[directions, parameters]`.
+    /// Tangents θ̇ of the parameters, `[directions, parameters]`.
     pub parameters: Option<ArrayView2<'a, T>>,
-    /// ȧ `[directions, batch, arguments]`.
+    /// Tangents ȧ of the arguments, `[directions, batch, arguments]`.
     pub arguments: Option<ArrayView3<'a, T>>,
     /// Tangents of the output times, `[directions, times]`.
     pub times: Option<ArrayView2<'a, f64>>,
@@ -89,24 +89,24 @@ impl<T: Real> Tangents<'_, T> {
     }
 }
 
-/// A solution and its derivatives along directions.
+/// A solution and its derivatives along directions, from [`jvp`].
 #[derive(Debug)]
 pub struct Jvp<T> {
-    /// That of [`odeint`](crate::odeint), bitwise.
+    /// The solution at the output times, bitwise that of [`odeint`](crate::odeint).
     pub solution: Solution<T>,
-    /// Peak memory.
+    /// Peak memory of the solve and its derivatives together, in bytes by purpose.
     pub peak: Bytes,
     tangents: Buffer<T>,
     shape: [usize; 4],
 }
 
 impl<T: Real> Jvp<T> {
-    /// ẏ along each direction, `[directions, times, batch, state]`.
+    /// ẏ, the derivatives of the solution along each direction, `[directions, times, batch, state]`.
     pub fn tangents(&self) -> ArrayView4<'_, T> {
         ArrayView4::from_shape(self.shape, &self.tangents).expect("as long as its shape says")
     }
 
-    /// The same, flat.
+    /// [`tangents`](Self::tangents), flat.
     #[cfg(any(target_arch = "wasm32", feature = "node"))]
     pub(crate) fn flat(&self) -> &[T] {
         &self.tangents
@@ -137,8 +137,8 @@ impl<T: Real> Jvp<T> {
 /// ```
 ///
 /// # Errors
-/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program; `NonFiniteResult` where a
-/// derivative overflows.
+/// Those of `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a custom field, which has no derivatives along
+/// directions; `NonFiniteResult` if a derivative overflows.
 pub fn jvp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -149,7 +149,7 @@ pub fn jvp<T: Real>(
     tangents.with(y0.nrows(), times.len(), field, |directions| jvp_along(field, y0, times, directions, options))
 }
 
-/// As [`jvp`], along directions whose lengths are still to be checked.
+/// Does what [`jvp`] does, along flat directions whose lengths it checks.
 pub(crate) fn jvp_along<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -175,16 +175,17 @@ pub(crate) fn jvp_along<T: Real>(
     Ok(Jvp { solution, peak: problem.ledger.peak(), tangents, shape })
 }
 
-/// The derivatives of a solution with respect to all that its solve starts from, each trajectory's to its own.
+/// The derivatives of a solution with respect to the initial states, parameters and arguments, from [`sensitivities`]. Those of a
+/// trajectory are with respect to its own initial state and arguments.
 #[derive(Debug)]
 pub struct Sensitivities<T> {
-    /// That of [`odeint`](crate::odeint), bitwise.
+    /// The solution at the output times, bitwise that of [`odeint`](crate::odeint).
     pub solution: Solution<T>,
-    /// ∂y/∂y0 `[times, batch, state, state]`; the last axis is that of y0.
+    /// ∂y/∂y0, `[times, batch, state, state]`; the last axis is that of y0.
     pub y0: Array4<T>,
-    /// ∂y/∂θ `[times, batch, state, parameters]`.
+    /// ∂y/∂θ, `[times, batch, state, parameters]`.
     pub parameters: Array4<T>,
-    /// ∂y/∂a `[times, batch, state, arguments]`.
+    /// ∂y/∂a, the derivatives with respect to the arguments, `[times, batch, state, arguments]`.
     pub arguments: Array4<T>,
 }
 
@@ -192,7 +193,8 @@ pub struct Sensitivities<T> {
 /// arguments, by [`jvp`] along each.
 ///
 /// # Errors
-/// As [`jvp`].
+/// Those of [`odeint`](crate::odeint); `Option` for a custom field, which has no derivatives along directions; `NonFiniteResult` if a
+/// derivative overflows.
 pub fn sensitivities<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -237,7 +239,7 @@ pub fn sensitivities<T: Real>(
     Ok(Sensitivities { solution: derivatives.solution, y0, parameters, arguments })
 }
 
-/// Copies columns from `first` on of rows of so many numbers.
+/// Copies `wanted` columns, from `first` on, of rows of `columns` numbers.
 fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T], wanted: usize) {
     for (from, to) in from.chunks_exact(columns).zip(to.chunks_exact_mut(wanted)) {
         to.copy_from_slice(&from[first..first + wanted]);
@@ -247,9 +249,9 @@ fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T],
 /// Reads the rows of an output: of ∂L/∂y, and of (∂²L/∂y²) ẏ.
 type ReadRows<'a, T> = dyn FnMut(usize, &mut [T], &mut [T]) + 'a;
 
-/// A recorded solve with its derivative along one direction, of which losses have second derivatives.
+/// A recorded solve with its derivative along one direction, for products with second derivatives of losses.
 pub struct JvpVjp<T> {
-    /// That of [`odeint`](crate::odeint), bitwise.
+    /// The solution at the output times, bitwise that of [`odeint`](crate::odeint).
     pub solution: Solution<T>,
     tangent: Buffer<T>,
     recorded: Vjp<T>,
@@ -264,11 +266,11 @@ impl<T: Real> fmt::Debug for JvpVjp<T> {
 }
 
 impl<T: Real> JvpVjp<T> {
-    /// Solves as [`odeint`](crate::odeint) does, along a direction in y0, parameters and arguments, and retains what the gradient
-    /// method needs.
+    /// Solves as [`odeint`](crate::odeint) does, differentiates along one direction in y0, parameters and arguments, and retains what the
+    /// gradient method needs for [`pullback`](Self::pullback).
     ///
     /// # Errors
-    /// As [`jvp`] and [`vjp`](crate::vjp); `Option` for several directions, one in which times move, and the continuous adjoint.
+    /// Those of [`jvp`] and [`vjp`](crate::vjp); `Option` for several directions, a direction in times, and the continuous adjoint.
     pub fn record(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -282,7 +284,7 @@ impl<T: Real> JvpVjp<T> {
         })
     }
 
-    /// As [`record`](Self::record), along a direction whose lengths are still to be checked.
+    /// Does what [`record`](Self::record) does, along a flat direction whose lengths it checks.
     pub(crate) fn record_along(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -311,7 +313,7 @@ impl<T: Real> JvpVjp<T> {
         Ok(Self { solution, tangent, recorded, parameters, arguments })
     }
 
-    /// ẏ `[times, batch, state]`.
+    /// ẏ, the derivative of the solution along the direction, `[times, batch, state]`.
     pub fn tangent(&self) -> ArrayView3<'_, T> {
         ArrayView3::from_shape(self.solution.y().raw_dim(), &self.tangent).expect("shaped as the solution")
     }
@@ -320,7 +322,7 @@ impl<T: Real> JvpVjp<T> {
     /// `cotangent` ∂L/∂y and its `curvature` (∂²L/∂y²) ẏ, both `[times, batch, state]`.
     ///
     /// # Errors
-    /// As [`Vjp::pullback`].
+    /// `Shape`, `NonFiniteInput` for cotangent and curvature; `NonFiniteResult` if the product overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangent: ArrayView3<'_, T>, curvature: ArrayView3<'_, T>) -> Result<Gradient<T>> {
         let expected = self.solution.y().shape().to_vec();
         for (argument, given) in [("cotangent", &cotangent), ("curvature", &curvature)] {
@@ -337,7 +339,7 @@ impl<T: Real> JvpVjp<T> {
         })
     }
 
-    /// As [`pullback`](Self::pullback), asking for the rows `[batch, state]` of one output after the other.
+    /// Does what [`pullback`](Self::pullback) does; `read` writes the rows `[batch, state]` of one output at a time.
     pub(crate) fn pullback_from(&mut self, read: &mut ReadRows<'_, T>) -> Result<Gradient<T>> {
         let [outputs, batch, state] = self.solution.shape();
         let ledger = Ledger::new();

@@ -17,31 +17,31 @@ use crate::stepper::Discard;
 
 pub(crate) use gradient_results::PanelGradient;
 pub use gradient_results::{GradientStats, RetentionStats};
-pub use options::{MOST_THREADS, Options, Output, Steps, Summation};
+pub use options::{MAX_THREADS, Options, Output, Steps, Summation};
 pub use run::Stats;
 pub(crate) use run::{
     Interval, Recorder, SolveOutcome, integrate, interval_steps, step_control, tolerances_of, working_states,
 };
 pub(crate) use step_size::{ErrorTest, FirstStepTrial, ProposedStep, StepSize};
 
-/// The solution of a batch at the output times.
+/// The solution of a batch at the output times, from [`odeint`].
 #[derive(Debug)]
 pub struct Solution<T> {
     y: Buffer<T>,
     shape: [usize; 3],
-    /// How the solve went.
+    /// The steps and evaluations of the solve.
     pub stats: Stats,
     /// Peak memory of the solve, in bytes by purpose.
     pub peak: Bytes,
 }
 
 impl<T: Real> Solution<T> {
-    /// Of a solve that reached all times.
+    /// The solution of a solve that reached all times.
     pub(crate) fn whole(y: Buffer<T>, shape: [usize; 3], stats: Stats, peak: Bytes) -> Self {
         Self { y, shape, stats, peak }
     }
 
-    /// The states `[times, batch, state]`. If the solve failed on the way, of the times that it reached.
+    /// The states at the output times, `[times, batch, state]`. If the solve failed on the way, only at the times that it reached.
     pub fn y(&self) -> ArrayView3<'_, T> {
         let [times, batch, state] = self.shape;
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
@@ -51,7 +51,7 @@ impl<T: Real> Solution<T> {
         self.shape
     }
 
-    /// The same, flat.
+    /// [`y`](Self::y), flat.
     pub(crate) fn flat(&self) -> &[T] {
         &self.y[..self.shape.iter().product()]
     }
@@ -66,8 +66,7 @@ impl<T: Real> Solution<T> {
     }
 }
 
-/// Solves dy/dt = f(t, y) from `y0` `[batch, state]` at `times[0]`, for the states at all `times`. Times ascend or descend; one that is
-/// repeated has the same state again.
+/// Solves dy/dt = f(t, y) from `y0` `[batch, state]` at `times[0]`, for the states at all `times`, which ascend or descend and may repeat.
 ///
 /// # Errors
 /// `Shape`, `Option` and `NonFiniteInput` for invalid input, before any work starts; `NonFinite`, `StepUnderflow` and `MaxSteps` on the
@@ -87,7 +86,7 @@ pub fn odeint<T: Real>(
 /// Solves as [`odeint`] does, but if the solve fails on the way, returns the states at the times that it reached, along with the error.
 ///
 /// # Errors
-/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`; `Callback` where a function of yours failed with it.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`; errors of your own functions.
 pub fn odeint_partial<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -97,7 +96,7 @@ pub fn odeint_partial<T: Real>(
     odeint_shared(field, y0, times, options, Box::new(NoReduction))
 }
 
-/// As [`odeint_partial`], for a part of a batch whose steps are shared.
+/// Does what [`odeint_partial`] does, for a part of a batch whose parts take the same steps.
 pub(crate) fn odeint_shared<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -110,7 +109,7 @@ pub(crate) fn odeint_shared<T: Real>(
     problem.solve(&mut Discard)
 }
 
-/// A checked problem, with all that its solution takes but for what a gradient retains.
+/// A checked problem, with all that its solution needs, except what a gradient retains.
 pub(crate) struct Problem<T> {
     pub dynamics: Box<dyn Dynamics<T>>,
     pub options: Options,

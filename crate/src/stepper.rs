@@ -1,6 +1,6 @@
 //! One step of a method, and the step's transpose.
 //!
-//! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, computing a step again,
+//! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, recomputing a step,
 //! running a solve again and passing from one checkpoint to the next are that function with different sinks, which decide what is
 //! kept of a step's stages.
 
@@ -24,7 +24,7 @@ use crate::tableau::methods::METHODS;
 
 pub(crate) use outputs::StepOutputs;
 pub(crate) use scheme::{Scheme, Weights};
-pub(crate) use step::{Goal, Scratch, Stepping, attempt};
+pub(crate) use step::{Scratch, StepEvaluator, StepExtent, attempt};
 pub(crate) use transpose::{GradientSums, RecordGradient, Transpose};
 
 /// A method of integration, as [`Options`](crate::Options) take one.
@@ -45,7 +45,7 @@ impl From<&'static Tableau> for Method {
     }
 }
 
-/// The method with this name, as [`Method::named`]; otherwise an error that lists them all.
+/// Parses the name of a method, as [`Method::named`] does. For another name, the error lists all of them.
 impl FromStr for Method {
     type Err = Error;
 
@@ -67,7 +67,7 @@ impl Method {
         METHODS.into_iter().map(Method::RungeKutta).chain([Method::Leapfrog])
     }
 
-    /// The name of the method; "custom" for one from [`Tableau::own`].
+    /// The name of the method; "custom" for one from [`Tableau::custom`].
     pub fn name(&self) -> &'static str {
         self.tableau().map_or(leapfrog::NAME, |tableau| tableau.name)
     }
@@ -80,7 +80,7 @@ impl Method {
         }
     }
 
-    /// Whether the method estimates its error, and so can adapt its steps.
+    /// Whether the method estimates its error, so that it can adapt its steps.
     pub fn adaptive(&self) -> bool {
         self.tableau().is_some_and(Tableau::adaptive)
     }
@@ -145,7 +145,7 @@ impl<T> Sink<T> for Discard {
 
 /// The workspace of a step.
 pub(crate) struct Workspace<T> {
-    /// k_1 … k_s, and f(x_{n+1}) behind them where a solve needs it. The transpose keeps its g_i here.
+    /// k_1 … k_s, followed by f(x_{n+1}) if a solve needs it. The transpose keeps its g_i here.
     pub slopes: Buffer<T>,
     /// One state: a stage's state, an increment, an error. The transpose keeps a cotangent here.
     pub state: Buffer<T>,
@@ -154,7 +154,7 @@ pub(crate) struct Workspace<T> {
 }
 
 impl<T: Real> Workspace<T> {
-    /// For `slopes` slopes of `len` numbers.
+    /// A workspace for `slopes` slopes of `len` numbers.
     pub fn new(ledger: &Ledger, slopes: usize, len: usize) -> Result<Self> {
         Ok(Self {
             slopes: Buffer::recycled(ledger, Purpose::Stages, slopes * len)?,
@@ -197,7 +197,7 @@ pub(crate) struct Stepper {
 }
 
 impl Stepper {
-    /// For states with this layout.
+    /// A stepper for states with this layout.
     pub fn new(method: Method, layout: &Layout) -> Self {
         Self { scheme: Scheme::new(method, layout.arrays[0]), panels: layout.panels }
     }
@@ -207,13 +207,13 @@ impl Stepper {
         self.scheme.stages
     }
 
-    /// Takes the step from `x` as far as the goal says, and leaves x_{n+1} − x_n in `work.state`.
+    /// Takes the step from `x` as far as `extent` says, and leaves x_{n+1} − x_n in `work.state`.
     pub fn attempt<T: Real>(
         &self,
         dynamics: &mut dyn Dynamics<T>,
         span: Span,
         x: &[T],
-        goal: Goal,
+        extent: StepExtent,
         work: &mut Workspace<T>,
         sink: &mut dyn Sink<T>,
     ) -> Result<()> {
@@ -223,7 +223,7 @@ impl Stepper {
             first_slope_known: work.first_slope_known,
             state: &mut work.state,
         };
-        attempt(&self.scheme, &mut BatchStepping { panels: self.panels, dynamics, span }, x, goal, scratch, sink)
+        attempt(&self.scheme, &mut BatchEvaluator { panels: self.panels, dynamics, span }, x, extent, scratch, sink)
     }
 
     /// Leaves the estimate of the error of x_{n+1} in `work.state`.
@@ -233,14 +233,14 @@ impl Stepper {
     }
 }
 
-/// A batch that takes a step together.
-struct BatchStepping<'a, T> {
+/// Evaluates the stages of a step that a batch takes together.
+struct BatchEvaluator<'a, T> {
     panels: Panels,
     dynamics: &'a mut dyn Dynamics<T>,
     span: Span,
 }
 
-impl<T: Real> Stepping<T> for BatchStepping<'_, T> {
+impl<T: Real> StepEvaluator<T> for BatchEvaluator<'_, T> {
     fn step(&self) -> usize {
         self.span.step
     }

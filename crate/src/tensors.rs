@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 
-/// What a safetensors file holds: arrays by name, and metadata, a text by key.
+/// The contents of a safetensors file: arrays by name, and metadata, a text by key.
 #[derive(Debug, Default)]
 pub struct Tensors {
     arrays: BTreeMap<String, Tensor>,
@@ -19,7 +19,7 @@ pub struct Tensors {
 /// An array of a file. You can read its numbers if it is float32 or float64; of other types you learn the type and the shape.
 #[derive(Debug)]
 pub struct Tensor {
-    /// The lengths of its dimensions, row-major; empty for a single number.
+    /// The lengths of the array's dimensions, row-major; empty for a single number.
     pub shape: Vec<usize>,
     dtype: Dtype,
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ fn from_bfloat16(bits: u16) -> f32 {
 }
 
 impl Tensor {
-    /// The name of its number type: float32, float64, or what the format calls another type.
+    /// The number type of the array: "float32", "float64", or for others the name in the format, such as "I64".
     pub fn dtype(&self) -> String {
         match self.dtype {
             Dtype::F32 => f32::DTYPE.into(),
@@ -69,10 +69,10 @@ impl Tensor {
         }
     }
 
-    /// A copy of its numbers.
+    /// A copy of the array's numbers, row-major.
     ///
     /// # Errors
-    /// `File` if it has another number type than T, `OutOfMemory`.
+    /// `File` if the number type of the array is not `T`, `OutOfMemory`.
     pub fn numbers<T: Real>(&self) -> Result<Vec<T>> {
         if self.dtype != dtype::<T>() {
             return Err(Error::File(format!("expected {}, given {}", T::DTYPE, self.dtype())));
@@ -87,7 +87,7 @@ impl Tensor {
 }
 
 impl Tensors {
-    /// Adds an array, row-major.
+    /// Adds an array with this name and shape, whose numbers are row-major.
     ///
     /// # Errors
     /// `Shape` if there are not as many numbers as the shape says, `Option` for a name that is taken, `OutOfMemory`.
@@ -123,15 +123,15 @@ impl Tensors {
         }
     }
 
-    /// The names of all arrays, in order.
+    /// The names of all arrays, sorted.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.arrays.keys()
     }
 
-    /// The array of that name.
+    /// The array with this name.
     ///
     /// # Errors
-    /// `File` if there is none.
+    /// `File` if there is no array with this name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.arrays.get(name).ok_or_else(|| Error::File(format!("the file has no tensor named {name}")))
     }
@@ -170,10 +170,10 @@ impl Tensors {
         Ok(bytes)
     }
 
-    /// Reads the bytes of a file. float16 and bfloat16 become float32; of integers and the like only type and shape are read.
+    /// Reads the bytes of a file. float16 and bfloat16 become float32. For other types, such as integers, only type and shape are read.
     ///
     /// # Errors
-    /// `File` for what is not a safetensors file, `OutOfMemory`.
+    /// `File` if the bytes are not a valid safetensors file, `OutOfMemory`.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let file = |error: safetensors::SafeTensorError| Error::File(format!("not a safetensors file: {error}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(file)?;

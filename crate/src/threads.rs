@@ -79,7 +79,7 @@ mod pool {
         }
         let helpers = helpers.min(threads.len());
         let (count, states, items) = (items.len(), Elements(states.as_mut_ptr()), Elements(items.as_mut_ptr()));
-        // SAFETY: a thread has a number of its own, and an item is taken by one thread only; both lie within their slices.
+        // SAFETY: each thread has its own number, and only one thread takes an item; both lie within their slices.
         let body = |thread: usize, item: usize| unsafe { work(&mut *states.at(thread), &mut *items.at(item)) };
         let job = Job {
             work: &body,
@@ -128,7 +128,7 @@ mod pool {
             }
             spins = 0;
             job.store(null_mut(), Ordering::Relaxed);
-            // SAFETY: whoever gave it waits until `left` is zero, which is the last that this thread does with it.
+            // SAFETY: the caller that owns it waits until `left` is zero, and setting that is the last thing that this thread does with it.
             let job = unsafe { &*pointer };
             job.run(number);
             job.left.fetch_sub(1, Ordering::Release);

@@ -192,7 +192,7 @@ fn leapfrog_takes_times_of_its_own_and_events() {
     let arguments = Array2::from_shape_fn((batch, 1), |(i, _)| 0.01 * (i % 3) as f64);
     let own = field.with_arguments(arguments.view()).unwrap();
     let lists: Vec<Vec<f64>> = (0..batch).map(|i| vec![0.0, 0.3, 0.3, 1.0 + 0.01 * i as f64]).collect();
-    let times = Lists::own(lists.iter().map(|times| &times[..]));
+    let times = Lists::per_trajectory(lists.iter().map(|times| &times[..]));
     let (none, method) = (Changes::default(), GradientMethod::Symplectic);
     for steps in [Steps::PerInterval(4), Steps::AtMost(0.07)] {
         let options = Options { steps, ..Options::new(Method::Leapfrog) };
@@ -394,7 +394,7 @@ fn pulses(batch: usize) -> Vec<Jump> {
     let own: Vec<Vec<f64>> =
         (0..batch).map(|i| (0..i % 3).map(|k| 0.1 + 0.2 * k as f64 + 1e-3 * i as f64 / 9.0).collect()).collect();
     let amounts = (0..own.iter().map(Vec::len).sum()).map(|k: usize| 0.1 * (k as f64).sin()).collect();
-    let own = Jump { times: Lists::own(own.iter().map(|times| &times[..])), set: program(), amounts };
+    let own = Jump { times: Lists::per_trajectory(own.iter().map(|times| &times[..])), set: program(), amounts };
     vec![own, Jump { times: Lists::shared(&[0.3, 0.45]), set: program(), amounts: vec![0.2, -0.1] }]
 }
 
@@ -417,7 +417,7 @@ fn neither_threads_nor_parts_change_a_bit() {
     let lists: Vec<Vec<f64>> = (0..batch)
         .map(|i| [0.0, 0.2, 0.3 + 1e-3 * (i % 100) as f64, 0.5].into_iter().take(2 + i % 3).collect())
         .collect();
-    let own = Lists::own(lists.iter().map(|times| &times[..]));
+    let own = Lists::per_trajectory(lists.iter().map(|times| &times[..]));
     let changes = Changes { jumps: pulses(batch), ..Changes::default() };
     let weights = |count: usize| (0..count).map(|k| (k as f64 * 0.7).sin()).collect::<Vec<f64>>();
     let pull = |solved: &mut ensemble::Vjp<f64>, w: &[f64]| {
@@ -428,7 +428,7 @@ fn neither_threads_nor_parts_change_a_bit() {
             let part = (range.len() < batch).then_some(range.start);
             let of_part = |lists: &Lists| match lists.count() {
                 None => lists.clone(),
-                Some(_) => Lists::own(range.clone().map(|i| lists.of(i))),
+                Some(_) => Lists::per_trajectory(range.clone().map(|i| lists.of(i))),
             };
             let jumps = changes.jumps.iter().map(|jump| {
                 let amounts = match jump.times.count() {
@@ -624,7 +624,7 @@ fn ragged(batch: usize) -> Lists {
             _ => vec![0.1, 0.2 + 1e-3 * i as f64, 0.5],
         })
         .collect();
-    Lists::own(own.iter().map(|times| &times[..]))
+    Lists::per_trajectory(own.iter().map(|times| &times[..]))
 }
 
 #[test]

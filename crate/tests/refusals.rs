@@ -45,7 +45,7 @@ fn methods_that_contradict_themselves() {
     }
     solve(RK4).unwrap();
     let rows: Vec<Vec<f64>> = DOPRI5.a.iter().map(|row| row.to_vec()).collect();
-    let own = |b_hat, order| Tableau::own(DOPRI5.c, &rows, DOPRI5.b, b_hat, order);
+    let own = |b_hat, order| Tableau::custom(DOPRI5.c, &rows, DOPRI5.b, b_hat, order);
     assert_eq!(argument(own(DOPRI5.b, 5)), "method");
     assert_eq!(argument(own(DOPRI5.b_hat, 8)), "method");
     assert!(!Tableau { c: &[], ..DOPRI5 }.fsal() && !Tableau { b: &[], ..DOPRI5 }.fsal());
@@ -82,7 +82,7 @@ fn methods_by_name() {
 #[test]
 fn outputs_of_a_plain_cubic_are_landed_on() {
     let rows: Vec<Vec<f64>> = DOPRI5.a.iter().map(|row| row.to_vec()).collect();
-    let own = Tableau::own(DOPRI5.c, &rows, DOPRI5.b, DOPRI5.b_hat, 5).unwrap();
+    let own = Tableau::custom(DOPRI5.c, &rows, DOPRI5.b, DOPRI5.b_hat, 5).unwrap();
     let times: Vec<f64> = (0..=20).map(|i| f64::from(i) / 20.0).collect();
     let solve = |output| {
         odeint(&decay(), array![[1.0, 2.0]].view(), &times, &Options { output, ..Options::new(own) })

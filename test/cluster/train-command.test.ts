@@ -72,7 +72,9 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     const { code, err } = await there.done;
     expect([name, code]).toEqual([name, 0]);
     expect(bytes(`${name}.there`).equals(bytes(`${name}.here`)), name).toBe(true);
-    expect(err).toMatch(/ {2}step 40 of 40 {3}loss .* {3}held out .* {3}[12] workers?, [\d.]+ shards\/s, \d+ in flight/);
+    expect(err).toMatch(
+      / {2}step 40 of 40 {3}loss .* {3}held out .* {3}[12] workers?, [\d.]+ shards\/s, \d+ in flight/,
+    );
     expect(err.includes("is one shard, which one thread computes"), name).toBe(name !== "delays");
   }
 });

@@ -196,7 +196,7 @@ test.each([
   }
   // The information is expected: it does not depend on the data, but for their number.
   const at = model.evaluate(decay(f.slice(), Float64Array.from(truth)), truth.slice(2)) as Evaluation;
-  const inverse = congruence(informationOf(now(at.jacobian()) as Float64Array, n).told, n);
+  const inverse = congruence(informationOf(now(at.jacobian()) as Float64Array, n).determined, n);
   const unit = name === "additive" || name === "lognormal" ? 0.1 ** 2 : 1;
   for (let j = 0; j < n; j++) {
     const mean = estimates.reduce((sum, x) => sum + (x[j] as number), 0) / estimates.length;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { options as readOptions } from "../../ts/checks/rules.js";
 import { ERROR_MODELS, type ErrorModelName } from "../../ts/estimate/error-models.js";
 import { fitModel } from "../../ts/estimate/fit.js";
-import { measuredIndices, type Observations, observationModel } from "../../ts/estimate/observations.js";
+import { type MeasurementModel, measuredIndices, observationModel } from "../../ts/estimate/observations.js";
 import { readParameters } from "../../ts/estimate/parameters.js";
 import { fitRules } from "../../ts/estimate/settings.js";
 import { normals } from "../../ts/trace/random.js";
@@ -13,10 +13,10 @@ import { thrown } from "./helpers.js";
 
 const settings = readOptions({}, fitRules);
 
-function* fitting(observations: Observations) {
+function* fitting(observations: MeasurementModel) {
   return yield* fitModel(yield* observationModel(observations), settings);
 }
-const fitOf = (observations: Observations) => now(fitting(observations));
+const fitOf = (observations: MeasurementModel) => now(fitting(observations));
 
 const times = Array.from({ length: 30 }, (_, i) => 0.2 * i);
 
@@ -116,7 +116,7 @@ test("fixed parameters have no slopes", () => {
 test("predictions that are not positive are refused where they must be", () => {
   const y = new Float64Array(times.length).fill(1);
   const parameters = readParameters({ a: -1, k: 1 });
-  const message = (errorModel: ErrorModelName, how: Observations["predict"]) =>
+  const message = (errorModel: ErrorModelName, how: MeasurementModel["predict"]) =>
     thrown("NON_FINITE", () => fitOf({ parameters, y, errorModel, predict: how })).message;
   expect(message("lognormal", predict)).toMatch(/a prediction is not positive/);
   expect(message("combined", () => value("the solve failed"))).toMatch(/: the solve failed\./);

@@ -20,7 +20,7 @@ const NORMAL = Number.POSITIVE_INFINITY;
 /** (JᵀJ)⁻¹ with what else a Jacobian says. */
 const knownFrom = (jacobian: Float64Array, n: number) => {
   const information = informationOf(jacobian, n);
-  return { ...information, inverse: masked(congruence(information.told, n), information.unknown) };
+  return { ...information, inverse: masked(congruence(information.determined, n), information.unknown) };
 };
 
 // Of mpmath, with thirty digits: the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
@@ -149,8 +149,8 @@ test("the sandwich", () => {
   expect(one[0]).toBeCloseTo(5.5 / 16, 14);
   // Two parameters, by hand.
   const jacobian = Float64Array.of(1, 0, 1, 1, 1, 2, 1, 3);
-  const { inverse, told } = knownFrom(jacobian, 2);
-  const two = sandwich(told, jacobian, residuals, 2);
+  const { inverse, determined } = knownFrom(jacobian, 2);
+  const two = sandwich(determined, jacobian, residuals, 2);
   const meat = [0, 0, 0, 0];
   for (const [k, r] of residuals.entries())
     for (const i of [0, 1])
@@ -167,7 +167,7 @@ test("the sandwich", () => {
     }
 });
 
-test("many parameters are told as few are", () => {
+test("many parameters are determined as well as few", () => {
   // Lines of 20 groups with a curvature of all, or with two that cannot be told apart, or one without influence.
   const groups = 20;
   const rowsOf = (last: (t: number) => number[]) =>
@@ -180,10 +180,10 @@ test("many parameters are told as few are", () => {
     );
   const n = 2 * groups + 2;
   const jacobian = rowsOf((t) => [t * t, Math.sin(t)]);
-  const { told, rank, conditionNumber, unknown } = informationOf(jacobian, n);
+  const { determined, rank, conditionNumber, unknown } = informationOf(jacobian, n);
   expect([rank, unknown]).toEqual([n, []]);
   // JᵀJ times its inverse.
-  const inverse = congruence(told, n);
+  const inverse = congruence(determined, n);
   const columns = columnsOf(jacobian, n);
   for (const [i, column] of columns.entries()) {
     const image = transposeTimes(columns, times(columns, inverse.subarray(i * n, (i + 1) * n)));

@@ -2,7 +2,7 @@
 import { DTYPES } from "../../wasm/constants.js";
 import { describe, type ErrorCode, isArray, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { isObject, oneOf, size } from "./rules.js";
-import { outside } from "./user-code.js";
+import { runUserCode } from "./user-code.js";
 
 /** The number type of a field, and of all arrays that it takes and gives: `float32` or `float64`. */
 export type Dtype = (typeof DTYPES)[number];
@@ -14,7 +14,7 @@ export const constructors = { float32: Float32Array, float64: Float64Array } as 
 
 export const dtypeRule = oneOf(DTYPES);
 
-// What an array really is, whatever its class, realm or own properties say.
+// The real type of an array, which its class, realm or own properties cannot change.
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 const intrinsic = (key: PropertyKey) => Object.getOwnPropertyDescriptor(typedArray, key)?.get as () => unknown;
 const [tagOf, bufferOf, offsetOf, lengthOf] = [Symbol.toStringTag, "buffer", "byteOffset", "length"].map(intrinsic);
@@ -29,14 +29,14 @@ export function dtypeOf(value: unknown): Dtype {
   return kindOf(value) === "Float64Array" ? "float64" : "float32";
 }
 
-/** What to write for an array of that class instead of another one, or of numbers; `ofField` if a field asks for that class. */
+/** How to make an array of that class from another one, or from numbers; `ofField` if a field requires that class. */
 function arrayHint(name: string, value: unknown, ofField: boolean): string {
   if (typeof value === "number") return `; write ${name}.of(${value})`;
   const isDouble = kindOf(value) === "Float64Array" && ofField;
   if (isDouble) return `; write ${name}.from(…), or make the field with dtype: "float64"`;
   if (kindOf(value) !== undefined) return `; write ${name}.from(…)`;
   if (!isArray(value)) return "";
-  const isNested = outside(() => isArray(value[0]));
+  const isNested = runUserCode(() => isArray(value[0]));
   return isNested ? `; write ${name}.from(rows.flat())` : `; write ${name}.of(…), or ${name}.from(list)`;
 }
 
@@ -78,7 +78,7 @@ export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
 /** Where a file was named, or what fetch gives was taken for its bytes. */
 function bytesHint(value: unknown): string {
   if (typeof value === "string") return "; read the file first, and pass its bytes: readFileSync(name) in Node";
-  return !isRevoked(value) && outside(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
+  return !isRevoked(value) && runUserCode(() => value instanceof ArrayBuffer) ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */
@@ -89,7 +89,7 @@ export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffe
 /** The shape of a solution, checked. */
 export function shapeOf(argument: string, shape: unknown): [times: number, batch: number, state: number] {
   const list = isArray(shape) && shape.length === 3 ? shape : [];
-  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  const sides = runUserCode((): unknown[] => [list[0], list[1], list[2]]);
   if (sides.every(size.valid)) return sides as [number, number, number];
   throw refused("SHAPE", argument, "that of the solution, [times, batch, state]", describe(shape));
 }
@@ -123,26 +123,26 @@ export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
 
 /** More numbers would not fit into WebAssembly memory. */
 const MOST_NUMBERS = 2 ** 29;
-/** So many numbers of a list that is no typed array are read before more room is made: its length may be a lie. */
+/** How many numbers of an untyped list are read before more memory is allocated, since its length may be wrong. */
 const FIRST_NUMBERS = 2 ** 12;
 
-/** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
+/** A plain copy of any array of numbers, each read once; `numberOf` refuses other elements. */
 function copyOf(
   argument: string,
   values: unknown,
   [code, expected]: readonly [ErrorCode, string],
   numberOf: (element: unknown, index: number) => number,
 ): Float64Array {
-  return outside(() => {
+  return runUserCode(() => {
     const isTyped = kindOf(values) !== undefined;
-    // What is made from a typed array, and none itself, has no length that can be read.
+    // An object whose prototype is a typed array has no length that can be read.
     const isList = isTyped || (isObject(values) && !Object.prototype.isPrototypeOf.call(typedArray, values));
     const list = values as ArrayLike<unknown>;
     const length = isList ? list.length : Number.NaN;
     if (!(Number.isInteger(length) && length >= 0 && length < MOST_NUMBERS)) {
       throw refused(code, argument, expected, describe(values));
     }
-    // Where numbers may be missing, all of so many would be looked for.
+    // A sparse array of this length would take too long to read.
     if (length > FIRST_NUMBERS && !isTyped && !(length - 1 in list)) {
       throw refused(code, argument, expected, `${describe(values)} with missing elements`);
     }
@@ -160,7 +160,7 @@ function copyOf(
   });
 }
 
-/** A plain copy of an array of numbers, infinite ones and NaN among them; `code` is for an element that is none. */
+/** A plain copy of an array of numbers, which may be infinite or NaN; `code` is that of the error for other elements. */
 export function anyNumbersOf(
   argument: string,
   values: unknown,
@@ -214,7 +214,7 @@ export function firstNotFinite(numbers: ArrayLike<number>): number {
   return -1;
 }
 
-/** From so many numbers on, another view of them pays. */
+/** From this length on, a second view of the numbers pays off. */
 const MANY = 1000;
 
 /** Of numbers in float32, by their bits: a loop over one type of array, which the loop above seldom is. */

@@ -67,7 +67,7 @@ export interface ErrorDetails {
 
 /** The error that the functions of this package throw. What your own functions throw, such as a loss, reaches you unchanged. */
 export class SymplecticAdjointError extends Error implements ErrorDetails {
-  /** The name of the class: it tells these errors from others even if there are several copies of the package. */
+  /** The name of the class, which distinguishes these errors from others even if there are several copies of the package. */
   override readonly name = "SymplecticAdjointError";
   /** The kind of error, such as `OPTION` or `MAX_STEPS`: stable, for programs. */
   readonly code: ErrorCode;
@@ -130,7 +130,7 @@ export function refused(
   return new SymplecticAdjointError(code, message, { argument, expected, given });
 }
 
-/** Whether a value is a proxy that was revoked: whatever is done with one throws, but for `typeof`. */
+/** Whether a value is a revoked proxy, with which everything except `typeof` throws. */
 export function isRevoked(value: unknown): boolean {
   try {
     // Looks through a proxy without calling its handler.
@@ -151,7 +151,7 @@ export function isClass(value: unknown): boolean {
   return typeof value === "function" && !isRevoked(value) && /^class\b/.test(Function.prototype.toString.call(value));
 }
 
-/** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
+/** The name of a value's built-in class in any realm, such as that of a frame or a test runner. */
 export function classOf(value: unknown): string {
   return isRevoked(value) ? "Proxy" : Object.prototype.toString.call(value).slice(8, -1);
 }
@@ -170,7 +170,7 @@ export function isFailedSolve(value: unknown): value is SymplecticAdjointError {
   );
 }
 
-/** What an error says, or whatever else was thrown. */
+/** The message of an error, or a description of another thrown value. */
 export function textOf(thrown: unknown): string {
   return isError(thrown) ? thrown.message : typeof thrown === "object" ? describe(thrown) : String(thrown);
 }

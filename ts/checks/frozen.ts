@@ -1,6 +1,6 @@
-// What is handed out read-only, as its types say: assigning to it throws, and changes nothing.
+// Results that are read-only, as their types say: assigning to them throws.
 
-/** A record with all that it consists of, but for the numbers in typed arrays, which are their owner's. */
+/** Freezes a record and its nested records, except the numbers in typed arrays. */
 export function frozen<T>(record: T): T {
   if (record === null || typeof record !== "object" || ArrayBuffer.isView(record)) return record;
   for (const part of Object.values(record)) if (typeof part === "object") frozen(part);

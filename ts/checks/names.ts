@@ -13,7 +13,7 @@ export const listOf = (names: readonly string[]): string =>
 /** Letters of an unknown name that a message has; a longer one is no misspelling. */
 const MOST_LETTERS = 60;
 
-/** A name as a message has it. */
+/** A name for a message, shortened if it is long. */
 export const shortened = (name: string): string =>
   name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS)}…` : name;
 

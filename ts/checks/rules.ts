@@ -1,6 +1,6 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
-import { MOST_THREADS } from "../../wasm/constants.js";
+import { MAX_THREADS } from "../../wasm/constants.js";
 import { ALIASES, ALTERNATIVES, VALUE_ALIASES } from "./aliases.js";
 import {
   classOf,
@@ -13,22 +13,22 @@ import {
   SymplecticAdjointError,
 } from "./errors.js";
 import { listOf, nearest, normalizedName, resolveAlias, shortened } from "./names.js";
-import { outside } from "./user-code.js";
+import { runUserCode } from "./user-code.js";
 
-/** What a value must be; reading gives a `T`. */
+/** A rule for a value; reading it returns a `T`. */
 export interface Rule<T> {
-  /** In words, for the message. */
+  /** What is expected, in words, for the message. */
   readonly expected: string;
   readonly valid: (value: unknown) => boolean;
-  /** Of the error; `OPTION` unless it says otherwise. */
+  /** The code of the error; `OPTION` by default. */
   readonly code?: ErrorCode;
-  /** The strings among the values, from which one that is none may be mistaken. */
+  /** The strings among the valid values, to suggest the nearest one. */
   readonly names?: readonly string[];
-  /** What may be meant by a value that is none, or does instead of it. */
+  /** What an invalid value may mean, or what to use instead. */
   readonly hint?: (value: unknown) => string | undefined;
   /** Whether undefined is an error. */
   readonly required?: boolean;
-  /** What undefined becomes. */
+  /** The value that replaces undefined. */
   readonly fallback?: T;
 }
 
@@ -92,14 +92,14 @@ export const positive = number("a positive number", (value) => value > 0);
 export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
 export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);
 export const fraction = number("a number, zero or more and below 1", (value) => value >= 0 && value < 1);
-/** Of steps, say. */
+/** For counts of steps. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
-/** Of features: lengths that WebAssembly counts with its sign. */
+/** For counts of features: lengths that WebAssembly stores with a sign. */
 export const size = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 31);
-/** Of threads. */
+/** For counts of threads. */
 export const threadCount = number(
-  `an integer from 1 to ${MOST_THREADS}`,
-  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_THREADS,
+  `an integer from 1 to ${MAX_THREADS}`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MAX_THREADS,
 );
 /** A seed, or a number of steps taken. */
 export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);
@@ -172,7 +172,7 @@ export function callable<F>(expected = "a function") {
   return rule<F>(expected, isCallable);
 }
 
-/** A place in a list of so many, from 0. */
+/** An index into a list of this length, from 0. */
 // @__NO_SIDE_EFFECTS__
 export function indexIn(count: number) {
   const expected = count === 1 ? "0, the only index" : `an index from 0 to ${count - 1}`;
@@ -229,7 +229,7 @@ function namesOf(rules: Rules): RuleNames {
  */
 export function options<R extends Rules>(given: unknown, rules: R, where = ""): Read<R> {
   const names = namesIn(given, rules, where);
-  const values = outside(() => names.map((name) => (given as Record<string, unknown>)[name]));
+  const values = runUserCode(() => names.map((name) => (given as Record<string, unknown>)[name]));
   const read: Record<string, unknown> = {};
   for (const [index, name] of names.entries()) {
     const value = argument(where + name, values[index], rules[name] as Rule<unknown>);
@@ -258,17 +258,17 @@ function isPlain(value: object): boolean {
 
 /** Whether it is a plain object, of whose properties none can hide. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  isObject(value) && outside(() => isPlain(value));
+  isObject(value) && runUserCode(() => isPlain(value));
 
 /** The names that a plain object has; refuses anything else, and unknown names. */
 function namesIn(given: unknown, rules: Rules, where: string): string[] {
-  const whole = where.slice(0, -1) || "options";
-  const record = argument(whole, given, requiredObject) as object;
-  if (!outside(() => isPlain(record))) {
+  const recordName = where.slice(0, -1) || "options";
+  const record = argument(recordName, given, requiredObject) as object;
+  if (!runUserCode(() => isPlain(record))) {
     const kind = classOf(record) === "Object" ? "an object with its own prototype" : describe(record);
-    throw refused("OPTION", whole, "a plain object", kind);
+    throw refused("OPTION", recordName, "a plain object", kind);
   }
-  const names = outside(() => Object.keys(record));
+  const names = runUserCode(() => Object.keys(record));
   for (const name of names) {
     if (!namesOf(rules).all.has(name))
       throw noSuchName(where, name, "option", Object.keys(rules), ALIASES, ALTERNATIVES);
@@ -284,7 +284,7 @@ export function checkNames(
   aliases: Readonly<Record<string, readonly string[]>>,
   instead: Readonly<Record<string, string>> = {},
 ): void {
-  for (const name of outside(() => Object.keys(data))) {
+  for (const name of runUserCode(() => Object.keys(data))) {
     if (!known.includes(name)) throw noSuchName(where, name, "entry", known, aliases, instead);
   }
 }
@@ -318,18 +318,18 @@ function hintAt(
   return near === undefined ? "the" : `did you mean ${near}? The`;
 }
 
-/** An array of at least so many elements. */
+/** An array with at least this number of elements. */
 // @__NO_SIDE_EFFECTS__
 export function array<T>(expected: string, least = 0, code?: ErrorCode) {
   return rule<readonly T[]>(expected, (value) => Array.isArray(value) && value.length >= least, code);
 }
 
 /** Reads an array whose elements follow a rule, one after the other, so that a length alone costs nothing. */
-export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Defined<T>[] {
-  const list = argument(name, values, required(whole)) as readonly unknown[];
+export function elements<T>(name: string, values: unknown, arrayRule: Rule<unknown>, element: Rule<T>): Defined<T>[] {
+  const list = argument(name, values, required(arrayRule)) as readonly unknown[];
   const read: Defined<T>[] = [];
   for (let index = 0; index < list.length; index++) {
-    const value = outside(() => list[index]);
+    const value = runUserCode(() => list[index]);
     read.push(argument(`${name}[${index}]`, value, required(element)));
   }
   return read;

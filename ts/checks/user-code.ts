@@ -1,11 +1,11 @@
 import { SymplecticAdjointError } from "./errors.js";
 
-/** How deep the package and what it calls of the user's may call each other. */
+/** How deeply calls of the package and of the user's functions may be nested. */
 const MAX_DEPTH = 32;
 let depth = 0;
 
-/** Runs what is the user's: a loss, a custom vector field, a getter of options or an element of a list. */
-export function outside<T>(body: () => T): T {
+/** Runs the user's code: a loss, a custom vector field, a getter of options or of an element of a list. */
+export function runUserCode<T>(body: () => T): T {
   if (depth === MAX_DEPTH) {
     const message = `calls are nested more than ${MAX_DEPTH} deep: a loss, a custom vector field or a getter of options calls the function that called it`;
     throw new SymplecticAdjointError("REENTRANT", message);

@@ -1,16 +1,10 @@
 // Validates the answers of workers, which are not trusted.
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, constructors, type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { describe } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import type { Cut } from "../parallel/ensembles.js";
-import {
-  type EnsembleGradient,
-  type EnsembleProblem,
-  type EnsembleResult,
-  EVENT_NUMBERS,
-  subtrees,
-  TRAJECTORY_NUMBERS,
-} from "../solve/ensemble.js";
+import { type EnsembleGradient, type EnsembleProblem, type EnsembleResult, subtrees } from "../solve/ensemble.js";
 
 function check(holds: boolean, name: string, given: unknown): void {
   if (!holds) throw new Error(`${name} is ${describe(given)}`);

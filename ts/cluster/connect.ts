@@ -12,7 +12,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 // Types shared with the main entry are imported from there, so that they are the same types.
@@ -217,7 +217,7 @@ class ClusterPool implements Cluster {
       suits: ({ fingerprint }) => group === ANY || fingerprint === group,
       onEvent: (event) => {
         if (event.kind === "joined") this.#window.grown();
-        outside(() => onEvent(event));
+        runUserCode(() => onEvent(event));
       },
     });
     this.#window = new Window(() => this.#coordinator.window);
@@ -411,7 +411,7 @@ class ClusterPool implements Cluster {
         (result) => read(cut, result),
       );
       done += cut.to - cut.from;
-      if (progress) outside(() => progress(done / problem.batch));
+      if (progress) runUserCode(() => progress(done / problem.batch));
       return result;
     };
     while ((cuts.at(-1)?.to ?? 0) < problem.batch) {

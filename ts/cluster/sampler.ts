@@ -2,7 +2,7 @@
 import { kronecker, lowDiscrepancy, phi } from "@thi.ng/lowdisc";
 import { describe, isArray, refused } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { uniforms } from "../trace/random.js";
 
 /**
@@ -56,7 +56,7 @@ export function readPoints(sampler: SamplerFunction, request: SamplerRequest): F
   const numbers = `${dimensions} ${dimensions === 1 ? "number" : "numbers"} from 0 to below 1`;
   const expected = `${trials} rows of ${numbers}`;
   const points = new Float64Array(trials * dimensions);
-  outside(() => {
+  runUserCode(() => {
     const rows: unknown = sampler(Object.freeze({ ...request }));
     if (isObject(rows) && "then" in rows) {
       throw refused("CALLBACK", "sampler's result", `${expected}, at once`, "a Promise: is it an async function?");

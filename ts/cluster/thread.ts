@@ -1,7 +1,7 @@
 // A thread of a worker: it has its own engine, and computes one task at a time.
 import { SymplecticAdjointError } from "../checks/errors.js";
 import type { EngineSource } from "../engine/engine.js";
-import { adopt } from "../engine/instance.js";
+import { adoptEngine } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import { failureOf } from "./failures.js";
 import type { TaskFailure } from "./messages.js";
@@ -32,7 +32,7 @@ let work = new Work(0);
 
 async function answerTo(request: ThreadRequest): Promise<unknown> {
   if (request.kind === "task") return work.do(request.body, request.values, request.session);
-  await adopt(request.engine);
+  await adoptEngine(request.engine);
   work = new Work(request.memory);
   return fingerprintOf();
 }

@@ -1,6 +1,6 @@
 import { describe, isError, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
 import { internalError } from "./fault.js";
 import { instance } from "./instance.js";
@@ -24,12 +24,12 @@ export function call<T>(engine: Instance, body: () => T): T {
   }
 }
 
-/** A user's progress function is called no more often than after so many milliseconds. */
+/** The least number of milliseconds between calls of a user's progress function. */
 const PROGRESS_MS = 50;
 
 /**
- * As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller, after
- * `discard` has freed what there was.
+ * Does what `call` does, for solves that report their progress, from 0 to 1, to a function. An error of the function ends the solve and
+ * reaches the caller, after `discard` has freed the result.
  */
 export function callWithProgress<T>(
   engine: Instance,
@@ -42,7 +42,7 @@ export function callWithProgress<T>(
   const tell = (fraction: number): void => {
     engine.callbacks++;
     try {
-      outside(() => progress(fraction));
+      runUserCode(() => progress(fraction));
     } finally {
       engine.callbacks--;
     }
@@ -77,10 +77,10 @@ export function callWithProgress<T>(
   }
 }
 
-/** What a call may take without asking: a reserve that Rust keeps. */
+/** The bytes that a call may take without asking, from a reserve that Rust keeps. */
 const RESERVE = 2 ** 20;
 
-/** Refuses what takes memory in proportion to its size that nobody asks for with care: texts and lists on their way into Rust. */
+/** Checks that there is memory for texts and lists on their way into Rust, since their allocations are not checked there. */
 export function ensureMemory(engine: Instance, bytes: number, purpose: string): void {
   engine.needStack();
   if (bytes > RESERVE / 8 && !engine.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
@@ -121,10 +121,10 @@ export function errorFromRust(error: unknown): SymplecticAdjointError {
   return new SymplecticAdjointError(code, text, own);
 }
 
-/** What is infinite, as Rust writes it. */
+/** Infinite numbers as Rust writes them. */
 const INFINITE = /\b(given|finite,) (-?)inf\b/g;
 
-/** What is too large is made smaller where it is, and what is alive may be disposed of: Rust tells of solves alone. */
+/** Adds a remedy to an error about memory: use a smaller network, or dispose of objects. Rust's own remedies are about solves. */
 function addRemedy(message: string): string {
   const many = [solves, solvers, optimizers, fields].find(({ isMany }) => isMany);
   const remedy = many ? String(many) : / for network;/.test(message) ? "use smaller widths" : undefined;

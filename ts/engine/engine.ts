@@ -1,4 +1,4 @@
-// What the package computes with: the native addon, or WebAssembly. Both have the same bindings.
+// Engines: the native addon or WebAssembly. Both have the same bindings.
 import type { Bindings } from "../../wasm/glue.js";
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 
@@ -21,7 +21,7 @@ export interface Engine {
   readonly registerBits: number;
 }
 
-/** What has memory that its caller may look into: parameters, or the state of an optimizer. */
+/** An object with memory that its caller may view: parameters, or the state of an optimizer. */
 type MemoryOwner = object;
 
 /** An engine, ready for calls. */
@@ -50,7 +50,7 @@ export interface Instance extends Engine {
   callbacks: number;
   /** Objects given up while a call was under way, to be freed after it. */
   readonly abandoned: { free(): void }[];
-  /** What a custom vector field has thrown, on its way through the solver. */
+  /** The error of a custom vector field, on its way through the solver. */
   thrown: { value: unknown } | undefined;
 }
 

@@ -27,7 +27,7 @@ let kind: EngineKind | undefined;
 /** What `init` has instantiated for the first use that follows. */
 let prepared: PreparedInstance | undefined;
 let current: Instance | undefined;
-/** Why no addon can be had, if none can; what an entry without a loader says. */
+/** Why the addon cannot be loaded, if so; the message of an entry without a loader. */
 let loadOnce: () => AddonResult = () => ({ causes: ["symplectic-adjoint/slim loads WebAssembly only"] });
 
 /** Hands over the loader of addons that an entry has. */
@@ -72,7 +72,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
   prepared = made;
 }
 
-/** The addon, if it is wanted and can be had; undefined for WebAssembly. */
+/** The addon, if it is wanted and can be loaded; undefined for WebAssembly. */
 function chooseAddon(given: EngineKind | undefined): Instance | undefined {
   const wanted = given ?? kind ?? fromEnvironment();
   if (wanted === "wasm") return undefined;
@@ -96,14 +96,14 @@ export function instance(): Instance {
   return current;
 }
 
-/** What a worker makes the engine in use, or to be used, of; nothing holds this thread up. */
+/** The source from which a worker makes the same engine, without blocking this thread. */
 export async function sourceInUse(): Promise<EngineSource> {
   if ((!current || current.lost) && !prepared) await init();
   return instance().source;
 }
 
 /** Takes the engine of another thread. */
-export async function adopt(source: EngineSource): Promise<void> {
+export async function adoptEngine(source: EngineSource): Promise<void> {
   if (source.kind === "wasm") return init({ module: source.module, simd: source.simd });
   setNativeLoader(() => openAddon(source.path));
   await init({ engine: "native" });

@@ -1,6 +1,6 @@
 // Objects that hold memory until they are disposed of: counted, so that a loop that never does so gets a warning.
 
-/** A warning is due above so many objects of a kind that hold more than so many bytes (512 MiB) together. */
+/** A warning is due if there are more objects of a kind than this and they hold more bytes than this (512 MiB) together. */
 const MOST_OBJECTS = 100;
 const MOST_BYTES = 2 ** 29;
 
@@ -10,7 +10,7 @@ class LiveObjects {
   #bytes = 0;
   #warned = false;
   readonly #bytesOf = new WeakMap<object, number>();
-  // Counts alone: the objects that it is about are freed by registries of their own.
+  // Only counts: the objects are freed by their own registries.
   readonly #registry =
     typeof FinalizationRegistry === "function"
       ? new FinalizationRegistry<number>((bytes) => this.#subtract(bytes))

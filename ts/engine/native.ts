@@ -10,13 +10,13 @@ import { isOverflow, NATIVE, needStack } from "./stack.js";
 // The version of the package, put in when it is built.
 declare const VERSION: string;
 
-/** The result of loading an addon: an engine, or the reasons why there is none. */
+/** The result of loading an addon: an engine, or the reasons why it could not be loaded. */
 export interface AddonResult {
   readonly instance?: Instance;
   readonly causes: readonly string[];
 }
 
-/** What the addon has beside the bindings of WebAssembly. */
+/** The functions that the addon has besides the bindings of WebAssembly. */
 interface Addon extends Omit<Bindings, "ensureReserve"> {
   version(): string;
   registerBits(): number;
@@ -110,12 +110,12 @@ interface WorkerThreads {
 /** An addon, ready for calls. */
 function createInstance(exports: unknown, path: string): Instance {
   const addon = exports as Addon;
-  // What it makes is of the realm that it was loaded in; in another one, as runners of tests have them, nothing would fit.
+  // Its objects belong to the realm in which it was loaded; in another one, such as a test runner's, they would not match.
   if (!(addon instanceof Object)) throw new Error("this realm is not the one in which addons are loaded");
   const version = addon.version?.();
   if (version !== VERSION) throw new Error(`its version is ${version}, but that of the package is ${VERSION}`);
   addon.ensureViews();
-  // Node and Bun never move memory of an addon's to another thread; Deno is to be told. (Node 24 would not survive it at its end.)
+  // Node and Bun never move an addon's memory to another thread; Deno must be asked not to. (Node 24 would crash on exit if asked.)
   const threads = "Deno" in globalThis ? builtinAtOnce<WorkerThreads>("node:worker_threads") : undefined;
   const views = new WeakMap<object, Float32Array | Float64Array>();
   return {

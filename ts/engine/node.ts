@@ -15,7 +15,7 @@ export function builtinAtOnce<M>(name: string): M | undefined {
   return process?.versions?.node ? (process.getBuiltinModule?.(name) as M | undefined) : undefined;
 }
 
-/** The same, imported where that cannot be had: by Node before 20.16. */
+/** The same module by `import`, for Node before 20.16, which lacks `getBuiltinModule`. */
 export async function builtin<M>(name: string): Promise<M> {
   return builtinAtOnce<M>(name) ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ name));
 }

@@ -2,7 +2,7 @@
 // overflows before loses nothing.
 import { isError } from "../checks/errors.js";
 
-/** The function below holds the results of so many calls, and calls itself so often. */
+/** The function below holds the results of this many calls, and calls itself this often. */
 const RESULTS = 100;
 const CALLS = 30;
 /** 48 KB in all, about twice what the deepest call takes. */
@@ -68,7 +68,7 @@ function leb128(number: number): number[] {
   return [(number & 127) | 128, number >> 7];
 }
 
-/** Whether it says that the stack, or memory, is used up: Firefox has an error of its own for it. */
+/** Whether an error means that the stack or the memory is used up: Firefox has its own error for that. */
 export function isOverflow(error: unknown): boolean {
   return isError(error) && ["RangeError", "InternalError"].includes(error.name);
 }

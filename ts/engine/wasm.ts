@@ -103,7 +103,7 @@ function urlOf(source: unknown): string | undefined {
   return typeof source === "string" ? source : isObject(source) ? (source as { href?: string }).href : undefined;
 }
 
-/** How a file begins, to tell what it is instead: a page for all addresses, as servers of applications send it, or nothing. */
+/** How a file begins, to say what it is instead: often a page that the server sends for every address, or nothing. */
 function firstBytes(bytes: Uint8Array): string {
   return bytes.length === 0 ? "nothing" : JSON.stringify(String.fromCharCode(...bytes.subarray(0, 15)));
 }
@@ -140,7 +140,7 @@ function chooseBuild(): Simd {
   return supports("relaxed") ? "relaxed" : "simd128";
 }
 
-/** What the glue needs beside WebAssembly; a page simulated for tests may lack it. */
+/** What the glue needs besides WebAssembly; a simulated page in tests may lack it. */
 const NEEDED = ["TextDecoder", "TextEncoder"];
 
 function ensureSupport(simd: Simd): void {

@@ -1,15 +1,15 @@
-// A fit is written once, for solves that return at once and for those that have to be awaited, such as those of a pool: as a coroutine.
+// A fit is written once, as a coroutine, for solves that return at once and for those that must be awaited, such as those of a pool.
 import { isPromise } from "../trace/value.js";
 
-/** What is computed, with a pause wherever a promise has to be awaited. */
+/** A computation that pauses where a promise must be awaited. */
 export type Coroutine<T> = Generator<PromiseLike<unknown>, T, unknown>;
 
-/** The value of a promise; anything else is there already. */
+/** Waits for a promise; returns any other value at once. */
 export function* awaited<T>(value: T | PromiseLike<T>): Coroutine<T> {
   return isPromise(value) ? ((yield value) as T) : (value as T);
 }
 
-/** What a function makes of the value of a coroutine. */
+/** Applies a function to the value of a coroutine. */
 export function* mapped<T, R>(coroutine: Coroutine<T>, of: (value: T) => R): Coroutine<R> {
   return of(yield* coroutine);
 }

@@ -14,22 +14,22 @@ export const pointsRule = number(
   (value) => Number.isInteger(value) && value >= 2 && value < 2 ** 24,
 );
 
-/** What was fitted. */
+/** The data, the model and the parameters of a fit. */
 interface Fit {
   readonly data: Data;
-  /** Of what is observed. */
+  /** The names of the observed quantities. */
   readonly names: readonly string[];
   readonly parameters: readonly ModelParameter[];
   readonly predictorOf: (data: Data) => Predictor;
 }
 
-/** The curves of trajectories; if they have to be whole, undefined where one of them has no standard errors. */
+/** The curves of trajectories. With `allOrNone`, the result is undefined if one of them has no standard errors. */
 export function* curvesOf(
   fit: Fit,
   result: CompleteFitResult,
   indices: readonly number[],
   points: number,
-  whole: boolean,
+  allOrNone: boolean,
 ): Coroutine<Curve[] | undefined> {
   const { data: measured, names: observed, parameters } = fit;
   const groups = indices.map((index) => {
@@ -57,7 +57,7 @@ export function* curvesOf(
     kept.map(({ k }) => k),
   );
   const slopes = predictions && (yield* predictions.slopes());
-  if (whole && !slopes) return undefined;
+  if (allOrNone && !slopes) return undefined;
   const { f } = predictions as Predictions;
   const slopesOf = (row: number) =>
     slopes?.subarray(row * kept.length, (row + 1) * kept.length) ?? new Float64Array(kept.length).fill(Number.NaN);

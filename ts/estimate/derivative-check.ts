@@ -24,11 +24,11 @@ export function* derivativesAgree(
   if (free.length === 0) return true;
   const middle = yield* predictor.predict(values, free);
   const slopes = middle && (yield* middle.slopes());
-  // What cannot be solved is told elsewhere.
+  // Solves that fail are reported elsewhere.
   if (!middle || !slopes) return middle === undefined;
   const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
   const level = length(middle.f);
-  // A change of a parameter by so much is one of the predictions by as much as they are: less than the value, where that is a date, say.
+  // A change of a parameter by this size changes the predictions by as much as they are. It is less than the value if that is, say, a date.
   const sizes = free.map((_, j) => level / length(middle.f.map((_, i) => slopes[i * free.length + j] as number)));
   function* agrees(part: number, slopes: Float64Array): Coroutine<boolean | undefined> {
     const step = stepBy(part, values, parameters, free, sizes);
@@ -62,7 +62,7 @@ function stepBy(
     const { start, lower, upper } = parameters[k] as ModelParameter;
     const value = values[k] as number;
     const own = Math.abs(value) || Math.abs(start);
-    // Where predictions or slopes are 0, the size is none.
+    // If predictions or slopes are 0, there is no such size.
     const size = (sizes[j] as number) > 0 ? Math.min(own, sizes[j] as number) : own;
     const by = part * size * (sign() < 0.5 ? -1 : 1);
     if (value - Math.abs(by) > lower && value + Math.abs(by) < upper) step[k] = by;

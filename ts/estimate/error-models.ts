@@ -15,7 +15,7 @@ import type { Evaluation } from "./levenberg-marquardt.js";
 export type ErrorModelName = "additive" | "proportional" | "combined" | "lognormal";
 
 /** Measurements with their predictions. */
-export interface Predicted {
+export interface DataWithPredictions {
   /** y, finite. */
   readonly y: Float64Array;
   /** Positive: variances are divided by them. Default 1. */
@@ -33,13 +33,13 @@ export interface ErrorModel {
   /** Whether y and f have to be positive. */
   readonly positive: boolean;
   /** The cost whose minimum is the greatest likelihood; undefined where f is not positive but has to be. */
-  evaluate(data: Predicted, logs: ArrayLike<number>): Evaluation | undefined;
-  /** What a plot of the residuals shows: f − y, or ln f − ln y. */
-  differences(data: Predicted): Float64Array;
+  evaluate(data: DataWithPredictions, logs: ArrayLike<number>): Evaluation | undefined;
+  /** The differences that a plot of residuals shows: f − y, or ln f − ln y. */
+  differences(data: DataWithPredictions): Float64Array;
   /** ln L at a cost; where it leaves the standard deviation of the noise open, with the one given, or that which maximises it. */
-  logLikelihood(data: Predicted, cost: number, noise?: number): number;
+  logLikelihood(data: DataWithPredictions, cost: number, noise?: number): number;
   /** Logarithms to start from, by the residuals of a prediction; minus infinity where it meets the data. */
-  start(data: Predicted): number[];
+  start(data: DataWithPredictions): number[];
 }
 
 const root = (weights: Float64Array | undefined, i: number) => Math.sqrt(weights?.[i] ?? 1);
@@ -57,7 +57,7 @@ function leastSquares(
   slope: (value: number) => number,
   logSlope: (y: number) => number,
 ): ErrorModel {
-  const differences = ({ y, f }: Predicted) => f.map((value, i) => g(value) - g(y[i] as number));
+  const differences = ({ y, f }: DataWithPredictions) => f.map((value, i) => g(value) - g(y[i] as number));
   return {
     names: [],
     positive,
@@ -90,7 +90,7 @@ function scaled(slopes: Float64Array | undefined, f: Float64Array, factor: (f: n
 }
 
 /**
- * Maximum likelihood where the variance V depends on f and on parameters of its own, V = Σ of parts / weight: the cost is
+ * Maximum likelihood with a variance V that depends on f and on its own parameters, V = Σ of parts / weight: the cost is
  * Σ (r² + ln V)/2 with r = (y − f)/√V. With rows A = [f_p/√V; V_p/(√2 V)] and residuals ρ = [−r; (1 − r²)/√2], its gradient is Aᵀρ
  * and the Fisher information AᵀA.
  */

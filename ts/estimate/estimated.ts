@@ -1,9 +1,9 @@
-// What is estimated: parameters of a field, and what belongs to its trajectories.
+// The estimated numbers: parameters of a field, and initial states and arguments of its trajectories.
 import { describe, isArray, refused } from "../checks/errors.js";
 import { nearest, unknownName } from "../checks/names.js";
 import { argument, fallback, flag, isRecord, required, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
-import { wholesOf } from "../fields/entries.js";
+import { runUserCode } from "../checks/user-code.js";
+import { prefixesOf } from "../fields/entries.js";
 import type { WasmProgram } from "../fields/program.js";
 import type { InitialOptions } from "./field-options.js";
 import { statesOf } from "./observe.js";
@@ -11,18 +11,18 @@ import { type ModelParameter, type ParameterOptions, readParameters } from "./pa
 import type { EstimatedInput } from "./predictions.js";
 import type { Data } from "./trajectories.js";
 
-/** What a record has itself by that name. */
+/** A record's own property with this name. */
 const ownOf = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined =>
   Object.hasOwn(record, name) ? record[name] : undefined;
 
-/** What the user wants estimated, by names: starts, options, or `true` and `false`. */
+/** The numbers that the user wants estimated, by names: starts, options, or `true` and `false`. */
 export interface EstimationChoices {
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly initial: Readonly<Record<string, unknown>>;
   readonly individual: Readonly<Record<string, unknown>>;
 }
 
-/** What is estimated, and where it belongs. */
+/** An estimated number, and where it belongs. */
 interface EstimatedParameter {
   readonly parameter: ModelParameter;
   readonly place: EstimatedInput;
@@ -64,17 +64,17 @@ function fieldParametersOf(
   if (twice !== undefined) throw refused("OPTION", "field", "parameters with different names", `${twice} twice`);
   if (names.length === 0 && Object.keys(given).length === 0) return [];
   const entries = Object.keys(field.entries);
-  const known = new Set([...entries.flatMap(wholesOf), ...names]);
+  const known = new Set([...entries.flatMap(prefixesOf), ...names]);
   for (const name of Object.keys(given)) {
     if (known.has(name)) continue;
     throw unknownName("parameters.", name, entries, "parameter", "OPTION", nearest(name, [...known]));
   }
   const wanted = all.map(({ entry, name, index }) => {
-    const whole = [name, ...wholesOf(entry)].find((one) => ownOf(given, one) !== undefined);
-    const own = whole === undefined ? undefined : given[whole];
+    const container = [name, ...prefixesOf(entry)].find((one) => ownOf(given, one) !== undefined);
+    const own = container === undefined ? undefined : given[container];
     if (isArray(own)) {
       const expected = `a number, or options, for all its numbers; or for each by its name, such as ${entry}[0]`;
-      throw refused("OPTION", `parameters.${whole}`, expected, describe(own));
+      throw refused("OPTION", `parameters.${container}`, expected, describe(own));
     }
     const start = current[index] as number;
     return [name, withStart(own, start)] as const;
@@ -84,11 +84,11 @@ function fieldParametersOf(
   return read.map((parameter, i) => ({ parameter, place: { kind: "parameter", index: all[i]?.index as number } }));
 }
 
-/** What is wanted of a number, with the start that options leave out. Whatever is no such thing is refused when it is read. */
+/** The options of an estimated number, with a start if they have none. Invalid options are refused when they are read. */
 function withStart(wanted: unknown, start: number | undefined): unknown {
   if (wanted === undefined) return { start };
   if (!isRecord(wanted)) return wanted;
-  return outside(() => ({ start: start === undefined ? start : within(start, wanted), ...wanted }));
+  return runUserCode(() => ({ start: start === undefined ? start : within(start, wanted), ...wanted }));
 }
 
 /** A value of a field, which may have been rounded to float32 beyond a bound that it was on. */
@@ -118,7 +118,7 @@ function initialStatesOf(
     if (wanted === undefined) return [];
     const read = argument(`initial.${state}`, wanted, wantedRule);
     if (read === false) return [];
-    const { shared: isShared, ...own } = typeof read === "object" ? outside(() => ({ ...read })) : {};
+    const { shared: isShared, ...startAndBounds } = typeof read === "object" ? runUserCode(() => ({ ...read })) : {};
     const alone =
       argument(`initial.${state}.shared`, isShared, fallback(flag, false)) || data.trajectories.length === 1;
     const members = alone ? [undefined] : data.trajectories.map((_, index) => index);
@@ -127,7 +127,7 @@ function initialStatesOf(
       const name = trajectory === undefined ? `${state}(0)` : `${state}(0)[${owner.name}]`;
       const measured = owner.y0[feature] as number;
       const start = Number.isNaN(measured) ? undefined : measured;
-      const from = typeof read === "number" ? read : { start, ...own };
+      const from = typeof read === "number" ? read : { start, ...startAndBounds };
       return estimatedParameter(`initial.${state}`, name, from, { kind: "initial", feature, trajectory });
     });
   });
@@ -161,8 +161,8 @@ function individualsOf(
     if (width === undefined) throw unknownName("individual.", name, Object.keys(widths), "argument");
     return data.trajectories.flatMap((owner, trajectory) =>
       Array.from({ length: width }, (_, index) => {
-        const own = owner.arguments[name]?.[index] as number;
-        const start = Number.isNaN(own) ? undefined : own;
+        const givenValue = owner.arguments[name]?.[index] as number;
+        const start = Number.isNaN(givenValue) ? undefined : givenValue;
         const called = width === 1 ? `${name}[${owner.name}]` : `${name}.${index}[${owner.name}]`;
         return estimatedParameter(`individual.${name}`, called, withStart(wanted, start), {
           kind: "argument",
@@ -175,7 +175,7 @@ function individualsOf(
   });
 }
 
-/** One number, whose options stand at a place of their own. */
+/** One estimated number, whose options have their own place. */
 function estimatedParameter(where: string, name: string, given: unknown, place: EstimatedInput): EstimatedParameter {
   const at = where.lastIndexOf(".");
   const [own] = readParameters({ [where.slice(at + 1)]: given }, where.slice(0, at));

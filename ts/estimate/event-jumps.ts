@@ -7,35 +7,35 @@ import type { CompleteFitResult } from "./results.js";
 import type { Data } from "./trajectories.js";
 import { AT_EVENTS } from "./warnings.js";
 
-/** What was fitted. */
+/** The model, the data and the parameters of the fit. */
 export interface FittedData {
   readonly predictor: Predictor;
   readonly data: Data;
-  /** Of what was observed. */
+  /** The names of the observed quantities. */
   readonly names: readonly string[];
-  /** Those of the predictor, in its order. */
+  /** The parameters of the predictor, in its order. */
   readonly parameters: readonly ModelParameter[];
 }
 
-/** A change is a jump if it exceeds what derivatives and residuals tell by this factor, and the rounding of predictions. */
+/** A change is a jump if it exceeds what derivatives and residuals explain by this factor, plus the rounding of predictions. */
 const [FAR_BEYOND, ROUNDING] = [3, 1e-6];
 
 /**
  * A warning where measurements have predictions that jump within a standard error of the estimates: along one of its principal axes
  * they change by far more than their derivatives and the residuals say.
  */
-export function* passedByEvent(
+export function* eventWarning(
   { predictor, data, names, parameters }: FittedData,
   { values, covariance, freeNames }: CompleteFitResult,
 ): Coroutine<string | undefined> {
   const { y, places, rows, trajectories } = data;
   if (freeNames.length === 0 || !covariance.every(Number.isFinite)) return undefined;
-  const own = values.subarray(0, parameters.length);
+  const parameterValues = values.subarray(0, parameters.length);
   const free = freeNames.map((name) => parameters.findIndex((parameter) => parameter.name === name));
   // Those of an error model move no prediction.
   const kept = free.flatMap((k, i) => (k < 0 ? [] : [{ k, i }]));
   const middle = yield* predictor.predict(
-    own,
+    parameterValues,
     kept.map(({ k }) => k),
   );
   const slopes = middle && (yield* middle.slopes());
@@ -50,14 +50,14 @@ export function* passedByEvent(
 
   /** By how much predictions change beyond their derivatives, where that is far. */
   function* beyond(moved: Float64Array, slopes: Float64Array): Coroutine<readonly (readonly [number, number])[]> {
-    const by = kept.map(({ k }) => (moved[k] as number) - (own[k] as number));
+    const by = kept.map(({ k }) => (moved[k] as number) - (parameterValues[k] as number));
     const there = (yield* predictor.predict(moved))?.f ?? new Float64Array();
     return Array.from(there).flatMap((value, i) => {
-      const told = by.reduce((sum, change, j) => sum + (slopes[i * by.length + j] as number) * change, 0);
-      const apart = value - (f[i] as number) - told;
+      const explained = by.reduce((sum, change, j) => sum + (slopes[i * by.length + j] as number) * change, 0);
+      const unexplained = value - (f[i] as number) - explained;
       const scatter = errors[places[i]?.observed as number] as number;
-      const most = FAR_BEYOND * Math.max(scatter, Math.abs(told)) + ROUNDING * Math.abs(f[i] as number);
-      return Math.abs(apart) > most ? [[i, apart] as const] : [];
+      const most = FAR_BEYOND * Math.max(scatter, Math.abs(explained)) + ROUNDING * Math.abs(f[i] as number);
+      return Math.abs(unexplained) > most ? [[i, unexplained] as const] : [];
     });
   }
 
@@ -65,10 +65,10 @@ export function* passedByEvent(
   const jumps = new Map<number, number>();
   for (const [axis, direction] of right.entries()) {
     for (const size of [1, -1].map((side) => side * Math.sqrt(singularValues[axis] as number))) {
-      const moved = own.slice();
+      const moved = parameterValues.slice();
       for (const { k, i } of kept) {
         const { lower, upper } = parameters[k] as ModelParameter;
-        moved[k] = Math.min(upper, Math.max(lower, (own[k] as number) + size * (direction[i] as number)));
+        moved[k] = Math.min(upper, Math.max(lower, (parameterValues[k] as number) + size * (direction[i] as number)));
       }
       for (const [i, jump] of yield* beyond(moved, slopes)) jumps.set(i, jump);
     }

@@ -41,7 +41,7 @@ export function* fitField(
   if (pool && solver.batching === "together") {
     throw refused("OPTION", "batching", "independent, with a pool", "together");
   }
-  const own = pool ? { ...solver, batching: "independent" as const } : solver;
+  const solverOptions = pool ? { ...solver, batching: "independent" as const } : solver;
   const original: WasmProgram<Dtype> = field;
   original.use();
   const made = original.recipe?.options as ProgramOptions;
@@ -53,7 +53,18 @@ export function* fitField(
       "float64",
       made.equations,
     ) as WasmProgram<"float64">;
-  const wanted = { data, observe, error, loss, lossScale, solver: own, parameters, initial, individual, pool };
+  const wanted = {
+    data,
+    observe,
+    error,
+    loss,
+    lossScale,
+    solver: solverOptions,
+    parameters,
+    initial,
+    individual,
+    pool,
+  };
   const model = new FieldModel(twin, wanted);
   const inOrder = inTurn(settings.signal);
   return yield* model.using(function* () {
@@ -62,7 +73,7 @@ export function* fitField(
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
-    const { curves, ...numbers } = yield* model.told(fitted);
+    const { curves, ...numbers } = yield* model.measurementsOf(fitted);
     const profiling = (name: string, options?: ProfileOptions) => model.profiling(() => profileOf(name, options));
     // Those in a pool wait for solves, and share the field.
     const profile = (name: string, options?: ProfileOptions) =>

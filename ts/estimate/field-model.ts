@@ -14,14 +14,14 @@ import { curvesOf, pointsRule } from "./curves.js";
 import { derivativesAgree } from "./derivative-check.js";
 import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
 import { type EstimationChoices, estimatedParameters } from "./estimated.js";
-import { passedByEvent } from "./event-jumps.js";
+import { eventWarning } from "./event-jumps.js";
 import type { Curve, CurveOptions, Residual } from "./field-results.js";
-import { aboutFirstMeasurements } from "./first-measurements.js";
+import { initialStateWarning } from "./first-measurements.js";
 import { fitModel } from "./fit.js";
 import { methodFor } from "./method.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
-import { type Observation, type Observe, observationOf } from "./observe.js";
+import { type ObservationFunction, type Observe, observationOf } from "./observe.js";
 import type { ModelParameter } from "./parameters.js";
 import { type EstimatedInput, type Predictions, Predictor } from "./predictions.js";
 import type { CompleteFitResult } from "./results.js";
@@ -30,10 +30,10 @@ import type { ReadSettings } from "./settings.js";
 import { type Data, readData } from "./trajectories.js";
 import { isOfPoorFit, stuckOf, uselessDerivatives } from "./warnings.js";
 
-/** Predictions are never more exact than the first, and never taken for less exact than the second, whatever the tolerance. */
+/** The least and the greatest relative error that predictions are assumed to have, for any tolerance. */
 const [ROUNDING, EXACT] = [4e-15, 1e-10];
 
-/** A profile solves with so many times the steps that the estimates need, or with so many at least. */
+/** The most steps of a solve in a profile: this many times as many as at the estimates, but at least the second number. */
 const [LONGER, FEW_STEPS] = [50, 2000];
 
 /** What to do where a solution has no derivative. */
@@ -48,7 +48,7 @@ function copyOfJump(jump: Jump): Jump {
   return { ...jump, times: copied(jump.times), ...(jump.amounts && { amounts: Object.fromEntries(amounts) }) };
 }
 
-/** What is fitted, and how it is solved. */
+/** The data and parameters of a fit, and how it is solved. */
 interface FieldModelOptions extends EstimationChoices {
   readonly data: unknown;
   readonly observe: Observe | undefined;
@@ -63,8 +63,8 @@ interface FieldModelOptions extends EstimationChoices {
 /** A field in use, with what is observed of it. */
 interface OpenField {
   readonly field: WasmProgram<"float64">;
-  readonly observation: Observation;
-  /** Of the measurements. */
+  readonly observation: ObservationFunction;
+  /** The predictor of the measurements. */
   predictor?: Predictor;
 }
 
@@ -74,7 +74,7 @@ function hasBranches(field: WasmProgram<"float64">): boolean {
   return program.nodes.some(([operation]) => operation === "select" || operation === "sign");
 }
 
-/** Of each trajectory its t0 and its last time. */
+/** The t0 and the last time of each trajectory. */
 function spansOf({ trajectories, groups, rows }: Data) {
   const spans = trajectories.map((): [number, number] => [0, 0]);
   for (const { members, times } of groups) for (const i of members) spans[i] = [times[0] as number, times[0] as number];
@@ -126,13 +126,13 @@ export class FieldModel {
       this.#initial = field.copyParameters();
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
-      // What is given may change before curves and profiles are asked for.
-      const own = {
+      // The caller may change these before curves and profiles are computed.
+      const copies = {
         ...(jumps && { jumps: jumps.map(copyOfJump) }),
         ...(events && { events: events.map((event) => ({ ...event })) }),
       };
       const mostTimes = this.#data.groups.reduce((most, { times }) => Math.max(most, times.length), 0);
-      this.#solver = { ...given.solver, atol: given.solver.atol ?? atolFor(this.#data), ...own };
+      this.#solver = { ...given.solver, atol: given.solver.atol ?? atolFor(this.#data), ...copies };
       this.#solver.method ??= methodFor(mostTimes, this.#tolerance().rtol);
       this.#checkPositive();
     } catch (error) {
@@ -141,7 +141,7 @@ export class FieldModel {
     }
   }
 
-  /** What is fitted. */
+  /** The data and parameters of the fit. */
   *#observed(): Coroutine<FitModel> {
     const { error, loss, lossScale } = this.#given;
     const { y, weights } = this.#data;
@@ -160,7 +160,7 @@ export class FieldModel {
       const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
       return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
     }
-    const own = {
+    const measurementModel = {
       parameters: this.#parameters,
       y,
       weights,
@@ -173,7 +173,7 @@ export class FieldModel {
       tolerance: this.#tolerance(),
     };
     return {
-      ...(yield* observationModel(own)),
+      ...(yield* observationModel(measurementModel)),
       withoutDerivative: WITHOUT_DERIVATIVE,
       switches: hasBranches((this.#used as OpenField).field),
       get failureCode() {
@@ -216,7 +216,7 @@ export class FieldModel {
       this.#changesAtEvents,
       hasBranches((this.#used as OpenField).field),
     );
-    // What the others say, but for how well it fits, rests on the same derivatives.
+    // Except for the quality of the fit, the other warnings rest on the same derivatives.
     const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
     return { ...result, reason: "derivatives", message, converged: false, warnings };
   }
@@ -249,8 +249,8 @@ export class FieldModel {
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
     const isPassed = this.#changesAtEvents && result.converged;
     const warnings = [
-      isPassed ? yield* passedByEvent(given, result) : undefined,
-      yield* aboutFirstMeasurements(given, result),
+      isPassed ? yield* eventWarning(given, result) : undefined,
+      yield* initialStateWarning(given, result),
     ];
     return { ...result, warnings: [...result.warnings, ...warnings.filter((warning) => warning !== undefined)] };
   }
@@ -306,8 +306,8 @@ export class FieldModel {
   }
 
   /**
-   * Runs a profile. Far from the estimates equations may become as stiff as they like, and every solve takes as long as it may; what takes
-   * so much longer than at the estimates counts as what cannot be solved.
+   * Runs a profile. Far from the estimates, the equations may become arbitrarily stiff. Solves that take many more steps than at the
+   * estimates count as failed.
    */
   profiling<R>(body: () => Coroutine<R>): Coroutine<R> {
     const { maxSteps = Number.POSITIVE_INFINITY, ...solver } = this.#solver;
@@ -326,7 +326,7 @@ export class FieldModel {
     }
   }
 
-  /** Of what is fitted. */
+  /** The predictor of the measurements, made once. */
   #fitted(): Predictor {
     const used = this.#used as OpenField;
     used.predictor ??= this.#predictor(this.#data, this.#given.pool);
@@ -357,9 +357,9 @@ export class FieldModel {
     return all;
   }
 
-  /** What a result tells of measurements and curves. */
-  *told(given: CompleteFitResult) {
-    // Copies, which nobody changes.
+  /** The part of a result that is about measurements and curves. */
+  *measurementsOf(given: CompleteFitResult) {
+    // Copies, which do not change.
     const result = { ...given, values: given.values.slice() };
     const values = result.values.subarray(0, this.#places.length);
     const predictor = this.#fitted();

@@ -1,4 +1,4 @@
-// What is given to the fit of a field.
+// The options of the fit of a field.
 import type { Dtype } from "../checks/arrays.js";
 import { anything, fallback, finitePositive, flag, oneOf, record, required, rule } from "../checks/rules.js";
 import type { FieldNames } from "../fields/field.js";
@@ -40,7 +40,7 @@ export interface FieldFitOptions<
   updateField?: boolean | undefined;
   /** The measurements of a trajectory, or of several. */
   data: Measurements<A, N["states"]> | readonly Measurements<A, N["states"]>[];
-  /** What was measured: names of states, expressions of them, or a function; default all states. */
+  /** The quantities that were measured: names of states, expressions of them, or a function; default all states. */
   observe?: Observe<A, N> | undefined;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of

@@ -1,4 +1,4 @@
-// What the fit of a field gives.
+// The results of the fit of a field.
 import type { FieldNames } from "../fields/field.js";
 import type { Method } from "../solve/options.js";
 import type { AsyncFitResult, FitResult } from "./results.js";
@@ -40,7 +40,7 @@ export interface CurveOptions {
   points?: number | undefined;
 }
 
-/** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
+/** The names of numbers in a record of parameters; those of nested records have a dot. For other values, any name is allowed after the dot. */
 type NumberName<P> = P extends unknown
   ? {
       [K in keyof P & string]: P[K] extends number
@@ -59,7 +59,7 @@ export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["p
   ? string
   : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
 
-/** What the fit of a field tells of measurements, beside its estimates. */
+/** The results of the fit of a field that are about measurements, besides its estimates. */
 export interface FittedMeasurements {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];

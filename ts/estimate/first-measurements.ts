@@ -10,7 +10,7 @@ const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
  * A warning where measurements at first times, which are those of y0 as none was given, depend on no estimate, and are far from y0, or y0
  * itself.
  */
-export function* aboutFirstMeasurements(
+export function* initialStateWarning(
   { predictor, data, names, parameters }: FittedData,
   { values, residuals, freeNames }: CompleteFitResult,
 ): Coroutine<string | undefined> {

@@ -1,7 +1,7 @@
 // A fit of any model: from its starts to the result.
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { listOf } from "../checks/names.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import type { IterationProgress } from "./levenberg-marquardt.js";
@@ -9,9 +9,9 @@ import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
 import { costAtNoise, minimumFrom, type NoisyMinimum, selectionCriterion } from "./noise.js";
 import type { CompleteFitResult, Estimate, StartResult } from "./results.js";
-import { NO_JACOBIAN, TransformedModel } from "./scaled.js";
 import type { FitProgress, ReadSettings } from "./settings.js";
 import { estimatesOf, resultOf } from "./summary.js";
+import { NO_JACOBIAN, TransformedModel } from "./transformed-model.js";
 import { isDeviation } from "./warnings.js";
 
 /**
@@ -40,7 +40,7 @@ export function* fitModel<Name extends string>(
     const { onIteration } = settings;
     const report =
       onIteration &&
-      ((now: IterationProgress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
+      ((now: IterationProgress<ModelEvaluation>) => runUserCode(() => onIteration(progressOf(scaled, k, now))));
     const found = yield* minimumFrom(scaled, start, report);
     ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.
@@ -62,12 +62,12 @@ export function* fitModel<Name extends string>(
   return resultOf<Name>(scaled, minimum, starts);
 }
 
-/** So little of a log-likelihood tells nothing. */
+/** Differences in log-likelihood below this are ignored. */
 const NEGLIGIBLE = 1e-6;
 
 /**
- * A minimum beside which the likelihood no longer depends on a deviation of its error model, with that deviation at its bound: the way
- * there is flat, and a fit may end before. What is not at its bound has a standard error, which says nothing there.
+ * Moves a deviation of the error model to its bound if the likelihood no longer depends on it: the likelihood is flat there, and a fit may
+ * end before the bound. A deviation that is not at its bound would have a meaningless standard error.
  */
 function* withVanishedDeviations(scaled: TransformedModel, minimum: NoisyMinimum): Coroutine<NoisyMinimum> {
   const { model, estimated, lower, upper, settings } = scaled;

@@ -2,7 +2,7 @@
 
 import type { Dtype } from "../checks/arrays.js";
 import { argument, hinted, object, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { FieldNames, NamesOfField } from "../fields/field.js";
 import type { ProgramField } from "../fields/program.js";
 import type { Pool } from "../parallel/pool-types.js";
@@ -61,8 +61,8 @@ export function leastSquares<
 // The compiler reports a mistake of the form that it is in, as the other form is ruled out by an option that it has not.
 export function leastSquares(options: PooledFitOptions | ResidualFitOptions): unknown {
   argument("options", options, optionsRule);
-  const signal = outside(() => options.signal);
-  if (!outside(() => "field" in options)) return run(fitResiduals(options as ResidualFitOptions), signal);
+  const signal = runUserCode(() => options.signal);
+  if (!runUserCode(() => "field" in options)) return run(fitResiduals(options as ResidualFitOptions), signal);
   const fit = () => run(fitField(options as PooledFitOptions), signal);
-  return outside(() => (options as PooledFitOptions).pool) === undefined ? fit() : (async () => fit())();
+  return runUserCode(() => (options as PooledFitOptions).pool) === undefined ? fit() : (async () => fit())();
 }

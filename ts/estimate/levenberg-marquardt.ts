@@ -1,10 +1,10 @@
 // Levenberg–Marquardt with a trust region and bounds.
 //
 // Without bounds it is that of Moré (1978), the lmder of MINPACK: a trust region in the norm of the Jacobian's columns, and in it
-// the exact minimiser of the linearised problem, from a QR decomposition, or where that tells no rank from singular values. With bounds, variables that a step
-// takes beyond theirs are fixed there one by one, and the others solved for again. Whatever that gives has to lower the model by a
-// fraction of what the projected gradient does within the region, so that the method converges for every cost that the model is
-// to first order right about (Conn, Gould and Toint, SIAM J. Numer. Anal. 25, 1988; Lin and Moré, SIAM J. Optim. 9, 1999).
+// the exact minimiser of the linearised problem, from a QR decomposition, or from singular values if that does not show the rank. With
+// bounds, variables that a step takes beyond theirs are fixed there one by one, and the step is solved for the others again. The result
+// must lower the model by a fraction of what the projected gradient does within the region, so that the method converges for every cost
+// whose model is right to first order (Conn, Gould and Toint, SIAM J. Numer. Anal. 25, 1988; Lin and Moré, SIAM J. Optim. 9, 1999).
 import { firstNotFinite } from "../checks/arrays.js";
 import type { Coroutine } from "./coroutine.js";
 import { dot } from "./linear.js";
@@ -31,7 +31,7 @@ export interface IterationProgress<E extends Evaluation = Evaluation> {
   readonly iteration: number;
   /** The variables after it. */
   readonly x: Float64Array;
-  /** What was computed there. */
+  /** The evaluation at the point. */
   readonly evaluation: E;
   readonly jacobian: Float64Array;
   /** How often the cost was computed so far. */
@@ -40,9 +40,9 @@ export interface IterationProgress<E extends Evaluation = Evaluation> {
   readonly gradient: number;
 }
 
-/** When to stop, and where to look. */
+/** When to stop, and within which region to search. */
 export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Bounds {
-  /** The sizes of changes that matter; of the trust region only their ratios. The columns of the Jacobian tell otherwise. */
+  /** The sizes of changes that matter; the trust region uses only their ratios. By default they come from the columns of the Jacobian. */
   readonly scale?: Float64Array | undefined;
   readonly maxIterations: number;
   /** Stop where the linearised problem promises a smaller fall, relative to ‖r‖²/2. */
@@ -78,10 +78,10 @@ export type Reason =
   /** The derivatives of the solution are not those of its values, as they may be of stiff equations: nothing can be relied on. */
   | "derivatives";
 
-/** Whether it means that a minimum was found. */
+/** Whether the reason means that a minimum was found. */
 export const isConverged = (reason: Reason) => ["gradient", "cost", "step", "residuals"].includes(reason);
 
-/** Where it stopped. */
+/** The point at which the search stopped. */
 export interface Minimum<E extends Evaluation = Evaluation> {
   readonly x: Float64Array;
   /** That of x. */
@@ -104,7 +104,7 @@ const LAST_RESORT = 1e-4;
 const NEAR = 0.1;
 /** Residuals whose squares are no numbers. */
 const VANISHING = 1e-150;
-/** After so many iterations, steps may bend, at the cost of an evaluation each. */
+/** After this number of iterations, steps may have a second-order correction, which costs an evaluation each. */
 const STRAIGHT = 10;
 
 /**
@@ -205,7 +205,7 @@ export function* minimize<E extends Evaluation>(
         else if (!trial.damped) radius = 2 * length;
         return { next, isSmall: small };
       }
-      // What a shorter step gains is seen even less.
+      // The gain of a shorter step would be lost in rounding even more.
       if (fall <= 0 && isUnseen(linear)) return "cost";
       if (small || !(radius > 0)) {
         if (!trial.damped) return "step";

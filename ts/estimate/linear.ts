@@ -129,7 +129,7 @@ export interface Svd {
 
 /** So many sweeps are never needed: convergence is quadratic. */
 const SWEEPS = 60;
-/** A column so much shorter than the longest is rounding. */
+/** A column that is shorter than this fraction of the longest is rounding. */
 const NEGLIGIBLE = 2 ** -100;
 
 /**

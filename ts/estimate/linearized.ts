@@ -101,14 +101,14 @@ export interface LinearizedProblem {
   solve(lambda: number, b?: Float64Array): DampedStep;
 }
 
-/** What a step of that length is, in the units of the variables. */
+/** A damped step in reduced variables, for some λ. */
 interface DampedStep {
   readonly z: Float64Array;
   /** zᵀ (AᵀA + λ)⁻¹ z. */
   decline(): number;
 }
 
-/** From this bound on its condition number on, a matrix may lack a rank: its singular values tell. */
+/** If the bound on its condition number exceeds this, a matrix may be rank-deficient, and its singular values are computed. */
 const DOUBTFUL = 1e10;
 
 export function linearized(
@@ -126,16 +126,16 @@ export function linearized(
   const reduced = (b: Float64Array) => project?.(b) ?? b;
   // A variable without influence stays where it is.
   const effective = free.filter((i) => point.lengths[i] !== 0);
-  const isSound = countOf(rows) === effective.length && conditionBound(rows, n) < DOUBTFUL;
-  const { size, solve } = isSound ? byTriangle(rows, n) : bySingularValues(rows, free, n);
-  const own = reduced(residuals);
-  const length = size(own);
+  const isFullRank = countOf(rows) === effective.length && conditionBound(rows, n) < DOUBTFUL;
+  const { size, solve } = isFullRank ? byTriangle(rows, n) : bySingularValues(rows, free, n);
+  const reducedResiduals = reduced(residuals);
+  const length = size(reducedResiduals);
   return {
     free,
     scaling,
     size: length,
     offset: point.residual === 0 ? 0 : length / point.residual,
-    solve: (lambda, b) => solve(lambda, b ? reduced(b) : own),
+    solve: (lambda, b) => solve(lambda, b ? reduced(b) : reducedResiduals),
   };
 }
 
@@ -161,14 +161,14 @@ function bySingularValues(rows: Rows, free: readonly number[], n: number) {
   const rounding = EPSILON * Math.max(free.length, countOf(rows)) * (singularValues[0] ?? 0);
   const projected = (b: Float64Array) => project(b).map((p, j) => ((singularValues[j] as number) > rounding ? p : 0));
   const solve = (lambda: number, b: Float64Array): DampedStep => {
-    const own = projected(b).map((p, j) => {
+    const damped = projected(b).map((p, j) => {
       const sigma = singularValues[j] as number;
       return p === 0 ? 0 : lambda === 0 ? p / sigma : (p * sigma) / (sigma * sigma + lambda);
     });
     const decline = () =>
-      own.reduce((sum, p, j) => (p === 0 ? sum : sum + p ** 2 / ((singularValues[j] as number) ** 2 + lambda)), 0);
+      damped.reduce((sum, p, j) => (p === 0 ? sum : sum + p ** 2 / ((singularValues[j] as number) ** 2 + lambda)), 0);
     const z = new Float64Array(n);
-    for (const [k, value] of times(right, own).entries()) z[free[k] as number] = value;
+    for (const [k, value] of times(right, damped).entries()) z[free[k] as number] = value;
     return { z, decline };
   };
   return { size: (b: Float64Array) => norm(projected(b)), solve };

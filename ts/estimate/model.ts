@@ -12,7 +12,7 @@ export interface ModelEvaluation extends Evaluation {
   readonly differences: Float64Array;
   /** The sum of their squares, each times its weight. */
   readonly squares: number;
-  /** Of a robust loss: see `RobustEvaluation`. */
+  /** The curvature of a robust loss: see `RobustEvaluation`. */
   readonly curvature?: Float64Array;
   readonly sizes?: Float64Array;
   /** Of a robust loss, the variance that residuals seem to have for it: see `RobustEvaluation`. Default: the mean of their squares. */
@@ -26,7 +26,7 @@ export interface ModelEvaluation extends Evaluation {
   logLikelihood(noise?: number): number;
 }
 
-/** What was measured, datum by datum: what a fit is compared with. */
+/** The measurements, one by one, with which a fit is compared. */
 interface Measured {
   /** The names of the quantities. */
   readonly names: readonly string[];
@@ -38,11 +38,11 @@ interface Measured {
   readonly weights?: Float64Array | undefined;
 }
 
-/** What is fitted. */
+/** A model to fit: its parameters, and its cost as a function of them. */
 export interface FitModel {
   readonly parameters: readonly ModelParameter[];
   /**
-   * What the cost is: the sum of squares, whose variance is estimated from it; another loss, whose minimum has the covariance of a
+   * The kind of the cost: the sum of squares, whose variance is estimated from it; another loss, whose minimum has the covariance of a
    * sandwich; or the negative logarithm of a likelihood, with the Fisher information JᵀJ.
    */
   readonly kind: "leastSquares" | "robust" | "likelihood";
@@ -56,9 +56,9 @@ export interface FitModel {
   readonly residualError?: number;
   /** The length of the errors that the tolerance of predictions leaves in residuals; default 0. */
   readonly residualTolerance?: number;
-  /** What to say where the fit gets stuck. */
+  /** What to say if the fit gets stuck. */
   readonly stuck?: string;
-  /** What to say where the residuals of the start can be computed, but not their Jacobian. */
+  /** What to say if the residuals of the start can be computed, but not their Jacobian. */
   readonly withoutDerivative?: string;
   /** Whether the model chooses by comparisons, so that it may switch where its parameters say. */
   readonly switches?: boolean;

@@ -2,7 +2,7 @@
 import { shuffle, uniforms } from "../trace/random.js";
 import { quantile } from "./statistics.js";
 
-/** What is known of a variable before it is estimated. */
+/** The start and the range of a variable before it is estimated. */
 export interface Range {
   readonly start: number;
   readonly lower: number;

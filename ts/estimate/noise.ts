@@ -3,10 +3,10 @@ import type { Coroutine } from "./coroutine.js";
 import { inferenceFrom } from "./inference.js";
 import { type IterationProgress, isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
-import type { TransformedModel } from "./scaled.js";
+import type { TransformedModel } from "./transformed-model.js";
 import { lengthsOf, rowsOf } from "./triangle.js";
 
-/** The variance of the noise is found to this, relative to itself, or after so many fits. */
+/** The variance of the noise is iterated to this relative change, or for at most this number of fits. */
 const [PRECISION, FITS] = [1e-8, 40];
 /** The least standard deviation of the noise, beside what priors leave open of predictions: less, and priors drown in rounding. */
 const LEAST = 1e-6;
@@ -21,7 +21,7 @@ export interface NoisyMinimum extends Minimum<ModelEvaluation> {
 /**
  * Minimises from a start.
  *
- * With priors, the variance of the residuals tells how much these count. It is s² = ‖r‖²/(n − γ) for γ effective parameters, with the
+ * With priors, the variance of the residuals decides how much these count. It is s² = ‖r‖²/(n − γ) for γ effective parameters, with the
  * parameters at their minimum beside it: the maximum of the marginal likelihood (MacKay, Neural Computation 4, 1992; REML where the model
  * is linear). That is a fixed point, which secants find on the scale of logarithms.
  */
@@ -93,7 +93,7 @@ function* leastNoise(scaled: TransformedModel, x: Float64Array, evaluation: Mode
   const jacobian = (yield* evaluation.jacobian()) ?? new Float64Array();
   const first = residuals.length - scaled.known.length;
   const lengths = lengthsOf(rowsOf(jacobian.subarray(0, first * x.length), x.length), x.length);
-  // What a change by its prior's standard deviation does, or by the value itself: the one may be wide, the other a date, say.
+  // The effect of a change by the prior's standard deviation or by the value itself: the prior may be wide, and the value may be a date.
   const sizes = scaled.known.map((i, k) => {
     const at = x[i] as number;
     const deviation = 1 / Math.abs(jacobian[(first + k) * x.length + i] as number);
@@ -105,7 +105,7 @@ function* leastNoise(scaled: TransformedModel, x: Float64Array, evaluation: Mode
   return (LEAST * (least < Number.POSITIVE_INFINITY ? least : 1)) ** 2 / differences.length;
 }
 
-/** The variance of residuals with so many degrees of freedom. */
+/** The variance of residuals with these degrees of freedom. */
 function varianceOf({ squares, dispersion, differences }: ModelEvaluation, degreesOfFreedom: number): number {
   return dispersion === undefined ? squares / degreesOfFreedom : (dispersion * differences.length) / degreesOfFreedom;
 }
@@ -114,7 +114,7 @@ function varianceOf({ squares, dispersion, differences }: ModelEvaluation, degre
 export const costAtNoise = ({ evaluation, noise: own }: NoisyMinimum, noise: number): number =>
   evaluation.cost + (noise - own) * (evaluation.penalty ?? 0);
 
-/** What is least for the most probable of several minima: the cost, or where each has a variance, −2 ln of the posterior density. */
+/** The number that is least for the most probable of several minima: the cost, or −2 ln of the posterior density if variances are estimated. */
 export function selectionCriterion({ evaluation, noise }: NoisyMinimum, scaled: TransformedModel): number {
   const { cost, differences, penalty } = evaluation;
   if (penalty === undefined || scaled.model.kind === "likelihood") return cost;

@@ -1,12 +1,12 @@
 // The model of a fit by measurements, predictions and an error model.
 import { type Coroutine, mapped } from "./coroutine.js";
-import { ERROR_MODELS, type ErrorModelName, type Predicted } from "./error-models.js";
+import { type DataWithPredictions, ERROR_MODELS, type ErrorModelName } from "./error-models.js";
 import { gather } from "./linear.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import { type LossName, robust } from "./robust.js";
 
-/** What is predicted of the measurements at some values. */
+/** The predictions of the measurements at some values. */
 interface Prediction {
   /** f, one for each measurement, missing ones too. */
   readonly f: Float64Array;
@@ -15,13 +15,13 @@ interface Prediction {
 }
 
 /** Measurements, and how they are predicted. */
-export interface Observations {
+export interface MeasurementModel {
   readonly parameters: readonly ModelParameter[];
   /** The measurements; those that are NaN are missing. */
   readonly y: Float64Array;
   /** How much each counts: its variance is divided by it. Those with 0 are left out. Default 1. */
   readonly weights?: Float64Array | undefined;
-  /** The names of the quantities that were measured, and of each measurement which of them it is; default: not told. */
+  /** The names of the measured quantities, and for each measurement the index of its quantity; by default unknown. */
   readonly quantities?: { readonly names: readonly string[]; readonly which: readonly number[] } | undefined;
   readonly errorModel: ErrorModelName;
   /** For the error models that are least squares. */
@@ -34,7 +34,7 @@ export interface Observations {
   readonly predictionError?: number;
   /** The tolerance of predictions, relative to the measurements and beside that; default 0. */
   readonly tolerance?: { readonly rtol: number; readonly atol: number };
-  /** Of the Jacobians: see `FitModel`. */
+  /** The relative error of Jacobians: see `FitModel`. */
   readonly jacobianError?: number;
 }
 
@@ -51,7 +51,7 @@ export function measuredIndices(y: Float64Array, weights?: Float64Array): number
  * A model to fit. Standard deviations that the error model estimates follow the parameters, as `error.a` and `error.b`, each on the
  * scale of its logarithm.
  */
-export function* observationModel(observations: Observations): Coroutine<FitModel> {
+export function* observationModel(observations: MeasurementModel): Coroutine<FitModel> {
   const { parameters, weights, loss = "linear", lossScale = 1, jacobianError, predictionError = 0 } = observations;
   const { rtol, atol } = observations.tolerance ?? { rtol: 0, atol: 0 };
   const { quantities } = observations;
@@ -59,14 +59,14 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
   const present = measuredIndices(observations.y, weights);
   const pick = (of: Float64Array) => gather(of, present);
   const y = pick(observations.y);
-  const own = weights && pick(weights);
+  const presentWeights = weights && pick(weights);
   const structural = parameters.filter(({ fixed }) => !fixed).length;
-  function* predict(values: Float64Array): Coroutine<Predicted | string> {
+  function* predict(values: Float64Array): Coroutine<DataWithPredictions | string> {
     const prediction = yield* observations.predict(values.subarray(0, parameters.length));
     if (typeof prediction === "string") return prediction;
     const picked = (all: Float64Array | undefined) => all && pickRows(all, structural, present);
     const slopes = () => mapped(prediction.slopes(), picked);
-    return { y, f: pick(prediction.f), weights: own, slopes };
+    return { y, f: pick(prediction.f), weights: presentWeights, slopes };
   }
 
   function* evaluate(values: Float64Array): Coroutine<ModelEvaluation | string> {
@@ -78,7 +78,8 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
     const differences = model.differences(data);
     const { jacobian, ...working } = robust(plain, loss, lossScale);
     let squares = 0;
-    for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
+    for (const [i, difference] of differences.entries())
+      squares += (presentWeights?.[i] ?? 1) * difference * difference;
     const natural = (slopes: Float64Array | undefined) => {
       if (tail.length === 0) return slopes;
       // By the values themselves, as everything is, and not by their logarithms.
@@ -108,7 +109,7 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
       names: quantities.names,
       which: present.map((i) => quantities.which[i] as number),
       y: observations.errorModel === "lognormal" ? y.map(Math.log) : y,
-      weights: own,
+      weights: presentWeights,
     },
   };
 
@@ -116,7 +117,7 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
   function lengthOf(relative: number, absolute: number): number {
     const error = (size: number) =>
       observations.errorModel === "lognormal" ? relative + absolute / size : relative * size + absolute;
-    return Math.sqrt(y.reduce((sum, value, i) => sum + (own?.[i] ?? 1) * error(Math.abs(value)) ** 2, 0));
+    return Math.sqrt(y.reduce((sum, value, i) => sum + (presentWeights?.[i] ?? 1) * error(Math.abs(value)) ** 2, 0));
   }
 
   /** Where the error model's own parameters start: from the residuals there. */
@@ -125,7 +126,7 @@ export function* observationModel(observations: Observations): Coroutine<FitMode
     const data = yield* predict(Float64Array.from(parameters, ({ start }) => start));
     // If nothing can be predicted there, the fit says so.
     const logs = typeof data === "string" ? [] : model.start(data);
-    const roots = y.map((_, i) => Math.sqrt(own?.[i] ?? 1));
+    const roots = y.map((_, i) => Math.sqrt(presentWeights?.[i] ?? 1));
     const smallestOf = (sizes: Float64Array) =>
       sizes.reduce((least, size) => (size > 0 ? Math.min(least, size) : least), INFINITE);
     const smallest = smallestOf(y.map((value, i) => Math.abs(value) * (roots[i] as number)));

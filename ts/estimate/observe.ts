@@ -1,8 +1,8 @@
-// What of a solution is measured: states, or functions of state, parameters, arguments and time.
+// The measured quantities of a solution: states, or functions of state, parameters, arguments and time.
 import { describe, refused } from "../checks/errors.js";
 import { checkDistinct } from "../checks/names.js";
 import { array, elements, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { FieldNames } from "../fields/field.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
@@ -35,7 +35,7 @@ export interface ObservedInputs<A extends string = string, N extends FieldNames 
 }
 
 /**
- * What is measured: names of states or expressions of states, parameters, arguments, `t` and names that the field's equations define,
+ * The quantities that are measured: names of states or expressions of states, parameters, arguments, `t` and names that the field's equations define,
  * such as `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
  */
 export type Observe<A extends string = string, N extends FieldNames = FieldNames> =
@@ -54,8 +54,8 @@ export interface Points {
   readonly arguments: Readonly<Record<string, Float64Array>>;
 }
 
-/** What is observed, with its derivatives. */
-export interface Observation {
+/** The function that computes the measured quantities, with its derivatives. */
+export interface ObservationFunction {
   readonly names: readonly string[];
   /** `[points, observed]`. */
   evaluate(at: Points, parameters: Float64Array): Float64Array;
@@ -82,7 +82,7 @@ export interface Observation {
   dispose(): void;
 }
 
-/** What the features of a state are called. */
+/** The names of the features of a state. */
 export const statesOf = ({ states, stateSize }: WasmProgram<"float64">): readonly string[] =>
   states.length > 0 ? states : Array.from({ length: stateSize }, (_, i) => `y[${i}]`);
 
@@ -91,7 +91,7 @@ const listRule = array<string>(expected, 1);
 const nameRule = rule<string>(expected, (value) => typeof value === "string" && value.trim() !== "");
 
 /** Reads what is observed of a field; all states by default. */
-export function observationOf(field: WasmProgram<"float64">, observe: Observe | undefined): Observation {
+export function observationOf(field: WasmProgram<"float64">, observe: Observe | undefined): ObservationFunction {
   const states = statesOf(field);
   if (typeof observe === "function") return observed(field, ...tracedOf(field, observe));
   const list = observe ?? states;
@@ -157,7 +157,7 @@ function tracedOf(
       const expected = "values by their names, as in { concentration: central.div(volume) }";
       throw refused("CALLBACK", "observe's result", expected, describe(result));
     }
-    names = outside(() => Object.keys(result));
+    names = runUserCode(() => Object.keys(result));
     if (names.length === 0) throw refused("CALLBACK", "observe's result", "at least one value by its name", "{}");
     return returned("observe", Object.values(result), names.length);
   });
@@ -166,7 +166,7 @@ function tracedOf(
 }
 
 /** States as they are. */
-function selection(names: readonly string[], features: readonly number[], states: number): Observation {
+function selection(names: readonly string[], features: readonly number[], states: number): ObservationFunction {
   const take = (count: number, all: Float64Array) => {
     const width = features.length;
     const own = new Float64Array(count * width);
@@ -194,7 +194,7 @@ function selection(names: readonly string[], features: readonly number[], states
 }
 
 /** A program of state, parameters and arguments, the last of which is the time. */
-function observed(field: WasmProgram<"float64">, names: readonly string[], traced: Traced): Observation {
+function observed(field: WasmProgram<"float64">, names: readonly string[], traced: Traced): ObservationFunction {
   const program = programField(traced, "float64");
   const width = names.length;
   if (program.outputSize !== width) {
@@ -202,16 +202,19 @@ function observed(field: WasmProgram<"float64">, names: readonly string[], trace
     program.dispose();
     throw refused("SHAPE", "observe's result", "one number for each name", given);
   }
-  const own = Object.entries(field.argumentWidths).filter(([name]) => Object.hasOwn(traced.arguments, name));
+  const usedArguments = Object.entries(field.argumentWidths).filter(([name]) => Object.hasOwn(traced.arguments, name));
   const argumentsAt = (at: Points) => {
-    const given = own.map(([name]) => [name, at.arguments[name] as Float64Array]);
+    const given = usedArguments.map(([name]) => [name, at.arguments[name] as Float64Array]);
     return { ...Object.fromEntries(given), [TIME]: at.times };
   };
   return {
     names,
     evaluate: (at, parameters) => program.evaluate(0, at.states, parameters, argumentsAt(at)),
     tangent(at, parameters, along) {
-      const moving = own.map(([name, size]) => [name, along.arguments?.[name] ?? new Float64Array(at.count * size)]);
+      const moving = usedArguments.map(([name, size]) => [
+        name,
+        along.arguments?.[name] ?? new Float64Array(at.count * size),
+      ]);
       const args = { ...Object.fromEntries(moving), [TIME]: new Float64Array(at.count) };
       const { states: y, parameters: rates } = along;
       const tangents = { y, arguments: args, ...(rates && { parameters: rates }) };

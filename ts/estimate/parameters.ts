@@ -15,7 +15,7 @@ import {
   record,
   required,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { centerOf, type Prior, priorRule, readPrior } from "./priors.js";
 import { TRANSFORMS, type TransformName } from "./transforms.js";
 
@@ -43,7 +43,7 @@ export interface ParameterOptions {
   /** Whether the parameter is held at `start` and not estimated; default false. */
   fixed?: boolean | undefined;
   /**
-   * What is known of the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
+   * What you know about the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
    * one. It counts as one more measurement, of the parameter itself, so the estimates maximise the posterior density (MAP). Given for an
    * array or a network, it is the prior of each of its numbers. None by default; not allowed with `fixed`.
    */
@@ -76,7 +76,7 @@ const rules = {
 /** Reads parameters by their names: a number is one without bounds that starts there. */
 export function readParameters(given: unknown, where = "parameters"): ModelParameter[] {
   const all = argument(where, given, required(record<unknown>()));
-  const entries = outside(() => Object.entries(all));
+  const entries = runUserCode(() => Object.entries(all));
   checkSome(where, entries, "parameter", "OPTION");
   return entries.map(([name, value]) => readParameter(name, value, `${where}.${name}`));
 }

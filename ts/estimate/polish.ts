@@ -1,13 +1,13 @@
-// The last digits. What has converged is close enough for statistics, and a few steps from all the digits that there are.
+// The last digits: a converged fit is close enough for statistics, and a few more steps give all digits that rounding allows.
 import type { Coroutine } from "./coroutine.js";
 import { axpy, svd, times } from "./linear.js";
 import { freeVariables, gaussNewton, type LinearizationPoint, linearized, stepWithinBounds } from "./linearized.js";
 import type { Bounds, Evaluation } from "./problem.js";
 
-/** So many Gauss–Newton steps at most, and so many of them are mixed. */
+/** The most Gauss–Newton steps, and the most that are mixed. */
 const [STEPS, MIXED] = [10, 6];
 
-/** What computes points. */
+/** Computes linearization points. */
 export interface Linearizer<E extends Evaluation> {
   evaluate(x: Float64Array): Coroutine<E | undefined>;
   linearize(x: Float64Array, evaluation: E): Coroutine<LinearizationPoint<E> | undefined>;
@@ -39,7 +39,7 @@ export function* refined<E extends Evaluation>(
     const x = stepWithinBounds(old, mixed, bounds);
     if (!x.every((value, j) => value === (old[j] as number) + (mixed[j] as number))) break;
     const evaluation = yield* of.evaluate(x);
-    // A rise of the cost may be rounding, or what the curvature does to so small a step: the gradient tells.
+    // A rise of the cost may be rounding, or the effect of curvature on so small a step: the gradient decides.
     const rise = linear.size ** 2 + 1e-10 * (Math.abs(point.evaluation.cost) + point.residual ** 2);
     if (!evaluation || evaluation.cost > point.evaluation.cost + rise) break;
     const next: LinearizationPoint<E> | undefined = yield* of.linearize(x, evaluation);

@@ -12,10 +12,10 @@ import type { Solution } from "../solve/results.js";
 import { type JacobianColumns, tangentsOfColumns } from "../solve/sensitivities.js";
 import { awaited, type Coroutine } from "./coroutine.js";
 import { gather } from "./linear.js";
-import type { Observation, Points } from "./observe.js";
+import type { ObservationFunction, Points } from "./observe.js";
 import { type Data, splitByTrajectory } from "./trajectories.js";
 
-/** What an estimated number is in the model. */
+/** The input of the model that an estimated number is. */
 export type EstimatedInput =
   | { readonly kind: "parameter"; readonly index: number }
   /** The initial value of a state; of one trajectory, or of all. */
@@ -25,16 +25,16 @@ export type EstimatedInput =
 
 /** Predictions at some values. */
 export interface Predictions {
-  /** Of the measurements, in their order. */
+  /** The predictions of the measurements, in their order. */
   readonly f: Float64Array;
   /** ∂f/∂values for those with the indices asked for, `[measurements, indices]`; undefined where it cannot be computed. */
   slopes(): Coroutine<Float64Array | undefined>;
 }
 
-/** What all trajectories start from. */
+/** The initial states and arguments of all trajectories. */
 interface TrajectoryStarts {
   readonly parameters: Float64Array;
-  /** Of each trajectory. */
+  /** The initial state of each trajectory. */
   readonly y0: readonly Float64Array[];
   readonly args: readonly Readonly<Record<string, Float64Array>>[];
 }
@@ -70,7 +70,7 @@ interface SolvedMeasurements {
   readonly f: Float64Array;
   /** Of each batch, its derivatives along the columns, if they were computed at once. */
   readonly tangents: readonly SolutionJvp<"float64">[] | undefined;
-  /** Where a fit ends, they are asked for again. */
+  /** They are needed again at the end of a fit. */
   slopes?: Float64Array | undefined;
 }
 
@@ -86,7 +86,7 @@ export class Predictor {
    */
   #slopesExpected = true;
   #knownLayout: Layout | undefined;
-  /** The last prediction with derivatives, which is asked for again where a fit ends. */
+  /** The last prediction with derivatives, which is needed again at the end of a fit. */
   #latest: LatestPrediction | undefined;
   /** Whether each trajectory takes its own steps. */
   readonly #apart: boolean;
@@ -99,7 +99,7 @@ export class Predictor {
   constructor(
     readonly field: WasmProgram<"float64">,
     data: Data,
-    readonly observation: Observation,
+    readonly observation: ObservationFunction,
     readonly places: readonly EstimatedInput[],
     readonly options: SolveOptions,
     pool?: Pool,
@@ -219,7 +219,7 @@ export class Predictor {
     }
   }
 
-  /** What each trajectory starts from, at some values. */
+  /** The initial state of each trajectory, at some values. */
   #startsAt(values: Float64Array): TrajectoryStarts {
     const { field, data } = this;
     const parameters = field.copyParameters();
@@ -242,18 +242,18 @@ export class Predictor {
     const { stateSize, argumentWidths } = this.field;
     const start = new Float64Array(members.length * stateSize);
     for (const [i, member] of members.entries()) start.set(y0[member] as Float64Array, i * stateSize);
-    const own = Object.entries(argumentWidths).map(([name, width]) => {
+    const packedArguments = Object.entries(argumentWidths).map(([name, width]) => {
       const all = new Float64Array(members.length * width);
       for (const [i, member] of members.entries()) all.set(args[member]?.[name] as Float64Array, i * width);
       return [name, all];
     });
-    const record = Object.fromEntries(own) as Record<string, Float64Array>;
+    const record = Object.fromEntries(packedArguments) as Record<string, Float64Array>;
     const { jumps } = this.options;
     return {
       start,
       settings: {
         ...this.options,
-        ...(own.length > 0 && { arguments: record }),
+        ...(packedArguments.length > 0 && { arguments: record }),
         ...(jumps && { jumps: jumps.map((jump) => jumpOf(jump, members)) }),
       },
     };
@@ -269,7 +269,7 @@ export class Predictor {
     return { ...this.#observed(layout, at, solutions), tangents };
   }
 
-  /** What is observed of the solutions of all batches. */
+  /** The observed quantities of the solutions of all batches. */
   #observed(
     layout: Layout,
     at: TrajectoryStarts,
@@ -394,8 +394,8 @@ export class Predictor {
       const recorded = vjp(field, start, group.times, { ...settings, timeGradients: false });
       try {
         for (const [i, { row, observed }] of data.places.entries()) {
-          const { trajectory, group: own, member, time } = data.rows[row] as Data["rows"][number];
-          if (own !== index) continue;
+          const { trajectory, group: rowGroup, member, time } = data.rows[row] as Data["rows"][number];
+          if (rowGroup !== index) continue;
           const w = new Float64Array(width);
           w[observed] = 1;
           const point = pointOf(points, row, stateSize, argumentWidths);
@@ -457,7 +457,7 @@ function putColumn(
 /** The trajectory that a place belongs to; undefined where it is shared by all. */
 const trajectoryOf = (place: EstimatedInput) => (place.kind === "parameter" ? undefined : place.trajectory);
 
-/** What was predicted last. */
+/** The latest predictions. */
 interface LatestPrediction {
   readonly values: Float64Array;
   readonly indices: readonly number[];
@@ -465,7 +465,7 @@ interface LatestPrediction {
   readonly steps: number;
 }
 
-/** Whether it is what is asked for: with these derivatives, or without any. */
+/** Whether a prediction is the requested one: with these derivatives, or without any. */
 function isLatest(latest: LatestPrediction, values: Float64Array, indices: readonly number[]): boolean {
   return (
     values.every((value, k) => value === latest.values[k]) &&
@@ -473,7 +473,7 @@ function isLatest(latest: LatestPrediction, values: Float64Array, indices: reado
   );
 }
 
-/** The same jump, of these trajectories. */
+/** The same jump for these trajectories. */
 function jumpOf(jump: Jump, members: readonly number[]): Jump {
   const own = (lists: Lists): Lists => {
     return isLists(lists) ? members.map((member) => lists[member] as ArrayLike<number>) : lists;
@@ -515,7 +515,7 @@ function columnsOf(places: readonly EstimatedInput[]): JacobianColumns {
   return { parameters, y0, arguments: [...names.values()] };
 }
 
-/** Which of the columns a place is moved by. */
+/** The index of the column that moves an input. */
 function directionIndex({ parameters, y0, arguments: args }: JacobianColumns, place: EstimatedInput): number {
   if (place.kind === "parameter") return parameters.indexOf(place.index);
   if (place.kind === "initial") return parameters.length + y0.indexOf(place.feature);

@@ -1,5 +1,5 @@
 import { finite, finitePositive, object, options as readOptions, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { mapped } from "./coroutine.js";
 import type { RobustEvaluation } from "./robust.js";
 
@@ -20,7 +20,7 @@ export interface LognormalPrior {
 }
 
 /**
- * What is known of a parameter before it is estimated: normal by `{ mean, sd }`, or lognormal by `{ median, logSd }`. Either works with any
+ * What you know about a parameter before it is estimated: normal by `{ mean, sd }`, or lognormal by `{ median, logSd }`. Either works with any
  * `transform`: a prior has its own scale.
  */
 export type Prior = NormalPrior | LognormalPrior;
@@ -32,7 +32,7 @@ export const priorRule = { ...object, expected: "{ mean, sd }, or { median, logS
 
 /** Reads a prior. */
 export function readPrior(given: object, where: string): Prior {
-  const isLognormal = outside(() => "median" in given || "logSd" in given);
+  const isLognormal = runUserCode(() => "median" in given || "logSd" in given);
   return readOptions(given, isLognormal ? lognormalRules : normalRules, `${where}.`) as Prior;
 }
 
@@ -79,13 +79,13 @@ export function withPriors<E extends RobustEvaluation>(
   const root = Math.sqrt(noise);
   const deviations = known.map(({ prior, value }) => deviationOf(prior, value));
   const penalty = deviations.reduce((sum, deviation) => sum + 0.5 * deviation ** 2, 0);
-  const extended = (own: Float64Array | undefined) => {
-    if (!own) return undefined;
-    const columns = own.length / residuals.length;
-    const all = new Float64Array(own.length + known.length * columns);
-    all.set(own);
+  const extended = (matrix: Float64Array | undefined) => {
+    if (!matrix) return undefined;
+    const columns = matrix.length / residuals.length;
+    const all = new Float64Array(matrix.length + known.length * columns);
+    all.set(matrix);
     for (const [k, { prior, index, value }] of known.entries())
-      all[own.length + k * columns + index] = root * deviationSlopeOf(prior, value);
+      all[matrix.length + k * columns + index] = root * deviationSlopeOf(prior, value);
     return all;
   };
   return {

@@ -1,9 +1,9 @@
-// What is minimised, and within which bounds.
+// Minimisation problems, and their bounds.
 import type { Coroutine } from "./coroutine.js";
 
 /** A cost at some values, with residuals r and their Jacobian J such that the gradient is Jᵀ r and the curvature about Jᵀ J. */
 export interface Evaluation {
-  /** What is minimised: ‖r‖²/2, or another number with that gradient. */
+  /** The cost to minimise: ‖r‖²/2, or another number with the same gradient. */
   readonly cost: number;
   /** r, which need not be the differences from the data: of a robust loss, say, they are weighted. */
   readonly residuals: Float64Array;
@@ -11,7 +11,7 @@ export interface Evaluation {
   jacobian(): Coroutine<Float64Array | undefined>;
 }
 
-/** What is minimised. */
+/** A cost to minimise. */
 export interface Problem<E extends Evaluation = Evaluation> {
   /** Undefined where nothing can be computed: a solve fails, or a number is not finite. */
   evaluate(x: Float64Array): Coroutine<E | undefined>;

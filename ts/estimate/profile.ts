@@ -8,10 +8,10 @@ interface ProfilePoint {
   readonly cost: number;
 }
 
-/** What to profile. */
+/** The parameter to profile, and the minimum to start from. */
 export interface ProfileProblem {
   readonly minimum: ProfilePoint;
-  /** Which variable, and its bounds. */
+  /** The index of the variable to profile, and its bounds. */
   readonly index: number;
   readonly lower: number;
   readonly upper: number;
@@ -30,15 +30,15 @@ export interface ProfileProblem {
 const STEPS = 6;
 /** How close the cost comes to the limit at the end of the interval, relative to its rise; on the scale of the root. */
 const PRECISION = 1e-7;
-/** A cost that rises so many times as much as it should from one value to the next may be that of another minimum. */
+/** If the cost rises from one value to the next by more than this many times the expected rise, it may belong to another minimum. */
 const JUMP = 2;
-/** Costs so close, on the scale of the root, are of one minimum. */
+/** Costs that are closer than this, on the scale of the root, belong to one minimum. */
 const SAME = 1e-6;
-/** Where values so close, relative to themselves, have costs on both sides of the limit, the cost jumps. */
+/** If values closer than this, relative to themselves, have costs on both sides of the limit, the cost jumps. */
 const CLOSE = 1e-12;
-/** So many iterations a fit takes that follows a minimum, and so many one that looks for another: what takes more leads nowhere. */
+/** The most iterations of a fit that follows a minimum, and of one that looks for another. */
 const [LONG, BRIEF] = [60, 30];
-/** So many values are tried that cannot be computed, so many of them between two that can, and so many until the limit is found. */
+/** The most values to try that cannot be computed, those of them between two that can, and those until the limit is found. */
 const [FAILURES, GAPS, TRIALS] = [8, 3, 60];
 
 /** Points of the profile, ascending, with where it crosses the limit. */
@@ -46,7 +46,7 @@ export function* profileOf(problem: ProfileProblem) {
   const { minimum, index } = problem;
   const first = yield* profileSide(problem, -1);
   const up = yield* profileSide(problem, 1, first);
-  // What was found on the other side may be of another minimum.
+  // Points on the other side may belong to another minimum.
   const down = (yield* first.isLeast(representativesOf(up))) ? first : yield* profileSide(problem, -1, up);
   const points = [...down.points, minimum, ...up.points].sort(
     (a, b) => (a.x[index] as number) - (b.x[index] as number),
@@ -124,7 +124,7 @@ function* profileSide(problem: ProfileProblem, direction: -1 | 1, other?: Profil
         [last, before] = [best, undefined];
         continue;
       }
-      // What is beyond, by the minimum that the end is of.
+      // Points beyond the end, recomputed from its minimum.
       if (end !== point) points.push(lower(point, yield* at(value, end.x)) as ProfilePoint);
       return {
         points,
@@ -165,7 +165,7 @@ function* profileSide(problem: ProfileProblem, direction: -1 | 1, other?: Profil
     for (let i = 0; i < TRIALS && failed <= GAPS; i++) {
       const [a, b] = [of(low), of(high)];
       const middle = 0.5 * (a + b);
-      // Of two minima, the costs tell nothing of where they are between.
+      // If the ends belong to two minima, their costs say nothing about the cost between them.
       const isSmooth = failed === 0 && (i === 0 || (isOne && i % 3 < 2));
       const value = isSmooth ? (a * highExcess - b * lowExcess) / (highExcess - lowExcess) : middle;
       if (!(Math.abs(b - a) > CLOSE * Math.abs(middle) && (value - a) * (b - value) > 0)) return undefined;

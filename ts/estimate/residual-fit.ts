@@ -15,7 +15,7 @@ import {
   required,
   together,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { isPromise } from "../trace/value.js";
 import { awaited, type Coroutine, run } from "./coroutine.js";
 import { logDensity } from "./error-models.js";
@@ -26,7 +26,7 @@ import type { AsyncFitResult, FitResult, ProfileOptions } from "./results.js";
 import { LOSSES, type LossName, robust } from "./robust.js";
 import { type FitSettings, fitRules } from "./settings.js";
 
-/** What a function of residuals returns: the residuals, or also their derivatives. */
+/** The result of a function of residuals: the residuals, or also their derivatives. */
 export type Residuals =
   | ArrayLike<number>
   | {
@@ -59,7 +59,7 @@ export interface ResidualFitOptions<
   lossScale?: number | undefined;
 }
 
-/** What computes residuals, now or later. */
+/** A function of residuals that returns at once, or a promise. */
 type ResidualsOf = ResidualFitOptions<string, Residuals | PromiseLike<Residuals>>["residuals"];
 
 const rules = together(fitRules, {
@@ -100,7 +100,7 @@ const STEP = Math.cbrt(2 ** -52);
 
 const RESULT = "an array of numbers, or { residuals, jacobian }";
 
-/** The error of a Jacobian that comes later than its residuals, of which nobody hears then. */
+/** The error of a Jacobian that fails after its residuals have been used. */
 function unawaited(promise: PromiseLike<unknown>): SymplecticAdjointError {
   Promise.resolve(promise).catch(() => {});
   const expected = "numbers at once, as residuals are returned at once";
@@ -134,11 +134,11 @@ function residualModel(
     failureCode = undefined;
     signal?.throwIfAborted();
     try {
-      const given = outside(() => residuals(named));
+      const given = runUserCode(() => residuals(named));
       isAsync ||= isPromise(given);
       const returned = yield* awaited(given);
       const isRecord = isObject(returned) && !("length" in returned);
-      const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
+      const { residuals: plain, jacobian } = isRecord ? runUserCode(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
       if (jacobian === undefined && isFloats(plain, "float32")) {
         const expected =
@@ -164,7 +164,7 @@ function residualModel(
   function* select(jacobian: unknown, rows: number): Coroutine<Float64Array | undefined> {
     try {
       if (typeof jacobian === "function") argument("residuals' jacobian", jacobian, jacobianRule);
-      const returned = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
+      const returned = typeof jacobian === "function" ? runUserCode(() => jacobian()) : jacobian;
       if (isPromise(returned) && !isAsync) throw unawaited(returned);
       const given = yield* awaited(returned);
       const all = numbersOf("residuals' jacobian", given);

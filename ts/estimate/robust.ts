@@ -56,7 +56,7 @@ export interface RobustEvaluation extends Evaluation {
 
 /**
  * Plain residuals as working ones of the cost C²/2 Σ ρ((r/C)²), as SciPy's `least_squares` has it: their Jᵀ r is its gradient, their
- * Jᵀ J its curvature but for what of that is negative (Triggs et al. 2000).
+ * Jᵀ J its curvature without the negative part (Triggs et al. 2000).
  */
 export function robust(plain: Evaluation, loss: LossName, scale: number): RobustEvaluation {
   if (loss === "linear") return plain;

@@ -1,4 +1,4 @@
-// How to fit, whatever the model.
+// How to fit: settings for any model.
 import {
   callable,
   count,
@@ -37,7 +37,7 @@ export interface FitProgress<Name extends string = string> {
 }
 
 /**
- * How `leastSquares` searches and what it reports, whatever the model: starts, noise, confidence level, when to stop. Nothing is required.
+ * How `leastSquares` searches and what it reports, for any model: starts, noise, confidence level, when to stop. Nothing is required.
  */
 export interface FitSettings<Name extends string = string> {
   /**
@@ -73,7 +73,7 @@ export interface FitSettings<Name extends string = string> {
     | undefined;
 }
 
-/** Of a confidence level. */
+/** The rule of confidence levels. */
 export const levelRule = number("a number between 0 and 1", (value) => value > 0 && value < 1);
 
 const isStarts = (value: number) => Number.isInteger(value) && value >= 1 && value <= 100_000;

@@ -1,4 +1,4 @@
-// How well the data tell the parameters: covariances, what cannot be told at all, and quantiles for intervals.
+// How well the data determine the parameters: covariances, undetermined combinations, and quantiles for intervals.
 import { axpy, type Columns, columnsOf, dot, EPSILON, norm, svd, times, transposeTimes } from "./linear.js";
 import {
   columnsOfRows,
@@ -14,35 +14,35 @@ import {
   rowsOf,
 } from "./triangle.js";
 
-/** What a Jacobian says of the parameters at a minimum. */
+/** What the Jacobian at a minimum says about the parameters. */
 export interface Information {
   /**
-   * Directions of the parameters in which the residuals change, each by 1 and independently of the others: all, where each parameter is
-   * told. The sum of their outer products is a pseudo-inverse of JᵀJ, which has the variances of whatever the data do tell.
+   * The directions of the parameters that the data determine: along each, the residuals change by 1, independently of the others. The sum
+   * of their outer products is a pseudo-inverse of JᵀJ, with the variances of all combinations that the data determine.
    */
-  readonly told: Columns;
+  readonly determined: Columns;
   /** The parameters that are not identified. */
   readonly unknown: readonly number[];
   /** The largest singular value of the Jacobian over the least, after its columns were scaled to the same length. */
   readonly conditionNumber: number;
-  /** How many combinations of parameters are told: all parameters, where each is. */
+  /** How many independent combinations of parameters the data determine: at most the number of parameters. */
   readonly rank: number;
   /** Parameters on which nothing depends. */
   readonly ineffective: readonly number[];
-  /** Parameters of which only combinations are told, together those that are not told apart. */
+  /** Groups of parameters that the data cannot tell apart, of which they determine only combinations. */
   readonly confounded: readonly Confounded[];
 }
 
 /** Parameters that can change together without changing anything. */
 interface Confounded {
   readonly parameters: readonly number[];
-  /** In how many ways they can. */
+  /** In how many independent ways they can. */
   readonly combinations: number;
 }
 
-/** The least part of a combination, beside the one with most of it, that a parameter has to have for it to be named. */
+/** A parameter is named in a combination if its part is at least this fraction of the largest part. */
 const NAMED = 0.1;
-/** What is left of a combination that the data tell, relative to it: the errors of Jacobians. */
+/** What errors of Jacobians leave of a determined combination, relative to it. */
 const SMALL = 1e-5;
 
 /**
@@ -73,8 +73,8 @@ function connectedGroups(vectors: readonly Float64Array[], effective: readonly n
   return groups;
 }
 
-/** Of so many parameters at most, all singular values are computed, which takes no time. */
-const FEW = 32;
+/** Up to this number of parameters, all singular values are computed, which is cheap. */
+const SVD_LIMIT = 32;
 
 /**
  * @param jacobian - `[residuals, parameters]`, row-major.
@@ -90,16 +90,16 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
     direction.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
   const largestRatio = 1 / Math.max(tolerance, EPSILON * parameters);
 
-  const isSound = countOf(rows) === effective.length && conditionBound(rows, parameters) < largestRatio;
-  if (effective.length > FEW && isSound) {
-    const told = inverseColumns(rows, parameters).map(unscaled);
+  const isFullRank = countOf(rows) === effective.length && conditionBound(rows, parameters) < largestRatio;
+  if (effective.length > SVD_LIMIT && isFullRank) {
+    const determined = inverseColumns(rows, parameters).map(unscaled);
     const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : conditionOf(rows, parameters);
-    return { told, unknown: ineffective, rank: told.length, conditionNumber, ineffective, confounded: [] };
+    return { determined, unknown: ineffective, rank: determined.length, conditionNumber, ineffective, confounded: [] };
   }
   const { singularValues, right } = svd(columnsOfRows(rows, effective));
   const [largest, least] = [singularValues[0] ?? 0, singularValues.at(-1) ?? 0];
   const vanishing = right.filter((_, k) => !((singularValues[k] as number) * largestRatio > largest));
-  const told = right.slice(0, right.length - vanishing.length).map((v, k) => {
+  const determined = right.slice(0, right.length - vanishing.length).map((v, k) => {
     const direction = new Float64Array(parameters);
     for (const [p, i] of effective.entries()) direction[i] = (v[p] as number) / (singularValues[k] as number);
     return unscaled(direction);
@@ -107,13 +107,13 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
   const confounded = connectedGroups(vanishing, effective);
   const unknown = [...confounded.flatMap((group) => group.parameters), ...ineffective];
   const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
-  return { told, unknown, rank: told.length, conditionNumber, ineffective, confounded };
+  return { determined, unknown, rank: determined.length, conditionNumber, ineffective, confounded };
 }
 
 /** Where a vector is not 0. */
 const placesOf = (vector: Float64Array) => Int32Array.from(vector.keys()).filter((i) => vector[i] !== 0);
 
-/** B M Bᵀ for the n rows of B, given by its columns; without M, B Bᵀ. What is 0 costs nothing. */
+/** B M Bᵀ for the n rows of B, given by its columns; without M, B Bᵀ. Zeros are skipped. */
 export function congruence(columns: Columns, n: number, matrix?: Columns): Float64Array {
   const product = new Float64Array(n * n);
   const places = columns.map(placesOf);
@@ -141,14 +141,14 @@ export function masked(covariance: Float64Array, unknown: readonly number[]): Fl
   return copy;
 }
 
-/** Whether the data tell a combination of the parameters: whether it changes only as the residuals do. */
-export function isDetermined({ told }: Information, jacobian: Float64Array, combination: Float64Array): boolean {
+/** Whether the data determine a combination of the parameters, so that it cannot change unless the residuals do. */
+export function isDetermined({ determined }: Information, jacobian: Float64Array, combination: Float64Array): boolean {
   const lengths = columnsOf(jacobian, combination.length).map(norm);
   const scaled = combination.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
   if (!scaled.every(Number.isFinite)) return false;
   const rest = scaled.slice();
-  // Where the data do not tell all, each direction, in units of the lengths, is a right singular vector over its singular value.
-  for (const direction of told) {
+  // If the data do not determine everything, each direction, in units of the lengths, is a right singular vector over its singular value.
+  for (const direction of determined) {
     const unit = direction.map((part, i) => part * (lengths[i] as number));
     axpy(-dot(unit, scaled) / dot(unit, unit), unit, rest);
   }
@@ -159,7 +159,7 @@ export function isDetermined({ told }: Information, jacobian: Float64Array, comb
  * The covariance of estimates that minimise a cost which is no likelihood, such as that of a robust loss: H⁻¹ (Σ gᵢgᵢᵀ) H⁻¹ with
  * the gradients gᵢ of the residuals' parts of the cost (Huber 1967; White 1980).
  *
- * @param directions - Vectors whose outer products sum up to H⁻¹, such as `told` where H = JᵀJ.
+ * @param directions - Vectors whose outer products sum up to H⁻¹, such as `determined` if H = JᵀJ.
  */
 export function sandwich(
   directions: Columns,
@@ -177,36 +177,36 @@ export function sandwich(
 
 /**
  * Directions of which the outer products sum up to the inverse of a cost's curvature, Σ cᵢ jᵢjᵢᵀ over the rows of a Jacobian
- * `[residuals, parameters]` with the parts c by which they count, along what the data tell; undefined where it is not positive definite.
+ * `[residuals, parameters]` with weights c, within the combinations that the data determine; undefined if it is not positive definite.
  */
 export function curvatureDirections(
   jacobian: Float64Array,
-  { told }: Information,
+  { determined }: Information,
   parts: Float64Array,
 ): Columns | undefined {
-  const slopes = columnsOf(jacobian, told[0]?.length ?? 0);
-  const columns = told.map((direction) => times(slopes, direction));
+  const slopes = columnsOf(jacobian, determined[0]?.length ?? 0);
+  const columns = determined.map((direction) => times(slopes, direction));
   const weighted = columns.map((column) => column.map((slope, i) => slope * (parts[i % parts.length] as number)));
   const rest = weighted.map((column) => transposeTimes(columns, column));
   const diagonal = rest.map((column, k) => Math.abs(column[k] as number));
-  // Cholesky's factor L, as the rows of Lᵀ. What is 0 costs nothing.
+  // Cholesky's factor L, as the rows of Lᵀ. Zeros are skipped.
   const factor: Row[] = [];
   for (const [k, column] of rest.entries()) {
     const pivot = column[k] as number;
-    // Beside what it was, what is left of a singular matrix is rounding.
+    // Relative to its original entries, the rest of a singular matrix is rounding.
     if (!(pivot > 1e-13 * (diagonal[k] as number))) return undefined;
-    const own = placesOf(column).filter((i) => i >= k);
-    const values = Float64Array.from(own, (i) => (column[i] as number) / Math.sqrt(pivot));
-    factor.push({ columns: own, values });
-    for (let a = 1; a < own.length; a++) {
-      const other = rest[own[a] as number] as Float64Array;
-      for (let b = a; b < own.length; b++) {
-        const i = own[b] as number;
+    const columnPlaces = placesOf(column).filter((i) => i >= k);
+    const values = Float64Array.from(columnPlaces, (i) => (column[i] as number) / Math.sqrt(pivot));
+    factor.push({ columns: columnPlaces, values });
+    for (let a = 1; a < columnPlaces.length; a++) {
+      const other = rest[columnPlaces[a] as number] as Float64Array;
+      for (let b = a; b < columnPlaces.length; b++) {
+        const i = columnPlaces[b] as number;
         other[i] = (other[i] as number) - (values[a] as number) * (values[b] as number);
       }
     }
   }
-  return inverseColumns(packed(factor), told.length).map((column) => times(told, column));
+  return inverseColumns(packed(factor), determined.length).map((column) => times(determined, column));
 }
 
 /** Correlations of a covariance matrix; NaN for what has no finite variance. */

@@ -1,4 +1,4 @@
-// From a minimum to what a fit tells.
+// From a minimum to the result of a fit.
 import { frozen } from "../checks/frozen.js";
 import { argument, choiceOf, count, fallback, oneOf, options as readOptions, required } from "../checks/rules.js";
 import type { Coroutine } from "./coroutine.js";
@@ -9,8 +9,8 @@ import { startsOf } from "./multi-start.js";
 import { logDensityOf } from "./priors.js";
 import { profileOf } from "./profile.js";
 import type { CompleteFitResult, Estimate, Profile, ProfileOptions, StartResult } from "./results.js";
-import type { TransformedModel } from "./scaled.js";
 import { levelRule } from "./settings.js";
+import type { TransformedModel } from "./transformed-model.js";
 import { messageOf, warningsOf } from "./warnings.js";
 
 /** The estimates, with what is known of them. */
@@ -36,7 +36,7 @@ export function estimatesOf(scaled: TransformedModel, x: Float64Array, inference
   return Object.fromEntries(estimates.map((estimate) => [estimate.name, estimate]));
 }
 
-/** From so many places a profile looks for a lower cost before it ends an interval. */
+/** The number of places from which a profile looks for a lower cost before it ends an interval. */
 const ELSEWHERE = 5;
 const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 
@@ -54,13 +54,13 @@ function* profile(
   const index = names.indexOf(argument("name", name, known));
   const at = free.indexOf(index);
   const varianceIn = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
-  const own = varianceIn(internal);
+  const internalVariance = varianceIn(internal);
   // A rise of the cost by half of this is one standard error. A loss that is no likelihood takes it from the sandwich.
-  const ratio = own / varianceIn(inverse);
+  const ratio = internalVariance / varianceIn(inverse);
   const unit = { likelihood: 1, leastSquares: noise, robust: Number.isFinite(ratio) ? ratio : variance }[model.kind];
   const limit = cost + 0.5 * unit * reach(level, at) ** 2;
   const [least, most, value] = [lower[index] as number, upper[index] as number, x[index] as number];
-  const width = reach(level, at) * Math.sqrt(own);
+  const width = reach(level, at) * Math.sqrt(internalVariance);
   const somewhat = 0.1 * (most - least < Number.POSITIVE_INFINITY ? most - least : Math.abs(value) || 1);
   const around = scaled.ranges.map((range, i) => ({ ...range, start: x[i] as number }));
   const fixedAt = (bounds: Float64Array, start: Float64Array) =>
@@ -96,7 +96,7 @@ function* profile(
   });
 }
 
-/** What a fit gives that ended there. */
+/** The result of a fit that ended at this minimum. */
 export function resultOf<Name extends string>(
   scaled: TransformedModel,
   minimum: Minimum<ModelEvaluation>,

@@ -17,7 +17,7 @@ import type { WasmProgram } from "../fields/program.js";
 export interface Measurements<A extends string = string, S extends string = string> {
   /** The times of the measurements, in ascending order from `t0` on. */
   readonly times: ArrayLike<number>;
-  /** What was measured, `[times, observed]`; NaN where a value is missing. */
+  /** The measurements, `[times, observed]`; NaN where a value is missing. */
   readonly y: ArrayLike<number>;
   /**
    * The state at `t0`, in the order of `field.states`, or by their names. For a state whose initial value is estimated, it is the start;
@@ -34,7 +34,7 @@ export interface Measurements<A extends string = string, S extends string = stri
    * 1/σ². Weight 0 leaves a measurement out.
    */
   readonly weights?: ArrayLike<number> | undefined;
-  /** What the trajectory is called in results, such as a patient; default its number, from 1. */
+  /** The name of the trajectory in results, such as that of a patient; default its number, from 1. */
   readonly name?: string | undefined;
 }
 
@@ -74,7 +74,7 @@ export interface Data {
   readonly places: readonly { readonly row: number; readonly observed: number }[];
   /** The measurements. */
   readonly y: Float64Array;
-  /** Their weights; undefined where all are 1. */
+  /** The weights of the measurements; undefined if all are 1. */
   readonly weights: Float64Array | undefined;
 }
 
@@ -122,15 +122,17 @@ export function readData(
     const shape = `[${times.length}, ${width}], of ${observed.join(", ")} at each time`;
     const values = numbersOrMissing(`${where}y`, read.y, "float64");
     checkLength(`${where}y`, values, times.length * width, shape);
-    const own = read.weights === undefined ? undefined : weightsOf(`${where}weights`, read.weights).weights;
-    if (own && own.length !== times.length && own.length !== values.length) {
-      throw refused("SHAPE", `${where}weights`, `[${times.length}] or ${shape} numbers`, String(own.length));
+    const givenWeights = read.weights === undefined ? undefined : weightsOf(`${where}weights`, read.weights).weights;
+    if (givenWeights && givenWeights.length !== times.length && givenWeights.length !== values.length) {
+      throw refused("SHAPE", `${where}weights`, `[${times.length}] or ${shape} numbers`, String(givenWeights.length));
     }
     for (const [i, t] of times.entries()) {
       const at: [number, number, number][] = [];
       for (let o = 0; o < width; o++) {
         const value = values[i * width + o] as number;
-        const weight = own ? (own[own.length === times.length ? i : i * width + o] as number) : 1;
+        const weight = givenWeights
+          ? (givenWeights[givenWeights.length === times.length ? i : i * width + o] as number)
+          : 1;
         if (!Number.isNaN(value) && weight > 0) at.push([o, value, weight]);
       }
       if (at.length > 0) found.push({ trajectory: index, t, values: at });

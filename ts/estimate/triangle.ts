@@ -65,16 +65,16 @@ export function packed(list: readonly Row[]): Rows {
 
 /** R, and below it a multiple of the unit matrix, in the columns that R has. */
 export function aboveDiagonal(r: Rows, multiple: number): Rows {
-  const [count, own] = [countOf(r), r.values.length];
+  const [count, entries] = [countOf(r), r.values.length];
   const starts = new Int32Array(2 * count + 1);
-  const columns = new Int32Array(own + count);
-  const values = new Float64Array(own + count).fill(multiple, own);
+  const columns = new Int32Array(entries + count);
+  const values = new Float64Array(entries + count).fill(multiple, entries);
   starts.set(r.starts);
   columns.set(r.columns);
   values.set(r.values);
   for (let k = 0; k < count; k++) {
-    starts[count + k + 1] = own + k + 1;
-    columns[own + k] = r.columns[r.starts[k] as number] as number;
+    starts[count + k + 1] = entries + k + 1;
+    columns[entries + k] = r.columns[r.starts[k] as number] as number;
   }
   return { starts, columns, values };
 }
@@ -218,18 +218,18 @@ function eliminated(block: Block, reflectors: Reflector[]): Row | undefined {
   v[0] = head - pivot;
   const size = norm(v);
   for (let i = 0; i < v.length; i++) v[i] = (v[i] as number) / size;
-  const own = new Float64Array(columns.length - column);
-  own[0] = pivot / raised;
+  const pivotRow = new Float64Array(columns.length - column);
+  pivotRow[0] = pivot / raised;
   for (let c = column + 1; c < columns.length; c++) {
     const from = c * height + row;
     let product = 0;
     for (let i = 0; i < v.length; i++) product += (v[i] as number) * (values[from + i] as number);
     product *= 2;
     for (let i = 0; i < v.length; i++) values[from + i] = (values[from + i] as number) - product * (v[i] as number);
-    own[c - column] = values[from] as number;
+    pivotRow[c - column] = values[from] as number;
   }
   reflectors.push({ sources: sources.subarray(row), v });
-  return { columns: columns.subarray(column), values: own };
+  return { columns: columns.subarray(column), values: pivotRow };
 }
 
 /** R x, for an x with a number for each column. */
@@ -349,7 +349,7 @@ export function inverseColumns(rows: Rows, n: number): Float64Array[] {
   return Array.from({ length: countOf(rows) }, (_, k) => solvedRows(rows, new Float64Array(k + 1).fill(1, k), n));
 }
 
-/** The condition number of an R with n rows and columns, but for rounding. */
+/** The condition number of an R with n rows and columns, up to rounding. */
 export function conditionOf(rows: Rows, n: number): number {
   const largest = largestSingularValue(
     n,
@@ -364,7 +364,7 @@ export function conditionOf(rows: Rows, n: number): number {
   return largest * ofInverse;
 }
 
-/** Singular values have converged where their vectors have to this, as their errors are its square; or after so many steps. */
+/** Singular values have converged once their vectors have to this accuracy, since their errors are its square; at most this number of steps. */
 const [CONVERGED, STEPS] = [1e-7, 500];
 
 /** The largest singular value of an A of n columns, by A x and Aᵀ y: locally optimal conjugate gradients (Knyazev 2001). */

@@ -43,13 +43,13 @@ function dampedStep(linear: LinearizedProblem, radius: number): TrialStep {
 /** A step within the region and the bounds that lowers the model by at least a fraction of what the Cauchy step does. */
 export function trialStep(
   point: LinearizationPoint,
-  whole: LinearizedProblem,
+  problem: LinearizedProblem,
   radius: number,
   bounds: Bounds,
 ): TrialStep {
   const { x } = point;
   const { lower, upper } = bounds;
-  const { free, scaling } = whole;
+  const { free, scaling } = problem;
   const n = x.length;
   /** Which part of the step a variable can go before it meets a bound. */
   const room = (i: number, s: number) => {
@@ -57,7 +57,7 @@ export function trialStep(
     if (s === 0) return Number.POSITIVE_INFINITY;
     return ((s < 0 ? (lower[i] as number) : (upper[i] as number)) - value) / s;
   };
-  let trial = dampedStep(whole, radius);
+  let trial = dampedStep(problem, radius);
   const fixed = new Float64Array(n);
   let remaining = free;
   let [bounded, isDamped] = [false, trial.damped];
@@ -83,7 +83,7 @@ export function trialStep(
   }
   const { step } = trial;
   if (!bounded) return trial;
-  const cauchy = cauchyStep(point, whole, radius, bounds);
+  const cauchy = cauchyStep(point, problem, radius, bounds);
   if (modelChange(point, step) <= CAUCHY * modelChange(point, cauchy))
     return { step, damped: isDamped, lambda: 0, bounded };
   return { step: cauchy, damped: true, lambda: 0, bounded };

@@ -1,10 +1,10 @@
-// What a user should know before using the estimates, and what to try.
-import { type Inference, LEAST_FREEDOM, priorOf } from "./inference.js";
+// Warnings: what you should know before you use the estimates, and what to try.
+import { type Inference, MIN_DEGREES_OF_FREEDOM, priorOf } from "./inference.js";
 import { isConverged, type Minimum, type Reason } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import type { StartResult } from "./results.js";
-import type { TransformedModel } from "./scaled.js";
+import type { TransformedModel } from "./transformed-model.js";
 
 /** Why a fit ended, in words. */
 const MESSAGES: Readonly<Record<Reason, string>> = {
@@ -33,7 +33,7 @@ export const stuckOf = (method: string, isInterpolated: boolean) =>
 export const AT_EVENTS =
   "Observe something continuous across the event, such as the height of a bouncing ball and not its velocity";
 
-/** What derivatives miss where equations choose. */
+/** What derivatives miss if equations have a choice such as `x < 1 ? a : b`. */
 const MISSED_SWITCH =
   "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).";
 
@@ -64,24 +64,24 @@ function tooLargeFor(parameters: number, sizes: Float64Array | undefined): numbe
 
 /** From here on, a warning says so. */
 const [ILL_CONDITIONED, CORRELATED] = [1e6, 0.999];
-/** So many combinations that are not told are listed one by one. */
+/** The most undetermined combinations that are listed one by one. */
 const MANY = 3;
 /** A logarithm with a greater standard error than this is hardly determined, and a logit whose interval covers this share of its range. */
 const [VAGUE_LOGARITHM, VAGUE_LOGIT] = [1, 0.8];
 /** A standard error below this share of the distance between bounds is no reason to warn. */
 const SMALL_IN_BOUNDS = 0.1;
-/** From so many standard deviations above its mean on, a χ² is no chance. */
+/** A χ² this many standard deviations above its mean does not occur by chance. */
 const UNLIKELY = 5;
-/** A prior is known alone where the data contract it by less, and contradicted from so many of its standard deviations on. */
+/** If the data contract a prior by less than the first, only the prior is known. They contradict it from the second on, in its standard deviations. */
 const [LITTLE, FAR] = [0.05, 3];
-/** Of fewer starts, one alone at the least cost says nothing. */
+/** With fewer starts, it says nothing if only one of them reaches the least cost. */
 const FEW_STARTS = 4;
-/** From this part of the errors of the mean on, a fit is hardly better than it. Below so many data, that says nothing. */
+/** A fit whose errors exceed this fraction of those of the mean is hardly better than the mean. With fewer data than the second, that says nothing. */
 const [HARDLY_BETTER, FEW_DATA] = [0.8, 3];
-/** Errors below this part of the data are no poor fit, however constant the data are. */
+/** A fit with errors below this fraction of the data is not poor, even if the data are constant. */
 const NEGLIGIBLE = 1e-6;
 
-/** What it means that a deviation of an error model is 0, beside another one. */
+/** What it means if one of two deviations of an error model is 0. */
 const VANISHED = {
   "error.a":
     'the measurements show no errors but those that grow with the prediction. Fit with error: "proportional", if predictions are positive.',
@@ -105,7 +105,7 @@ export function warningsOf(
   const { ineffective, confounded, conditionNumber } = information;
   if (!isConverged(reason)) warnings.push(messageOf(model, reason));
   const { noise } = settings;
-  const isMeasured = degreesOfFreedom >= LEAST_FREEDOM;
+  const isMeasured = degreesOfFreedom >= MIN_DEGREES_OF_FREEDOM;
   if (!isMeasured && noise === undefined) {
     warnings.push(
       `There ${data === 1 ? "is 1 measurement" : `are ${data} measurements`} for ${free.length} ${free.length === 1 ? "parameter" : "parameters"}, so no standard errors can be computed. Fix some, or measure more.`,
@@ -131,31 +131,33 @@ export function warningsOf(
       `The data cannot distinguish ${total} combinations of ${names(involved)}: those can change without changing the fit, and have no standard errors. Fix those you are not interested in, or measure more.`,
     );
   }
-  // What a stronger warning names already.
-  const told = new Set([...ineffective, ...involved]);
-  if (told.size === 0) {
+  // The parameters that a stronger warning has named.
+  const named = new Set([...ineffective, ...involved]);
+  if (named.size === 0) {
     const pairs = free.flatMap((_, i) => free.slice(i + 1).map((_, j) => [i, i + 1 + j] as const));
     const correlationOf = ([i, j]: readonly [number, number]) => correlation[i * free.length + j] as number;
     const close = pairs.filter((pair) => Math.abs(correlationOf(pair)) > CORRELATED);
     for (const pair of close) {
-      for (const i of pair) told.add(i);
+      for (const i of pair) named.add(i);
       const value = correlationOf(pair).toFixed(5);
       warnings.push(
         `The estimates of ${names(pair)} are almost perfectly correlated (${value}): only a combination of them is well determined. Look at their profiles, fix one, or measure more.`,
       );
     }
     if (close.length === 0 && conditionNumber > ILL_CONDITIONED) {
-      for (const i of free.keys()) told.add(i);
+      for (const i of free.keys()) named.add(i);
       warnings.push(
         `Some combination of ${names(free.map((_, i) => i))} is poorly determined (condition number ${conditionNumber.toExponential(1)}). Look at their profiles, fix one, or measure more.`,
       );
     }
   }
   if (isConverged(reason)) {
-    const vague = free.flatMap((_, i) => (told.has(i) ? [] : [[i, vaguenessOf(scaled, x, inference, i)] as const]));
+    const uncertain = free.flatMap((_, i) =>
+      named.has(i) ? [] : [[i, uncertaintyOf(scaled, x, inference, i)] as const],
+    );
     for (const what of ["error", "range"] as const) {
-      const own = vague.flatMap(([i, found]) => (found === what ? [i] : []));
-      if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
+      const own = uncertain.flatMap(([i, found]) => (found === what ? [i] : []));
+      if (own.length > 0) warnings.push(uncertaintyWarning(what, names(own), own.length > 1));
     }
   }
   warnings.push(...ofPriors(scaled, x, inference));
@@ -181,12 +183,12 @@ export function warningsOf(
     warnings.push(`The fit of ${name} is ${isBetter ? "hardly" : "no"} better than its ${center}: ${errors}.${remedy}`);
   }
   // The bounds of an error model are its own.
-  const own = model.kind === "likelihood" ? estimated.map(({ name }) => name).filter(isDeviation) : [];
-  const vanished = own.filter((name) => bounds[estimated.findIndex((other) => other.name === name)] === "lower");
+  const deviations = model.kind === "likelihood" ? estimated.map(({ name }) => name).filter(isDeviation) : [];
+  const vanished = deviations.filter((name) => bounds[estimated.findIndex((other) => other.name === name)] === "lower");
   if (vanished.length > 0) {
     warnings.push(
-      vanished.length === own.length
-        ? `${listed(vanished)} vanish${own.length > 1 ? "" : "es"}: the predictions match the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
+      vanished.length === deviations.length
+        ? `${listed(vanished)} vanish${deviations.length > 1 ? "" : "es"}: the predictions match the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
         : `${vanished[0]} vanishes: ${VANISHED[vanished[0] as (typeof vanished)[0]]}`,
     );
   }
@@ -202,7 +204,7 @@ export function warningsOf(
   }
   const isSame = (end: StartResult) => {
     const isNear = (value: number, i: number) => Math.abs(value - (end.values[i] as number)) <= 1e-4 * Math.abs(value);
-    // Of residuals that are only rounding, the costs differ as they like.
+    // If residuals are only rounding, their costs differ arbitrarily.
     return end.cost <= cost + 1e-6 * Math.abs(cost) || (starts[0] as StartResult).values.every(isNear);
   };
   const failed = starts.filter((end) => end.reason === "failed");
@@ -222,12 +224,12 @@ export function warningsOf(
 
 /** Where the data add nothing to a prior, or contradict it. */
 function ofPriors(scaled: TransformedModel, x: Float64Array, inference: Inference): string[] {
-  const told = inference.free.flatMap((index) => {
+  const comparisons = inference.free.flatMap((index) => {
     const prior = priorOf(scaled, inference, index, x[index] as number);
     return prior ? [{ name: scaled.estimated[index]?.name as string, ...prior }] : [];
   });
-  const alone = told.filter(({ contraction }) => contraction < LITTLE).map(({ name }) => name);
-  const far = told.filter(({ deviation }) => Math.abs(deviation) > FAR);
+  const alone = comparisons.filter(({ contraction }) => contraction < LITTLE).map(({ name }) => name);
+  const far = comparisons.filter(({ deviation }) => Math.abs(deviation) > FAR);
   const warnings: string[] = [];
   if (alone.length > 0) {
     const [is, it] = alone.length > 1 ? ["are", "them"] : ["is", "it"];
@@ -252,18 +254,18 @@ function poorlyFitted({ measured, kind }: FitModel, differences: Float64Array) {
   if (!measured) return [];
   const { names, which, y, weights } = measured;
   return names.flatMap((name, quantity) => {
-    const own = which.flatMap((one, i) => (one === quantity ? [i] : []));
-    if (own.length < FEW_DATA) return [];
+    const indices = which.flatMap((one, i) => (one === quantity ? [i] : []));
+    if (indices.length < FEW_DATA) return [];
     const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] as number;
     const weightOf = (i: number) => weights?.[i] ?? 1;
-    const total = own.reduce((sum, i) => sum + weightOf(i), 0);
-    const mean = own.reduce((sum, i) => sum + weightOf(i) * (y[i] as number), 0) / total;
+    const total = indices.reduce((sum, i) => sum + weightOf(i), 0);
+    const mean = indices.reduce((sum, i) => sum + weightOf(i) * (y[i] as number), 0) / total;
     const isRobust = kind === "robust";
-    const center = isRobust ? middle(own.map((i) => y[i] as number)) : mean;
+    const center = isRobust ? middle(indices.map((i) => y[i] as number)) : mean;
     const sizeOf = (value: (i: number) => number) =>
       isRobust
-        ? middle(own.map((i) => Math.abs(value(i))))
-        : Math.sqrt(own.reduce((sum, i) => sum + weightOf(i) * value(i) ** 2, 0) / total);
+        ? middle(indices.map((i) => Math.abs(value(i))))
+        : Math.sqrt(indices.reduce((sum, i) => sum + weightOf(i) * value(i) ** 2, 0) / total);
     const error = sizeOf((i) => differences[i] as number);
     const errorOfCenter = sizeOf((i) => (y[i] as number) - center);
     if (!(error >= HARDLY_BETTER * errorOfCenter && error > NEGLIGIBLE * sizeOf((i) => y[i] as number))) return [];
@@ -271,17 +273,17 @@ function poorlyFitted({ measured, kind }: FitModel, differences: Float64Array) {
   });
 }
 
-/** What to try where a fit is poor. */
+/** What to try if a fit is poor. */
 const remedyFor = (starts: number) =>
   starts < FEW_STARTS
     ? 'There may be a better minimum: try starts: 20 with bounds, transform: "log" for positive rates, or another start. If that does not help, the equations do not describe the data.'
     : `None of ${starts} starts found a better minimum: other bounds or other equations may.`;
 
 /**
- * Whether a parameter is hardly determined: by its standard error, or as its interval covers the range between its bounds. Where
- * nothing tells how large a value is small, as of one that started from 0, it is not said.
+ * Whether a parameter is poorly determined: by its standard error, or because its interval covers the range between its bounds. The result
+ * is undefined if there is no scale to compare with, such as for a value that started from 0.
  */
-function vaguenessOf(
+function uncertaintyOf(
   scaled: TransformedModel,
   x: Float64Array,
   { free, internal }: Inference,
@@ -289,7 +291,7 @@ function vaguenessOf(
 ): "error" | "range" | undefined {
   const index = free[i] as number;
   const { start, scale, transform, lower, upper, prior } = scaled.estimated[index] as ModelParameter;
-  // How vague it may be is known.
+  // With a prior, the uncertainty is known.
   if (prior) return undefined;
   const at = x[index] as number;
   const error = Math.sqrt(internal[i * free.length + i] as number);
@@ -304,7 +306,7 @@ function vaguenessOf(
   return size > 0 && error > Math.max(Math.abs(at), size, small) ? "error" : undefined;
 }
 
-function vagueness(what: "error" | "range", names: string, several: boolean): string {
+function uncertaintyWarning(what: "error" | "range", names: string, several: boolean): string {
   const reason = {
     error: several
       ? "their standard errors are larger than the estimates"

@@ -17,7 +17,7 @@ import {
 } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
-/** What a continuous normalizing flow is made of. */
+/** The options of `cnf`. */
 export interface CnfOptions<D extends Dtype = "float32"> {
   /** f(t, x): an mlp, whose parameters are copied, or the options of one; as many outputs as inputs. */
   network: MlpOptions<D> | Field<D>;
@@ -105,7 +105,7 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   }
 }
 
-/** What a flow is beside its network; the noise is its state. */
+/** The recipe of a flow, without its network; the noise is its state. */
 const settings = {
   trace: fallback(oneOf(TRACES), "exact"),
   noise: fallback(oneOf(NOISES), "rademacher"),

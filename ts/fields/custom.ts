@@ -2,13 +2,13 @@
 import { type ArrayOf, arrayOf, checkLength, type Dtype, dtypeRule, zeros } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { anything, argument, callable, fallback, isObject, options, required, rule, size } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { type Field, WasmField } from "./field.js";
 
-/** What a custom vector field is made of. Its functions get their own copies, and return typed arrays of `dtype`. */
+/** The options of `custom`. The functions get copies of arrays, and return typed arrays of `dtype`. */
 export interface CustomOptions<D extends Dtype = "float32"> {
   /** The number of features of the state. */
   stateSize: number;
@@ -112,7 +112,7 @@ export function customField<D extends Dtype>(given: CustomOptions<D>) {
 function guarded<R>(engine: Instance, failed: R, body: () => R): R {
   engine.callbacks++;
   try {
-    return outside(body);
+    return runUserCode(body);
   } catch (value) {
     engine.thrown = { value };
     return failed;

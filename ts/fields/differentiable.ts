@@ -22,7 +22,7 @@ import {
   required,
   size,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { callTraced, type Entry, named, piecesIn, programOf, returned } from "../trace/program.js";
@@ -36,7 +36,7 @@ import type { EmptyRecord } from "./vector-field.js";
 /** Shapes of inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
 export type InputShapes = { readonly [name: string]: "scalar" | number | readonly number[] };
 
-/** What a differentiable function is made of. */
+/** The options of `differentiable`. */
 export interface DifferentiableOptions<I extends InputShapes, P extends Parameters, D extends Dtype> {
   /** The shapes of the inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
   inputs: I;
@@ -216,27 +216,27 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
 
   /** Inputs and a direction, packed. */
   static #direction<I extends InputShapes, D extends Dtype>(
-    own: DifferentiableProgram<I, D>,
+    program: DifferentiableProgram<I, D>,
     inputs: unknown,
     tangents: unknown,
     parameters: ArrayOf<D> | undefined,
   ) {
-    const { dtype } = own;
-    const { numbers, batch } = packed("inputs", own.#widths, inputs, dtype);
+    const { dtype } = program;
+    const { numbers, batch } = packed("inputs", program.#widths, inputs, dtype);
     const given = argument("tangents", tangents, required(record<unknown>()));
-    const still = Object.entries(own.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
-    const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
+    const still = Object.entries(program.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
+    const moving = runUserCode(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
-    const direction = packed("tangents", own.#widths, all, dtype, batch).numbers;
+    const direction = packed("tangents", program.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
       const moved = arrayOf("parameterTangents", parameters, dtype);
-      checkLength("parameterTangents", moved, own.parameters.length);
+      checkLength("parameterTangents", moved, program.parameters.length);
       numbersOf("parameterTangents", moved);
     }
     return { y: numbers, direction: { y: direction, ...(parameters && { parameters }) } };
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     if (!(#field in this)) return "differentiable function (an object made from one)";
     return `differentiable function of ${Object.keys(this.#widths).join(", ")}`;
@@ -253,7 +253,7 @@ class DifferentiableProgram<I extends InputShapes, D extends Dtype> implements D
 export function traceFunction(given: unknown) {
   const { apply, dtype, seed, ...read } = options(given, rules);
   const widths = Object.fromEntries(
-    outside(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
+    runUserCode(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
   );
   checkSome("inputs", Object.keys(widths), "input", "OPTION");
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
@@ -272,7 +272,7 @@ export function traceFunction(given: unknown) {
 function widthOf(where: string, shape: unknown): number {
   if (shape === "scalar") return 1;
   // Nothing has more axes, but a length may be a lie.
-  const sides = isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
+  const sides = isArray(shape) ? runUserCode((): unknown[] => shape.slice(0, 33)) : [shape];
   const width =
     sides.length <= 32 && sides.every(size.valid)
       ? (sides as number[]).reduce((product, side) => product * side, 1)

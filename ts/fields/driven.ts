@@ -37,7 +37,7 @@ class Driven<D extends Dtype> extends WasmField<D> {
   }
 }
 
-/** A field with an input that keeps its energy, at parameters of its own. */
+/** A field with an input that also has the energy of its system, with its own copy of the parameters. */
 class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements HamiltonianField<D> {
   readonly #field: HamiltonianField<D>;
 
@@ -58,12 +58,12 @@ class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements Hamiltonia
 export function driven<D extends Dtype>(field: HamiltonianField<D>, input: DrivenOptions): HamiltonianField<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: DrivenOptions): Field<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: DrivenOptions): Field<D> {
-  const own = wasmField(field);
-  const { stateSize, outputSize, dtype } = own;
+  const wasm = wasmField(field);
+  const { stateSize, outputSize, dtype } = wasm;
   if (outputSize !== stateSize) {
     throw refused("OPTION", "field", `as many outputs as inputs, ${stateSize}`, String(outputSize));
   }
-  if (own.argumentSize > 0) throw refused("OPTION", "field", "a field without arguments", "one with arguments");
+  if (wasm.argumentSize > 0) throw refused("OPTION", "field", "a field without arguments", "one with arguments");
   const { u, du, B: matrix } = options(input, rules);
   const { flat: B, rows } = matrixNumbers("B", matrix);
   if (B.length === 0 || B.length % stateSize !== 0 || (rows ?? stateSize) !== stateSize) {
@@ -73,16 +73,16 @@ export function driven<D extends Dtype>(field: Field<D>, input: DrivenOptions): 
   const { engine, rust } = customField<D>({
     stateSize,
     dtype,
-    parameters: own.copyParameters(),
+    parameters: wasm.copyParameters(),
     evaluate(t, y, parameters, first) {
-      checkNoise(own, first);
+      checkNoise(wasm, first);
       const slope = field.evaluate(t, y, parameters);
       const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize, first);
       for (let i = 0; i < slope.length; i++) (slope[i] as number) += force[i] as number;
       return slope;
     },
     vjp(t, y, w, parameters, first) {
-      checkNoise(own, first);
+      checkNoise(wasm, first);
       const pulled = field.vjp(t, y, w, parameters);
       if (du === undefined || pulled.t === undefined) return { y: pulled.y, parameters: pulled.parameters };
       const rate = forceOf("du", du(t), B, w.length / stateSize, stateSize, first);

@@ -25,7 +25,7 @@ export function entriesOf(field: Field): [name: string, entry: Entry][] {
 }
 
 /** The names by which an entry may be meant, the nearest first: its own, and those of what it is part of, as net.0 and net. */
-export function wholesOf(entry: string): string[] {
+export function prefixesOf(entry: string): string[] {
   const parts = entry.split(".");
   return parts.map((_, i) => parts.slice(0, parts.length - i).join("."));
 }

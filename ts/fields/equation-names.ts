@@ -7,7 +7,7 @@ export type StatesIn<T extends string> = IsKnown<T> extends true ? EachLine<T, "
 export type ParametersIn<T extends string> = IsKnown<T> extends true ? EachLine<T, "parameter"> : string;
 
 /** The parameters of a field of equations, where they are all known: those of its text, and `P`, which it was given besides. */
-// biome-ignore lint/suspicious/noExplicitAny: whatever they are.
+// biome-ignore lint/suspicious/noExplicitAny: any names.
 export type NumbersOf<P extends string> = string extends P ? any : { readonly [Name in P]: number };
 
 // Of a template with substitutions, a record has an index signature, and none of its keys is needed.

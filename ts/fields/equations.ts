@@ -7,7 +7,7 @@ import type { NamesOf } from "./field.js";
 import { type ProgramField, programField } from "./program.js";
 import { namesOf } from "./vector-field.js";
 
-/** What equations need besides their text. */
+/** The options of `equations`, besides the text. */
 export interface EquationsOptions<D extends Dtype = "float32", A extends string = string, P extends string = string> {
   /** The initial parameters by name, in addition to the `param` lines of the text, or overriding their values; none by default. */
   parameters?: Readonly<Record<P, number>> | undefined;

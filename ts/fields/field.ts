@@ -1,4 +1,4 @@
-// What a vector field is, and the one implementation, over the engine.
+// The types of vector fields, and their one implementation, on top of the engine.
 import type { Field as RustField } from "../../wasm/bindings.js";
 import {
   type ArrayOf,
@@ -25,11 +25,11 @@ export interface LayerEntries {
   readonly weight: Entry;
   /** The bias, `[out]`; undefined if the network has no biases. */
   readonly bias?: Entry;
-  /** What the time is multiplied by inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
+  /** The factor of the time inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
   readonly gateWeight?: Entry;
-  /** What is added to gateWeight · t inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
+  /** The bias that is added to gateWeight · t inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
   readonly gateBias?: Entry;
-  /** What the time is multiplied by and then added to the layer's output, `[out]`; for networks with `time: "concatsquash"`. */
+  /** The factor of the time in a term that is added to the layer's output, `[out]`; for networks with `time: "concatsquash"`. */
   readonly hyperBias?: Entry;
 }
 
@@ -49,12 +49,12 @@ export interface FieldVjp<D extends Dtype, A extends string = string> {
 /** The values of a field's arguments, by name: a number or a vector for each trajectory, one after the other. */
 export type ArgumentArrays<A extends string = string> = Readonly<Record<A, ArrayLike<number>>>;
 
-/** What the type of a field knows about its state and its parameters. */
+/** The names of states and parameters in the type of a field. */
 export interface FieldNames {
   /** The names of the state's features, or `never` if only their number is given. */
   readonly states: string;
   /** The parameters by their names, as `vectorField` was given them. */
-  // biome-ignore lint/suspicious/noExplicitAny: whatever they are.
+  // biome-ignore lint/suspicious/noExplicitAny: any names.
   readonly parameters: any;
 }
 
@@ -103,11 +103,11 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   [Symbol.dispose](): void;
 }
 
-/** What the type of a field knows of names; of one of several fields, what any of them has. */
+/** The names in the type of a field; for a union of fields, the names of any of them. */
 export type NamesOfField<F> =
   F extends Pick<Field<Dtype, string, infer N extends FieldNames>, "~names"> ? N : FieldNames;
 
-/** What another thread, or whoever loads a file, makes the same field of, but for its parameters and its state. */
+/** A description from which another thread or the reader of a file makes the same field, without its parameters and its state. */
 export interface Recipe {
   /** In the registry. */
   readonly kind: string;
@@ -117,7 +117,7 @@ export interface Recipe {
   readonly network?: object;
 }
 
-/** What a field has beside its parameters: numbers, and arrays with a row for each sample of a batch. */
+/** The state of a field, which it has besides its parameters: numbers, and arrays with a row for each sample of a batch. */
 export interface FieldState {
   readonly numbers: Readonly<Record<string, number>>;
   readonly arrays: Readonly<Record<string, ArrayOf<Dtype>>>;
@@ -132,7 +132,7 @@ export interface StateNames {
 const NO_NAMES: readonly string[] = Object.freeze([]);
 const NONE = { numbers: [], arrays: {} };
 
-/** A kind of field, as the registry has it. */
+/** A kind of field in the registry. */
 export interface FieldKind {
   /** The rules of a recipe's options. */
   readonly rules: Rules;
@@ -195,7 +195,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return rust.parametersLength;
   }
 
-  /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
+  /** A copy of the parameters for the caller: with the native engine, a view would keep their memory until it is collected. */
   copyParameters(): ArrayOf<D> {
     const { rust, engine } = useField(this, "this");
     engine.needStack();
@@ -204,10 +204,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const own = this.packArguments(args, batch);
+    const packedArguments = this.packArguments(args, batch);
     // Whoever gives the arguments may have disposed of the field.
     const { rust } = this.use();
-    const result = call(engine, () => rust.evaluate(time, state, batch, theta, own));
+    const result = call(engine, () => rust.evaluate(time, state, batch, theta, packedArguments));
     try {
       return engine.read(this.dtype, result.pointer, result.length);
     } finally {
@@ -217,14 +217,14 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D> {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const own = this.packArguments(args, batch);
+    const packedArguments = this.packArguments(args, batch);
     const { rust } = this.use();
     const cotangent = engine.steady(arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.
     const [size, result] = call(engine, () => [
       rust.parametersLength,
-      rust.vjp(time, state, cotangent, batch, theta, own),
+      rust.vjp(time, state, cotangent, batch, theta, packedArguments),
     ]);
     try {
       return {
@@ -244,7 +244,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     throw refused("OPTION", where, "no value for a field without arguments", describe(given));
   }
 
-  /** What belongs to the arguments of a batch, as the crate has it, by name. */
+  /** The arguments of a batch by name, from the crate's flat array. */
   nameArguments(_numbers: ArrayOf<D>): Readonly<Record<string, ArrayOf<D>>> {
     return {};
   }
@@ -254,7 +254,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return this.nameArguments(engine.read(this.dtype, pointer, batch * this.argumentSize));
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
     const count = kept?.parametersLength;
@@ -266,7 +266,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
   }
 
-  /** What kind of field it is. */
+  /** The kind of the field, as in recipes. */
   get kind(): string {
     return this.recipe?.kind ?? "custom";
   }
@@ -297,12 +297,12 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return {};
   }
 
-  /** What its state is called in files. */
+  /** The names of the field's state in files. */
   get stateNames(): StateNames {
     return NONE;
   }
 
-  /** What it has beside its parameters, such as the noise of a flow. */
+  /** The state of the field, which it has besides its parameters, such as the noise of a flow. */
   get state(): FieldState {
     return { numbers: {}, arrays: {} };
   }
@@ -310,7 +310,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   /** Sets its state, for samples of a larger batch from `firstSample` on. */
   restore(_state: FieldState, _firstSample = 0): void {}
 
-  /** What the other parts of the package need of a field. */
+  /** The parts of a field that the rest of the package uses. */
   use(): { rust: RustField; engine: Instance } {
     argument("this", this, fieldRule);
     if (!this.#rust) throw new SymplecticAdjointError("DISPOSED", "the field has been disposed");

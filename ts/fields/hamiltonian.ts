@@ -21,7 +21,7 @@ import { matrixNumbers } from "../trace/nested.js";
 import { argumentsOf, type Field, type FieldKind, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
-/** What a system driven by an energy is made of. */
+/** The options of `hamiltonian`. */
 export interface HamiltonianOptions<D extends Dtype = "float32"> {
   /**
    * The energy H of the whole state: an mlp with one output, whose parameters are copied, or the options of one. With `points` it
@@ -119,7 +119,7 @@ function system<D extends Dtype>(
   }
 }
 
-/** What a system is beside its network, in a recipe: no structure where there is a matrix, no points where there is no grid. */
+/** The recipe of a system, without its network: no structure if there is a matrix, no points if there is no grid. */
 const settings = {
   structure: required(text),
   matrix: required(array<number>("an array of numbers")),

@@ -83,12 +83,12 @@ export const mlpKind: FieldKind = { rules: architecture, make: ({ options }) => 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {
   const isOptions = isRecord(given);
-  const own = isOptions ? (network(given, `${argument}.`) as WasmField<Dtype> as WasmField<D>) : undefined;
-  const field = own ?? (given as WasmField<D>);
+  const made = isOptions ? (network(given, `${argument}.`) as WasmField<Dtype> as WasmField<D>) : undefined;
+  const field = made ?? (given as WasmField<D>);
   const recipe = WasmField.is(field) ? field.recipe : undefined;
   if (recipe?.kind !== "mlp") {
     const expected = "a network, from mlp, or its options, such as { widths: [2, 16, 1] }";
     throw refused("OPTION", argument, expected, describe(given));
   }
-  return { field, ...field.use(), options: recipe.options, dispose: () => own?.dispose() };
+  return { field, ...field.use(), options: recipe.options, dispose: () => made?.dispose() };
 }

@@ -3,7 +3,7 @@ import { type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { argument, finite, finiteValue, isRecord, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type NestedNumbers, nestedNumbers } from "../trace/nested.js";
 import type { Module } from "../trace/nn.js";
 import type { Entry } from "../trace/program.js";
@@ -79,7 +79,7 @@ export function readNamed(
   const read = new Map<string, ParameterAssignment>();
   const names = Object.keys(entries);
   const take = (prefix: string, values: object) => {
-    for (const [key, value] of outside(() => Object.entries(values))) {
+    for (const [key, value] of runUserCode(() => Object.entries(values))) {
       const name = prefix + key;
       const where = `parameters.${name}`;
       const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;

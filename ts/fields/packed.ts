@@ -3,7 +3,7 @@ import { type ArrayOf, constructors, copyRows, type Dtype, numbersOf } from "../
 import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject, isRecord } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 
 /** How many numbers each name has for a trajectory. */
 export type Widths = Readonly<Record<string, number>>;
@@ -11,7 +11,7 @@ export type Widths = Readonly<Record<string, number>>;
 /** How many numbers all names have for a trajectory. */
 export const totalOf = (widths: Widths) => Object.values(widths).reduce((sum, width) => sum + width, 0);
 
-/** What is asked of an array: `[batch]` of a single number a trajectory, else `[batch, width]`. */
+/** The expected shape of an array: `[batch]` for one number per trajectory, else `[batch, width]`. */
 const shapeText = (width: number, batch: number | undefined) => {
   const rows = batch === undefined ? "batch" : String(batch);
   return width === 1 ? `[${rows}]` : `[${rows}, ${width}]`;
@@ -36,16 +36,16 @@ export function packed<D extends Dtype>(
     const expected = names.map((name) => `${name}: ${shapeText(widths[name] as number, batch)}`).join(", ");
     throw refused("OPTION", where, names.length > 0 ? `{ ${expected} }` : "{}", describe(given));
   }
-  for (const name of outside(() => Object.keys(given))) {
+  for (const name of runUserCode(() => Object.keys(given))) {
     if (!Object.hasOwn(widths, name)) throw unknownName(`${where}.`, name, names, noun);
   }
   let rows = batch;
   const parts = names.map((name) => {
     const width = widths[name] as number;
-    const values = outside(() => given[name]);
+    const values = runUserCode(() => given[name]);
     if (values === undefined)
       throw refused("OPTION", `${where}.${name}`, `${shapeText(width, rows)} numbers`, "undefined");
-    if (outside(() => isArray(values) && isObject(values[0]))) {
+    if (runUserCode(() => isArray(values) && isObject(values[0]))) {
       const expected = `one flat array ${shapeText(width, rows)}, as flat() makes of rows`;
       throw refused("SHAPE", `${where}.${name}`, expected, "an array of arrays");
     }

@@ -59,7 +59,7 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
   extends Field<D, A, N> {
   /**
    * All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow.
-   * `entries` tells where each name lies in it.
+   * `entries` says where each name lies in it.
    */
   get parameters(): ArrayOf<D>;
   /**
@@ -112,7 +112,7 @@ export interface Jvp<D extends Dtype = Dtype> {
   tangent: ArrayOf<D>;
 }
 
-/** What a program field is, in a recipe. */
+/** The recipe of a program field. */
 export interface ProgramOptions {
   readonly program: Program;
   readonly entries: Readonly<Record<string, Entry>>;
@@ -233,7 +233,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     return { y: pulled.y, parameters: pulled.parameters.slice(0, at.parameters.length / 2) as ArrayOf<D> };
   }
 
-  /** What the field of value and directional derivative is evaluated at. */
+  /** The point at which the field of value and directional derivative is evaluated. */
   #tangentsAt(t: unknown, y: unknown, given: unknown, parameters?: ArrayOf<D>, args?: ArgumentArrays) {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const read = options(given, tangentRules, "tangents.");
@@ -248,7 +248,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const direction = list("tangents.parameters", read.parameters, this.parameterCount);
     checkLength("parameters", point, direction.length);
     const [size, features] = [this.argumentSize, this.stateSize];
-    const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
+    const packedArguments = this.packArguments(args, batch) ?? zeros(dtype, 0);
     const moved =
       read.arguments === undefined
         ? zeros(dtype, batch * size)
@@ -256,7 +256,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const dy = list("tangents.y", read.y, batch * features, `[${batch}, ${features}]`);
     const total = 2 * size + features + 1;
     const all = zeros(dtype, batch * total);
-    copyRows(batch, size, own, size, all, total);
+    copyRows(batch, size, packedArguments, size, all, total);
     copyRows(batch, features, dy, features, all.subarray(size), total);
     copyRows(batch, size, moved, size, all.subarray(size + features), total);
     for (let row = 1; row <= batch; row++) all[row * total - 1] = read.t;
@@ -347,7 +347,7 @@ const programRules = {
   nodes: required(array<GraphNode>("an array of nodes", 1)),
   result: required(natural),
 };
-/** Flat, so that whatever reads it does not recurse. */
+/** A flat form, so that no reader needs recursion. */
 const nodeRule = rule<GraphNode>(
   "an array of names and numbers",
   (node) => Array.isArray(node) && node.every((part) => typeof part === "string" || typeof part === "number"),
@@ -372,7 +372,7 @@ function checkNames(entries: Readonly<Record<string, unknown>>): void {
   }
 }
 
-/** Reads what a program field is from a recipe that somebody else has written, but for what the crate checks. */
+/** Reads the recipe of a program field from an untrusted source, except what the crate checks. */
 export function readProgram(given: object): ProgramOptions {
   const { entries, states, arguments: sizes, equations, ...read } = options(given, rules);
   const { nodes, result, ...numbers } = options(read.program, programRules, "program.");
@@ -397,10 +397,10 @@ export function readProgram(given: object): ProgramOptions {
     name,
     argument(`arguments.${name}`, width, required(size)),
   ]);
-  const own = totalOf(Object.fromEntries(widths));
-  if (own !== program.arguments) {
+  const total = totalOf(Object.fromEntries(widths));
+  if (total !== program.arguments) {
     const expected = `${program.arguments} numbers in all, as the program has arguments`;
-    throw refused("OPTION", "arguments", expected, String(own));
+    throw refused("OPTION", "arguments", expected, String(total));
   }
   const names = elements("states", states, rules.states, text);
   if (names.length > 0 && names.length !== program.state) {

@@ -29,7 +29,7 @@ export function fieldOf(recipe: Recipe): WasmField<Dtype> {
   return (KINDS[recipe.kind] as FieldKind).make(recipe);
 }
 
-/** A recipe that somebody else has written: whatever it adds to what a field needs is refused. */
+/** Checks a recipe from an untrusted source: names that the kind of field does not have are refused. */
 export function readRecipe(name: string, given: unknown): Recipe {
   const kind = isObject(given) ? (given as Recipe).kind : undefined;
   const rules = typeof kind === "string" && Object.hasOwn(KINDS, kind) ? KINDS[kind]?.rules : undefined;

@@ -1,4 +1,5 @@
 // Vector fields written as functions that are traced.
+import { MAX_ROWS } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { checkDistinct } from "../checks/names.js";
 import {
@@ -17,7 +18,7 @@ import {
   rule,
   size,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import {
   callTraced,
@@ -34,7 +35,7 @@ import type { Operand, Value, Vector } from "../trace/value.js";
 import type { NamesOf } from "./field.js";
 import { type ProgramField, programField } from "./program.js";
 
-/** What a slope is computed from, while it is traced. */
+/** The values from which a slope is computed, while it is traced. */
 export interface SlopeInputs<S, P, A> {
   /** The time at which the slope is taken. */
   readonly t: Value;
@@ -60,7 +61,7 @@ export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
 /** The names of a field's arguments, taken from their sizes; `string` if it has none. */
 export type ArgumentNames<A extends ArgumentSizes> = [keyof A] extends [never] ? string : keyof A & string;
 
-/** What a vector field is made of. */
+/** The options of `vectorField`. */
 export interface VectorFieldOptions<
   S extends readonly string[] | number,
   P extends Parameters,
@@ -125,16 +126,19 @@ export function trace(given: unknown) {
   const states = typeof state === "number" ? [] : namesOf("state", state);
   const features = states.length || argument("state", state as number, required(featuresRule));
   const widths = Object.fromEntries(
-    outside(() => Object.entries(read.arguments)).map(([name, width]) => [name, widthOf(`arguments.${name}`, width)]),
+    runUserCode(() => Object.entries(read.arguments)).map(([name, width]) => [
+      name,
+      widthOf(`arguments.${name}`, width),
+    ]),
   );
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
   const sizes = { state: features, parameters: initial.length, arguments: widths };
   const program = programOf(sizes, (graph) => {
-    const whole = stateIn(graph, 0, features);
+    const value = stateIn(graph, 0, features);
     const inputs = {
       t: timeIn(graph),
-      state: whole,
-      states: statesIn(whole, states),
+      state: value,
+      states: statesIn(value, states),
       parameters: standIns(graph),
       arguments: named("arguments.", piecesIn(graph, "argument", Object.entries(widths)), "argument"),
     };
@@ -152,11 +156,9 @@ export function namesOf(where: string, given: unknown): string[] {
   return names;
 }
 
-/** The crate takes programs with so many rows in all. */
-const MOST_FEATURES = 2 ** 21;
 const featuresRule = number(
-  `an integer from 1 to ${MOST_FEATURES}, or names`,
-  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_FEATURES,
+  `an integer from 1 to ${MAX_ROWS}, or names`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MAX_ROWS,
 );
 
 const nameRule = rule<string>("a name", (name) => typeof name === "string" && name !== "");

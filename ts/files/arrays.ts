@@ -16,14 +16,14 @@ export interface WantedArrays {
   readonly shapes: readonly (readonly [name: string, shape: readonly number[]])[];
 }
 
-/** What a file must hold for the field of a recipe that has been read. */
+/** The arrays that a file must hold for the field of a recipe. */
 export function wantedBy({ kind, options, network }: Recipe): WantedArrays {
   if (kind !== "program") return wantedByNetwork((network ?? options) as MlpOptions<Dtype>);
   const { dtype, entries } = options as ProgramOptions;
   return { dtype, shapes: Object.entries(entries).map(([name, { shape }]) => [name, shape]) };
 }
 
-/** The same for a network. */
+/** The arrays that a file must hold for a network. */
 export function wantedByNetwork(network: MlpOptions<Dtype>): WantedArrays {
   const { widths, time = "none", bias = true, dtype = "float32" } = network;
   elements("widths", widths, { ...widthsRule, code: "FILE" }, { ...size, code: "FILE" });
@@ -51,7 +51,7 @@ export function collect(
   );
 }
 
-/** The numbers of an array, checked; `file` may tell that it is there, but of a type that is not read. */
+/** The numbers of an array, checked; `file` shows whether it is there with a type that cannot be read. */
 export function numbersOf(
   name: string,
   tensor: Tensor | undefined,

@@ -34,10 +34,10 @@ export interface SaveOptions<D extends Dtype = Dtype> {
   tensors?: Record<string, Tensor> | undefined;
 }
 
-/** A field from a file; `"entries" in field` tells that it is a `ProgramField`, `"energy" in field` a `HamiltonianField`, and `"features" in field` a `CnfField`. */
+/** A field from a file. `"entries" in field` is true for a `ProgramField`, `"energy" in field` for a `HamiltonianField`, and `"features" in field` for a `CnfField`. */
 export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | HamiltonianField<D> | CnfField<D>;
 
-/** What a model file holds: the result of `load`. */
+/** The contents of a model file: the result of `load`. */
 export interface LoadedModel<D extends Dtype = Dtype> {
   /**
    * A new field; dispose of it when done. Check for what only some kinds of field have before you use it:
@@ -55,7 +55,7 @@ export interface LoadedModel<D extends Dtype = Dtype> {
 /** The version of the header's form. */
 const FORMAT = 1;
 
-/** What the file says beside arrays: with the numbers of a field's state, by their names. */
+/** The contents of a model file besides its arrays: the numbers of a field's state are in it by their names. */
 interface Header {
   readonly format: number;
   readonly field: ReturnType<typeof readRecipe>;
@@ -218,7 +218,7 @@ function checkSquares(code: ErrorCode, numbers: Float32Array | Float64Array = ne
   if (bad >= 0) throw refused(code, SQUARES, "squares, zero or more", `${numbers[bad]} at index ${bad}`);
 }
 
-/** What is made of a file's own words: where they are refused, the file is at fault. */
+/** Runs `make` on the contents of a file; if they are refused, the error is about the file. */
 function asFileError<T>(what: string, make: () => T): T {
   try {
     return make();
@@ -273,7 +273,7 @@ function restoreOptimizer(
   }
 }
 
-/** What is left of a file for its owner. */
+/** The entries of a file that belong to its owner. */
 function userEntries(file: TensorFile, tensors: Map<string, Tensor>) {
   const metadata = new Map(file.metadata);
   metadata.delete(KEY);

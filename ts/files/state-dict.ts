@@ -27,7 +27,7 @@ export interface LoadOptions<D extends Dtype = Dtype> {
   prefix?: string | undefined;
 }
 
-/** The rules of what a file of another origin does not tell. */
+/** The rules of options for what a file from another framework does not contain. */
 export const networkRules = { activation: oneOf(ACTIVATIONS), time: oneOf(TIMES), prefix: text };
 
 const activationRule = required({
@@ -55,7 +55,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
   });
   const [unused] = left.values();
   if (unused) throw refused("FILE", unused.name, "no such tensor in this network", unused.name);
-  // An option that is wrong is the caller's, not the file's.
+  // A wrong option is the fault of the caller, not of the file.
   const field = mlp(architecture);
   field.parameters = parameters as ArrayOf<Dtype>;
   return { field, rest };
@@ -63,7 +63,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
 
 /** A layer of a network saved elsewhere. */
 interface NamedLayer {
-  /** What the names of its arrays begin with, such as `fc1.`. */
+  /** The prefix of its arrays' names, such as `fc1.`. */
   readonly start: string;
   readonly weight: Tensor;
   /** All of its arrays, by the ends of their names. */
@@ -93,7 +93,7 @@ const listed = (layers: readonly NamedLayer[]) =>
 const arraysByPlace = ({ arrays }: NamedLayer, place: number) =>
   [...arrays].map(([suffix, array]): [string, NamedTensor] => [`${2 * place}.${suffix}`, array]);
 
-/** Whether the names of layers differ in one number alone, as those of one list do, and so tell their order. */
+/** Whether the names of layers differ only in one number, as those of a list do, which then gives their order. */
 function areSequential(layers: readonly NamedLayer[]): boolean {
   if (new Set(layers.map(patternOf)).size > 1) return false;
   const numbers = layers.map(({ start }) => start.match(/\d+/g) ?? []);
@@ -101,11 +101,11 @@ function areSequential(layers: readonly NamedLayer[]): boolean {
   return varying.length <= 1;
 }
 
-/** The layers of a network by the order of the numbers in their names, whatever stands between them, such as a dropout. */
+/** The layers of a network in the order of the numbers in their names, with any gaps, such as for a dropout. */
 function layersOf(file: TensorFile, prefix: string | undefined): { layers: NamedLayer[]; rest: Map<string, Tensor> } {
   const depthOf = (name: string) => name.slice(prefix?.length ?? 0).split(".").length;
   const under = [...file.tensors.keys(), ...file.skipped.keys()].filter((name) => name.startsWith(prefix ?? ""));
-  // Below the layers that a prefix tells of lie other networks.
+  // Deeper names than the layers of the prefix belong to other networks.
   const flat = prefix !== undefined && under.some((name) => depthOf(name) === 2);
   const meant = new Set(under.filter((name) => !flat || depthOf(name) <= 2));
   const arrays = new Map<string, Map<string, NamedTensor>>();
@@ -200,11 +200,14 @@ export function loadStateDict<D extends Dtype>(
     return;
   }
   // With a prefix the network is a part of the model that was saved.
-  const own = file.metadata.has(KEY) && prefix === undefined;
-  const layers = own ? [] : matchLayers(field, layersOf(file, prefix).layers);
+  const isWholeModel = file.metadata.has(KEY) && prefix === undefined;
+  const layers = isWholeModel ? [] : matchLayers(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));
   const parts = entries.map(([place, { shape }]) => {
-    const { name, tensor } = arrays.get(place) ?? { name: place, tensor: own ? file.tensors.get(place) : undefined };
+    const { name, tensor } = arrays.get(place) ?? {
+      name: place,
+      tensor: isWholeModel ? file.tensors.get(place) : undefined,
+    };
     return numbersOf(name, tensor, field.dtype, shape, file);
   });
   if (arrays.size > entries.length) {

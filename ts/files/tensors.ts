@@ -8,7 +8,7 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 
 /**
- * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
+ * A Uint8Array with its own memory, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
  * knows no such parameter.
  */
 export type OwnedBytes = ReturnType<Uint8Array["slice"]>;
@@ -29,7 +29,7 @@ export interface SkippedTensor {
   readonly dtype: string;
 }
 
-/** What a safetensors file holds, in the order of the names. */
+/** The contents of a safetensors file, in the order of the names. */
 export interface TensorFile {
   /** Arrays by name; float16 and bfloat16 as float32, which holds each of them exactly. */
   readonly tensors: ReadonlyMap<string, Tensor>;

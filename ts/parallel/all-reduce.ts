@@ -10,10 +10,10 @@ const ROUNDS = 1;
 const FAILED = 2;
 const HEAD = 16;
 
-/** The most arrays that a state is made of. */
+/** Sums per panel: at least as many as a state has arrays of panels. */
 const ARRAYS = 4;
 
-/** Looks at the others so often before it sleeps: a step is short, and waking takes longer. */
+/** How often it polls the other parts before it sleeps: a step is short, and waking takes longer. */
 const SPINS = 4000;
 
 /** Shared memory for one solve. */
@@ -51,11 +51,11 @@ export class SharedSums implements AllReduce {
 
   /** The sum over all panels, in their order, of which `count` are this part's; undefined if another part has failed. */
   sum(pointer: number, count: number): number | undefined {
-    const { panels, first, own } = this.#part;
+    const { panels, first, ownPanels } = this.#part;
     const mine = this.#engine.read("float64", pointer, count);
     const all = this.#sums[this.#rounds++ % 2] as Float64Array;
-    for (let array = 0; array * own < count; array++) {
-      all.set(mine.subarray(array * own, (array + 1) * own), array * panels + first);
+    for (let array = 0; array * ownPanels < count; array++) {
+      all.set(mine.subarray(array * ownPanels, (array + 1) * ownPanels), array * panels + first);
     }
     if (!this.#wait()) {
       this.broken = true;
@@ -63,7 +63,7 @@ export class SharedSums implements AllReduce {
       return undefined;
     }
     let total = 0;
-    for (let i = 0; i < (count / own) * panels; i++) total += all[i] as number;
+    for (let i = 0; i < (count / ownPanels) * panels; i++) total += all[i] as number;
     return total;
   }
 

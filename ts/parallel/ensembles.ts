@@ -1,5 +1,6 @@
 // Parts of problems whose trajectories take their own steps, and putting together what comes of them: bitwise what one solve of all
 // gives, as the sums over trajectories are formed in the same binary tree over leaves.
+import { EVENT_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import type { FieldState } from "../fields/field.js";
@@ -8,7 +9,6 @@ import {
   type EnsembleGradient,
   type EnsembleProblem,
   type EnsembleResult,
-  EVENT_NUMBERS,
   type Subtree,
   subtrees,
 } from "../solve/ensemble.js";
@@ -21,7 +21,7 @@ export interface Cut {
   readonly to: number;
 }
 
-/** Where there is no gradient, parts need not begin at leaves, but are of so many trajectories at least: fewer fill no registers. */
+/** The fewest trajectories of a part, which fill the registers. Without a gradient, parts need not begin at leaves. */
 export const LEAST_PART = 16;
 
 /** Cuts a batch into as many parts of whole leaves, or other units, at most. */
@@ -54,7 +54,7 @@ function rangeOf(counts: readonly number[] | null, total: number, { from, to }: 
 
 /** The same problem for a run of its trajectories. */
 export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): EnsembleProblem<D> {
-  const { batch, state, counts, times, changes, arguments: own } = problem;
+  const { batch, state, counts, times, changes, arguments: packedArguments } = problem;
   const { from, to } = cut;
   const rows = (numbers: ArrayOf<D>, width: number) => numbers.slice(from * width, to * width) as ArrayOf<D>;
   const [begin, end] = rangeOf(counts, times.length, cut);
@@ -73,7 +73,7 @@ export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): 
     ...problem,
     batch: to - from,
     y0: rows(problem.y0, state),
-    arguments: own && rows(own, own.length / batch),
+    arguments: packedArguments && rows(packedArguments, packedArguments.length / batch),
     times: times.slice(begin, end),
     counts: counts?.slice(from, to) ?? null,
     changes: { ...changes, jumps, numbers: concat("float64", numbers) },
@@ -110,7 +110,7 @@ export function tangentsOfPart<D extends Dtype>(
   };
 }
 
-/** The numbers from `begin` to `end` of each of so many rows. */
+/** The numbers from `begin` to `end` of each row. */
 function ofEach<D extends Dtype>(all: ArrayOf<D>, rows: number, begin: number, end: number): ArrayOf<D> {
   const width = all.length / rows;
   const own = Array.from({ length: rows }, (_, row) => all.subarray(row * width + begin, row * width + end));
@@ -135,16 +135,16 @@ export function cotangentsOfPart<D extends Dtype>(
   };
 }
 
-/** What a field has beside its parameters, for a run of trajectories. */
+/** The state of a field (what it has besides its parameters), for consecutive trajectories. */
 export function stateOfPart({ numbers, arrays }: FieldState, batch: number, { from, to }: Cut): FieldState {
-  const own = Object.entries(arrays).map(([name, values]) => {
+  const slices = Object.entries(arrays).map(([name, values]) => {
     const size = values.length / batch;
     if (!Number.isInteger(size)) {
       throw refused("SHAPE", name, `numbers for a batch of ${batch}`, String(values.length));
     }
     return [name, values.slice(from * size, to * size)];
   });
-  return { numbers, arrays: Object.fromEntries(own) };
+  return { numbers, arrays: Object.fromEntries(slices) };
 }
 
 /** The rows `[times, batch, state]` of a run of trajectories. */
@@ -289,9 +289,9 @@ function treeSum<D extends Dtype>(
 ): ArrayOf<D> {
   const waiting: Node<D>[] = [];
   for (const [index, part] of parts.entries()) {
-    const own = subtreesOf[index] as readonly Subtree[];
-    const length = part.length / own.length;
-    for (const [place, { first, level }] of own.entries()) {
+    const partSubtrees = subtreesOf[index] as readonly Subtree[];
+    const length = part.length / partSubtrees.length;
+    for (const [place, { first, level }] of partSubtrees.entries()) {
       let node: Node<D> = {
         first,
         level,

@@ -1,8 +1,8 @@
-// Errors of pools: what parts of a job failed with, as the caller sees it.
+// Errors of pools, from failures of the parts of a job.
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import type { WorkerFailure } from "./protocol.js";
 
-/** What a part of a job has failed with. */
+/** The failure of one part of a job. */
 export class PartError extends Error {
   constructor(readonly failure: WorkerFailure) {
     super(failure.message);
@@ -27,8 +27,8 @@ export function workerDied(reason: unknown): SymplecticAdjointError {
   );
 }
 
-/** The error of a budget that a worker has found too small is about that of all. */
-export function summed(error: unknown, workers: number): unknown {
+/** If a worker found its budget too small, the error about the budget of all workers together. */
+export function poolBudgetError(error: unknown, workers: number): unknown {
   if (!(error instanceof SymplecticAdjointError) || error.argument !== "memoryBudget" || !error.bytes) return error;
   const { message, argument } = error;
   const bytes = error.bytes * workers;

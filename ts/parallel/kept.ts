@@ -1,16 +1,12 @@
 // What pools and clusters do alike with a solve that others keep: they check what a loss gives, hand the solve out, and differentiate a loss.
+import { EVENT_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkFinite, checkLength, type Dtype } from "../checks/arrays.js";
 import { isRevoked, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { poolSolves } from "../engine/live-objects.js";
 import type { Lists } from "../solve/changes.js";
-import {
-  type EnsembleCotangents,
-  type EnsembleProblem,
-  type EnsembleResult,
-  EVENT_NUMBERS,
-} from "../solve/ensemble.js";
+import type { EnsembleCotangents, EnsembleProblem, EnsembleResult } from "../solve/ensemble.js";
 import { eventCotangentsOf, type IndependentLoss, lossOf } from "../solve/gradient.js";
 import { cotangentsOf, type EventCotangents } from "../solve/independent.js";
 import { outputsForLoss } from "../solve/outputs.js";
@@ -23,7 +19,7 @@ export function readCotangents<D extends Dtype>(
   cotangent: ArrayOf<D>,
   events: EventCotangents<D> | undefined,
 ): { whole: EnsembleCotangents<D>; ranges: (readonly [begin: number, end: number])[] } {
-  const whole = cotangentsOf(problem, cotangent, events);
+  const cotangents = cotangentsOf(problem, cotangent, events);
   let count = 0;
   const ranges = results.map((part) => {
     const begin = count;
@@ -31,15 +27,15 @@ export function readCotangents<D extends Dtype>(
     return [begin, count] as const;
   });
   for (const [name, given, expected] of [
-    ["events.times", whole.eventTimes, count],
-    ["events.states", whole.eventStates, count * problem.state],
+    ["events.times", cotangents.eventTimes, count],
+    ["events.states", cotangents.eventStates, count * problem.state],
   ] as const) {
     if (given.length > 0) checkLength(name, given, expected);
-    // By the indices of the whole batch, which whoever solves a part does not know.
+    // Checked here, so that errors name indices of the whole batch, which workers do not know.
     checkFinite(name, given);
   }
-  checkFinite("cotangent", whole.y);
-  return { whole, ranges };
+  checkFinite("cotangent", cotangents.y);
+  return { whole: cotangents, ranges };
 }
 
 /** Solves that others keep: they forget those that are disposed of or collected. */
@@ -56,7 +52,7 @@ export class KeptSolves<K> {
     kept: K,
     transpose: (...cotangents: W) => Promise<G>,
   ) {
-    // What the registry watches must not be what it is told.
+    // The registry must watch an object that its own callback does not keep alive.
     const held = { transpose };
     poolSolves.add(held, solution.stats.peakBytes.total);
     this.#registry?.register(held, kept, held);
@@ -106,7 +102,7 @@ export async function lossIn<D extends Dtype>(
   isIndependent: boolean,
 ): Promise<LossAndCotangent<D> & { readonly events: EventCotangents<D> | undefined }> {
   const inputs = [outputsForLoss(solution, times), [...solution.shape], ...(isIndependent ? [solution] : [])];
-  const given = outside(() => loss(...(inputs as never[])));
+  const given = runUserCode(() => loss(...(inputs as never[])));
   const result = (isRevoked(given) ? given : await given) as ReturnType<IndependentLoss<D>>;
   const read = lossOf(result);
   return { ...read, events: isIndependent ? eventCotangentsOf<D>(result) : undefined };

@@ -1,4 +1,4 @@
-// What a pool offers, as the caller sees it.
+// The public types of pools.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { Field, FieldNames, NamesOfField } from "../fields/field.js";
 import type { Lists } from "../solve/changes.js";
@@ -14,7 +14,7 @@ export interface ParallelOptions {
   /** The number of workers, 1 to 1024; default: the number of cores. */
   workers?: number | undefined;
   /**
-   * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
+   * The address of the worker's source, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
    * `symplectic-adjoint/worker.js`.
    */
   workerUrl?: string | { readonly href: string } | undefined;
@@ -112,8 +112,8 @@ export interface Pool {
     options?: GradientOptions<A, N>,
   ): Promise<PoolVjp<D, A>>;
   /**
-   * Computes derivatives along directions as the function `jvp` does, of trajectories that take their own steps (`batching:
-   * "independent"`) or fixed ones; steps that all trajectories choose together throw `OPTION`.
+   * Computes derivatives along directions as the function `jvp` does, for a batch whose trajectories
+   * take their own steps (`batching: "independent"`) or fixed ones. Steps that all trajectories choose together throw `OPTION`.
    */
   jvp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
     field: F & Field<D, A>,
@@ -123,8 +123,8 @@ export interface Pool {
     options: OdeintOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentSolutionJvp<D>>;
   /**
-   * Computes derivatives along directions as the function `jvp` does, of trajectories that take their own steps (`batching:
-   * "independent"`) or fixed ones; steps that all trajectories choose together throw `OPTION`.
+   * Computes derivatives along directions as the function `jvp` does, for a batch whose trajectories
+   * take their own steps (`batching: "independent"`) or fixed ones. Steps that all trajectories choose together throw `OPTION`.
    */
   jvp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
     field: F & Field<D, A>,

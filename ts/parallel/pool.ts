@@ -13,7 +13,7 @@ import {
   rule,
   threadCount,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { type Field, type FieldState, useField, type WasmField, wasmField } from "../fields/field.js";
@@ -60,7 +60,7 @@ import {
   stateOfPart,
   tangentsOfPart,
 } from "./ensembles.js";
-import { causeOf, PartError, summed, workerDied } from "./failures.js";
+import { causeOf, PartError, poolBudgetError, workerDied } from "./failures.js";
 import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
 import { registerPool } from "./pool-rule.js";
 import type { IndependentPoolVjp, ParallelOptions, Pool } from "./pool-types.js";
@@ -104,7 +104,7 @@ interface KeptSolve {
   readonly parts: readonly Part[];
 }
 
-/** A solve of trajectories of their own, kept by the workers. */
+/** A solve of independent trajectories that the workers keep. */
 interface KeptEnsemble<D extends Dtype> {
   readonly field: WasmField<D>;
   readonly problem: EnsembleProblem<D>;
@@ -143,7 +143,7 @@ class WorkerPool implements Pool {
     return isObject(value) && #threads in value;
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     return `pool (workers: ${this.workers})`;
   }
@@ -238,8 +238,8 @@ class WorkerPool implements Pool {
     options: GradientOptions,
   ): Promise<KeptSolve & { solution: Solution<D> }> {
     const { arguments: given, progress, ...settings } = withoutIndependent(options, "a pool");
-    const own = wasmField(field);
-    const { dtype, stateSize, state, argumentSize } = own;
+    const wasm = wasmField(field);
+    const { dtype, stateSize, state, argumentSize } = wasm;
     const recipe = recipeOf(field);
     if (kind === "vjp" && settings.gradient === "adjoint") {
       const expected = "another gradient in a pool, whose workers cannot share the continuous adjoint's integration";
@@ -249,12 +249,12 @@ class WorkerPool implements Pool {
     const ends = timesOf(times);
     const start = arrayOf("y0", y0, dtype);
     const batch = batchOf("y0", start, stateSize);
-    const packed = own.packArguments(given, batch);
+    const packed = wasm.packArguments(given, batch);
     const parts = this.#split(batch, dtype, settings);
     if ((settings.gradient ?? "auto") === "auto") {
       settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
     }
-    const parameters = own.copyParameters() as ArrayOf<Dtype>;
+    const parameters = wasm.copyParameters() as ArrayOf<Dtype>;
     const states = parts.map((part) => {
       const [from, to] = range(part, dtype);
       return stateOfPart(state, batch, { from, to });
@@ -264,7 +264,7 @@ class WorkerPool implements Pool {
       const rows = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;
       const [firstSample] = range(part, dtype);
       const common = { recipe, state: states[index] as FieldState, firstSample, parameters, times: ends };
-      const args = packed && { arguments: own.nameArguments(slice(packed, part, dtype, argumentSize)) };
+      const args = packed && { arguments: wasm.nameArguments(slice(packed, part, dtype, argumentSize)) };
       const job: PoolJob = { ...common, options: { ...settings, ...args }, y0: rows, part };
       return this.#ask(index, { kind, ...job }, [rows.buffer as ArrayBuffer], part.sums, ids[index]);
     });
@@ -273,7 +273,7 @@ class WorkerPool implements Pool {
       return { ids, parts, solution: joinSolutions(solved, parts, dtype, [ends.length, batch, stateSize]) };
     } catch (error) {
       if (kind === "vjp") this.#release(ids);
-      throw summed(error, parts.length);
+      throw poolBudgetError(error, parts.length);
     }
   }
 
@@ -283,17 +283,17 @@ class WorkerPool implements Pool {
     for (const [index, solve] of ids.entries()) this.#ask(index, { kind: "release", solve }).catch(() => {});
   }
 
-  /** Has trajectories of their own done, by each worker as many leaves. */
+  /** Solves independent trajectories, each worker about the same number of leaves. */
   async #share<D extends Dtype>(
-    own: WasmField<D>,
+    wasm: WasmField<D>,
     { problem, progress }: { problem: EnsembleProblem<D>; progress: OdeintOptions["progress"] },
     cuts: readonly Cut[],
     request: (cut: Cut, problem: EnsembleProblem) => EnsembleRequest,
     ids: readonly number[] = cuts.map(() => ++this.#ids),
   ): Promise<EnsembleResult<D>[]> {
-    const recipe = recipeOf(own);
-    const parameters = own.copyParameters() as ArrayOf<Dtype>;
-    const states = cuts.map((cut) => stateOfPart(own.state, problem.batch, cut));
+    const recipe = recipeOf(wasm);
+    const parameters = wasm.copyParameters() as ArrayOf<Dtype>;
+    const states = cuts.map((cut) => stateOfPart(wasm.state, problem.batch, cut));
     const asked = cuts.map((cut, index) => {
       const part = (cuts.length > 1 ? partOf(problem, cut) : copyOf(problem)) as EnsembleProblem;
       const common = { recipe, state: states[index] as FieldState, firstSample: cut.from, parameters, problem: part };
@@ -303,7 +303,7 @@ class WorkerPool implements Pool {
     return (await this.#all(counted(asked, progress))) as EnsembleResult<D>[];
   }
 
-  /** Solves trajectories of their own. */
+  /** Solves independent trajectories. */
   async #solveEnsemble<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -311,42 +311,42 @@ class WorkerPool implements Pool {
     options: OdeintOptions,
     keep: boolean,
   ): Promise<KeptEnsemble<D>> {
-    const own = wasmField(field);
+    const wasm = wasmField(field);
     checkAbsent({ partial: options.partial }, " in a pool");
-    const whole = readProblem(field, y0, times, options);
-    // By the indices of the whole batch, which a worker does not know.
-    checkFinite("y0", whole.y0);
-    checkLists(whole);
-    const { leaf } = own.use().rust;
-    const cuts = cutBatch(whole.batch, keep ? leaf : LEAST_PART, this.workers);
+    const given = readProblem(field, y0, times, options);
+    // Checked here, so that errors name indices of the whole batch, which workers do not know.
+    checkFinite("y0", given.y0);
+    checkLists(given);
+    const { leaf } = wasm.use().rust;
+    const cuts = cutBatch(given.batch, keep ? leaf : LEAST_PART, this.workers);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = options;
     const budget = gradient === "auto" ? { memoryBudget: Math.floor(memoryBudget / cuts.length) } : {};
-    const problem = { ...whole, options: { ...whole.options, ...budget } };
+    const problem = { ...given, options: { ...given.options, ...budget } };
     const ids = cuts.map(() => ++this.#ids);
     try {
       const job = { problem, progress: options.progress };
-      const results = await this.#share(own, job, cuts, () => ({ kind: "ensemble", keep }), ids);
+      const results = await this.#share(wasm, job, cuts, () => ({ kind: "ensemble", keep }), ids);
       const [only] = results as [EnsembleResult<D>];
       const joined = cuts.length > 1 ? joinResults(problem, cuts, results) : only;
       const result = { ...joined, stats: { ...joined.stats, workers: cuts.length } };
-      return { field: own, problem, leaf, ids, cuts, results, solution: solutionOf(problem, result) };
+      return { field: wasm, problem, leaf, ids, cuts, results, solution: solutionOf(problem, result) };
     } catch (error) {
       if (keep) this.#release(ids);
-      throw summed(error, cuts.length);
+      throw poolBudgetError(error, cuts.length);
     }
   }
 
-  /** Solves trajectories of their own along directions. */
+  /** Solves independent trajectories, with derivatives along directions. */
   async #solveJvp<D extends Dtype>(
     field: Field<D>,
-    whole: EnsembleJvpProblem<D>,
+    given: EnsembleJvpProblem<D>,
     progress: OdeintOptions["progress"],
   ): Promise<IndependentSolutionJvp<D>> {
-    const own = wasmField(field);
-    const { problem, directions } = whole;
+    const wasm = wasmField(field);
+    const { problem, directions } = given;
     const cuts = cutBatch(problem.batch, LEAST_PART, this.workers);
-    const results = await this.#share(own, { problem, progress }, cuts, (cut) => {
-      return { kind: "jvp", directions, tangents: tangentsOfPart(whole, cut) as TangentArrays };
+    const results = await this.#share(wasm, { problem, progress }, cuts, (cut) => {
+      return { kind: "jvp", directions, tangents: tangentsOfPart(given, cut) as TangentArrays };
     });
     const result = joinResults(problem, cuts, results, jvpWidths(problem, directions)[0]);
     return jvpOf(problem, directions, { ...result, stats: { ...result.stats, workers: cuts.length } });
@@ -442,10 +442,10 @@ class WorkerPool implements Pool {
     options: GradientOptions = {},
   ): Promise<IndependentValueAndGradient<D>> {
     checkLoss(loss);
-    const own = isIndependent(readOptions(options), times);
+    const independent = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
     try {
-      const { value, cotangent, events } = await this.#losses.wait(lossIn<D>(loss, solution, times, own));
+      const { value, cotangent, events } = await this.#losses.wait(lossIn<D>(loss, solution, times, independent));
       return { value, gradient: await pullback(cotangent, events), solution };
     } finally {
       dispose();
@@ -453,30 +453,30 @@ class WorkerPool implements Pool {
   }
 }
 
-/** What is asked of a worker beside the problem. */
+/** The request to a worker, besides the problem. */
 type EnsembleRequest =
   | { readonly kind: "ensemble"; readonly keep: boolean }
   | ({ readonly kind: "jvp" } & Pick<EnsembleJvpProblem, "directions" | "tangents">);
 
-/** Refuses steps that all trajectories take together, by an error that is all theirs. */
+/** Refuses adaptive steps that all trajectories take together. */
 function checkIndependent(options: OdeintOptions, times: Lists): void {
   if (isIndependent(options, times) || !isAdaptive(options)) return;
   const expected = "independent, or fixed steps: derivatives along directions are not shared otherwise";
   throw refused("OPTION", "batching", expected, options.batching ?? "together, by default");
 }
 
-/** A copy whose states may be handed over. */
+/** A copy whose initial states may be transferred. */
 function copyOf<D extends Dtype>(problem: EnsembleProblem<D>): EnsembleProblem<D> {
   return { ...problem, y0: problem.y0.slice() as ArrayOf<D> };
 }
 
-/** The same answers, of which each that comes is told. */
+/** The same answers, reporting progress as each arrives. */
 function counted<T>(asked: readonly Promise<T>[], progress: ((fraction: number) => void) | undefined): Promise<T>[] {
   let done = 0;
   return asked.map(async (answer) => {
     const value = await answer;
     done++;
-    if (progress) outside(() => progress(done / asked.length));
+    if (progress) runUserCode(() => progress(done / asked.length));
     return value;
   });
 }

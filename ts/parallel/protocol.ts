@@ -1,4 +1,4 @@
-// What a pool and its workers say to each other.
+// The messages between a pool and its workers.
 
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
@@ -14,7 +14,7 @@ export interface Part {
   /** Panels of the whole batch, the first of this part, and how many this part has. */
   readonly panels: number;
   readonly first: number;
-  readonly own: number;
+  readonly ownPanels: number;
   /** Samples of the whole batch. */
   readonly samples: number;
   readonly workers: number;
@@ -25,7 +25,7 @@ export interface Part {
 /** A solve of a part. */
 export interface PoolJob {
   readonly recipe: Recipe;
-  /** What the field has beside its parameters; of arrays, the rows of this part's samples. */
+  /** The state of the field (what it has besides its parameters); its arrays have the rows of this part's samples. */
   readonly state: FieldState;
   /** The index of this part's first sample. */
   readonly firstSample: number;
@@ -36,10 +36,10 @@ export interface PoolJob {
   readonly part: Part;
 }
 
-/** A solve of trajectories of their own. */
+/** A solve of independent trajectories. */
 export interface EnsembleJob {
   readonly recipe: Recipe;
-  /** What the field has beside its parameters, for these trajectories, and the number of the first among all. */
+  /** The state of the field (what it has besides its parameters) for these trajectories, and the index of the first in the whole batch. */
   readonly state: FieldState;
   readonly firstSample: number;
   readonly parameters: ArrayOf<Dtype>;
@@ -61,7 +61,7 @@ export type Request =
   | { readonly kind: "pullback"; readonly solve: number; readonly cotangent: ArrayOf<Dtype> }
   | { readonly kind: "release"; readonly solve: number };
 
-/** What is answered: `vjp` keeps the solve under the number of the request. */
+/** The answers to requests; `vjp` keeps the solve under the id of the request. */
 export interface Answers {
   start: undefined;
   odeint: Solution;

@@ -5,20 +5,20 @@ import { frozen } from "../checks/frozen.js";
 import type { Gradient, PeakBytes, Solution } from "../solve/results.js";
 import type { Part } from "./protocol.js";
 
-/** The parts of a batch for so many workers at most: whole panels, which are never divided. */
+/** The parts of a batch for at most `most` workers. Panels are never divided. */
 export function divide(batch: number, dtype: Dtype, most: number): Omit<Part, "sums">[] {
   const panels = Math.ceil(batch / LANES[dtype]);
   const workers = Math.min(most, panels);
   return Array.from({ length: workers }, (_, index) => {
     const first = Math.floor((index * panels) / workers);
-    const own = Math.floor(((index + 1) * panels) / workers) - first;
-    return { panels, first, own, samples: batch, workers };
+    const ownPanels = Math.floor(((index + 1) * panels) / workers) - first;
+    return { panels, first, ownPanels, samples: batch, workers };
   });
 }
 
 /** Where a part's samples begin and end. */
-export function range({ first, own, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
-  return [first * LANES[dtype], Math.min(samples, (first + own) * LANES[dtype])];
+export function range({ first, ownPanels, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
+  return [first * LANES[dtype], Math.min(samples, (first + ownPanels) * LANES[dtype])];
 }
 
 /** A part's copy of `[…, batch, state]` numbers. */
@@ -58,7 +58,7 @@ export function addBytes(parts: readonly PeakBytes[]): PeakBytes {
   return sum as unknown as PeakBytes;
 }
 
-// Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
+// No object of a message is passed on: test runners may have their own realm, and messages belong to another one.
 
 /** The solution of the whole batch. */
 export function joinSolutions<D extends Dtype>(

@@ -1,4 +1,4 @@
-// A worker of whatever runtime, as the pool sees it.
+// Workers as a pool sees them, in any runtime.
 
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { builtin } from "../engine/node.js";
@@ -13,7 +13,7 @@ export function setWorkerSource(worker: () => string | URL): void {
 /** A worker: what it says goes to `receive`, its end to `die`. */
 export interface Thread {
   post(message: unknown, transfer: ArrayBuffer[]): void;
-  /** Whether it keeps the process alive. */
+  /** Sets whether the worker keeps the process alive. */
   hold(held: boolean): void;
   end(): void;
 }
@@ -78,7 +78,7 @@ export async function startThread(
   }
 }
 
-/** What is said of a worker that does not come up. */
+/** The error of a worker that does not start. */
 export function notStarted(cause: unknown, url: string | undefined): SymplecticAdjointError {
   const text = textOf(cause ?? "no reason given");
   const hint =
@@ -130,7 +130,7 @@ function startWeb(carried: string | URL, { receive, die }: ThreadListener): Thre
   });
   worker.addEventListener("error", (event) => die(event.error ?? new Error(event.message || "it failed to load")));
   worker.addEventListener("messageerror", () => die(new Error("a message could not be read")));
-  // Bun tells of an end that nobody asked for.
+  // Bun emits `close` if a worker ends unexpectedly.
   worker.addEventListener("close", () => die(new Error("it ended")));
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),

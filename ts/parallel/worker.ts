@@ -2,7 +2,7 @@
 
 import type { Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
-import { adopt } from "../engine/instance.js";
+import { adoptEngine } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import type { WasmField } from "../fields/field.js";
 import { fieldOf } from "../fields/registry.js";
@@ -13,7 +13,7 @@ import { solve } from "../solve/odeint.js";
 import { abort, SharedSums } from "./all-reduce.js";
 import type { Answers, EnsembleJob, JvpJob, PoolJob, Reply, Request, WorkerFailure } from "./protocol.js";
 
-/** The end of the line to the pool, in whatever runtime. */
+/** The message port to the pool, in any runtime. */
 interface Port {
   postMessage(reply: Reply, transfer: ArrayBuffer[]): void;
 }
@@ -22,7 +22,7 @@ const solves = new Map<number, Recording<Dtype>>();
 const ensembles = new Map<number, EnsembleSolve<Dtype>>();
 /** Fields by their recipes, the one used last at the end. */
 const fields = new Map<string, WasmField<Dtype>>();
-/** How many of them are kept: more than a model that is solved in turns has blocks, as a rule. */
+/** How many fields are kept: enough for the blocks of a multi-block flow. */
 const KEPT = 8;
 
 /** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
@@ -41,7 +41,7 @@ function preparedField({ recipe, parameters, state, firstSample }: PoolJob | Ens
   return field;
 }
 
-/** Does a solve with the others; whatever goes wrong here, they hear of it. */
+/** Solves this part of a batch; a failure here makes the other parts fail too. */
 function together<R>(job: PoolJob, body: (field: WasmField<Dtype>, allReduce: SharedSums | undefined) => R): R {
   const { sums } = job.part;
   let allReduce: SharedSums | undefined;
@@ -62,7 +62,7 @@ const answers: {
   [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
 } = {
   async start({ engine }) {
-    await adopt(engine);
+    await adoptEngine(engine);
     return undefined;
   },
   odeint: (job) => together(job, (field, allReduce) => solve(field, job.y0, job.times, job.options, allReduce)),

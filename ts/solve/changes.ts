@@ -16,7 +16,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { FieldNames, WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, definedIn, readAssignments, readCondition } from "../trace/equations.js";
@@ -40,7 +40,7 @@ import {
 import { traceUserCode, withLocation } from "../trace/source-location.js";
 import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
-/** What a jump or an event is computed from, while it is traced. */
+/** The values from which a jump or an event is computed, while it is traced. */
 export interface EventInputs<A extends string = string, N extends FieldNames = FieldNames> {
   /** The time of the jump or event. */
   readonly t: Value;
@@ -123,7 +123,7 @@ export interface Changes {
 
 const change = rule<unknown>("a function, or text", (value) => isCallable(value) || typeof value === "string");
 
-/** What to do where a time depends on what is estimated. */
+/** What to do if a time depends on estimated values. */
 const AS_EVENT =
   'a time that depends on parameters, such as that of a dose with a lag, is an event: { when: "t - 12 - lag", direction: "rising", set }';
 
@@ -201,32 +201,32 @@ export interface ReadJump {
   readonly times: Float64Array;
   /** How many times each trajectory has; null where all share them. */
   readonly counts: readonly number[] | null;
-  /** As the times. */
+  /** The amounts by name, laid out as the times. */
   readonly amounts: Readonly<Record<string, Float64Array>>;
   readonly set: Jump["set"];
 }
 
-/** Reads a jump, but for the program of its `set`. */
+/** Reads a jump, except the program of its `set`. */
 export function readJump(where: string, given: unknown, batch: number): ReadJump {
   const read = options(given, jumpRules, where);
-  const first = outside(() => (read.times as ArrayLike<unknown>)[0]);
+  const first = runUserCode(() => (read.times as ArrayLike<unknown>)[0]);
   if (isFormula(first)) throw refused("OPTION", `${where}times`, "numbers", describe(first), `; ${AS_EVENT}`);
   const { flat, counts } = listsOf(`${where}times`, read.times, batch);
-  const names = outside(() => Object.keys(read.amounts));
+  const names = runUserCode(() => Object.keys(read.amounts));
   const amounts = names.map((name) => {
-    const own = listsOf(
+    const amountLists = listsOf(
       `${where}amounts.${name}`,
-      outside(() => read.amounts[name]),
+      runUserCode(() => read.amounts[name]),
       batch,
     );
-    const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
-    if (same) return [name, own.flat] as const;
-    const odd = counts && own.counts ? counts.findIndex((count, i) => count !== own.counts[i]) : -1;
+    const same = amountLists.flat.length === flat.length && amountLists.counts?.join() === counts?.join();
+    if (same) return [name, amountLists.flat] as const;
+    const odd = counts && amountLists.counts ? counts.findIndex((count, i) => count !== amountLists.counts[i]) : -1;
     if (odd >= 0) {
       const expected = `${counts?.[odd]} numbers, as ${where}times[${odd}] has times`;
-      throw refused("SHAPE", `${where}amounts.${name}[${odd}]`, expected, String(own.counts?.[odd]));
+      throw refused("SHAPE", `${where}amounts.${name}[${odd}]`, expected, String(amountLists.counts?.[odd]));
     }
-    throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(own));
+    throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(amountLists));
   });
   return { times: flat, counts, amounts: Object.fromEntries(amounts), set: read.set as Jump["set"] };
 }
@@ -238,10 +238,10 @@ export function listsOf(where: string, given: unknown, batch: number) {
     return { flat, counts: null, longest: flat.length };
   }
   const expected = `an array of numbers, or one for each of ${batch} trajectories`;
-  if (outside(() => classOf(given[0])) === "Date") throw refused("SHAPE", where, "an array of numbers", "dates");
+  if (runUserCode(() => classOf(given[0])) === "Date") throw refused("SHAPE", where, "an array of numbers", "dates");
   if (given.length !== batch) throw refused("SHAPE", where, expected, `${given.length} lists`);
   const lists = Array.from({ length: batch }, (_, i) =>
-    timesOf(outside(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
+    timesOf(runUserCode(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
   );
   const flat = new Float64Array(lists.reduce((sum, list) => sum + list.length, 0));
   let at = 0;
@@ -253,20 +253,20 @@ export function listsOf(where: string, given: unknown, batch: number) {
   return { flat, counts, longest: counts.reduce((most, count) => Math.max(most, count), 0) };
 }
 
-/** What is known of the times and jumps of trajectories. */
+/** The output times and jumps of trajectories. */
 interface TimesAndJumps {
   readonly batch: number;
   readonly times: Float64Array;
   readonly counts: readonly number[] | null;
   readonly changes: Changes;
-  /** What the times of a trajectory are called; `times[i]` by default. */
+  /** The name of a trajectory's times in messages; `times[i]` by default. */
   readonly nameOf?: (trajectory: number) => string;
 }
 
-/** Refuses times and amounts that no solve can have, with the trajectory and the jump whose they are, of which the crate does not tell. */
+/** Refuses invalid times and amounts. Unlike the crate's errors, these name the trajectory and the jump. */
 export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: TimesAndJumps): void {
-  const own = listsByTrajectory("times", times, counts, batch);
-  if (counts) for (const { where, list } of own) checkTimes(where, list);
+  const timeLists = listsByTrajectory("times", times, counts, batch);
+  if (counts) for (const { where, list } of timeLists) checkTimes(where, list);
   let at = 0;
   for (const [index, jump] of changes.jumps.entries()) {
     const { counts: jumpCounts, names } = jump;
@@ -279,7 +279,12 @@ export function checkLists({ batch, times, counts, changes, nameOf = (i) => `tim
     const several = counts !== null || jumpCounts !== null;
     for (let trajectory = 0; trajectory < (several ? batch : 1); trajectory++) {
       const { where: name, list } = lists[jumpCounts ? trajectory : 0] as NamedList;
-      checkJumps(name, list, (own[counts ? trajectory : 0] as NamedList).list, counts ? nameOf(trajectory) : "times");
+      checkJumps(
+        name,
+        list,
+        (timeLists[counts ? trajectory : 0] as NamedList).list,
+        counts ? nameOf(trajectory) : "times",
+      );
     }
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
@@ -323,7 +328,7 @@ function checkTimes(where: string, list: Float64Array): void {
 function checkJumps(where: string, list: Float64Array, times: Float64Array, whose: string): void {
   checkFinite(where, list);
   const [first, last] = [times[0], times.at(-1)];
-  // The crate tells what is wrong with these; and of a trajectory that goes nowhere only a jump at its time acts.
+  // The crate refuses these. If a trajectory has an empty interval, only jumps at its time act.
   if (first === undefined || last === undefined || !(first < last || first > last)) return;
   const direction = last < first ? -1 : 1;
   const early = list.findIndex((t) => (t - first) * direction < 0);
@@ -344,13 +349,13 @@ function checkJumps(where: string, list: Float64Array, times: Float64Array, whos
 
 /** Whether these are lists, and not numbers. */
 export function isLists(given: unknown): given is readonly unknown[] {
-  return isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
+  return isArray(given) && runUserCode(() => given.length > 0 && isObject(given[0]));
 }
 
 const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }): string =>
   counts === null ? `${flat.length} for all` : `lists of ${counts.slice(0, 8).join(", ")}`;
 
-/** What the names of a field stand for in its jumps and events. */
+/** The meaning of a field's names in its jumps and events. */
 interface Scope {
   readonly state: number;
   readonly states: readonly string[];
@@ -413,7 +418,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       const expected = `rms, max, a function of the errors, or text such as ${of}`;
       throw refused("OPTION", "norm", expected, describe(norm));
     }
-    // What the equations define is made of states, and not of their errors.
+    // The definitions of the equations are made of states, not of their errors.
     return readCondition("norm", norm, { ...quantities("norm", scope, []), equations: undefined });
   }
   const take =
@@ -445,28 +450,31 @@ function onlyRows(errors: Value, names: readonly string[]): Value {
 }
 
 function traceChange(
-  { state, states, parameters, entries, standIns, arguments: own }: Scope,
+  { state, states, parameters, entries, standIns, arguments: argumentWidths }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
   body: (inputs: EventInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
 ): Program {
   const isNamed = parameters === 0 || Object.keys(entries).length > 0;
   return programOf({ state, parameters, arguments: widths }, (graph) => {
-    const pieces = piecesIn(graph, "argument", [...Object.entries(own), ...amounts.map((name) => [name, 1] as const)]);
+    const pieces = piecesIn(graph, "argument", [
+      ...Object.entries(argumentWidths),
+      ...amounts.map((name) => [name, 1] as const),
+    ]);
     const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, pieces[name] as Value]));
-    const whole = stateIn(graph, 0, state);
+    const stateValue = stateIn(graph, 0, state);
     const inputs = {
       t: timeIn(graph),
-      state: whole,
-      states: statesIn(whole, states),
+      state: stateValue,
+      states: statesIn(stateValue, states),
       parameters: isNamed ? (standIns?.(graph) ?? parametersIn(graph, entries)) : parameterIn(graph, 0, parameters),
-      arguments: named("arguments.", pick(Object.keys(own)), "argument"),
+      arguments: named("arguments.", pick(Object.keys(argumentWidths)), "argument"),
       amounts: named("amounts.", pick(amounts), "amount"),
     };
     const elsewhere = {
       states,
       parameters: parameterNames(entries),
-      arguments: Object.keys(own),
+      arguments: Object.keys(argumentWidths),
       amounts,
     };
     return concat(body(inputs as unknown as EventInputs, elsewhere));
@@ -476,15 +484,15 @@ function traceChange(
 /** The names of a text. */
 function quantities(
   where: string,
-  { state, states, parameters, entries, arguments: own, equations }: Scope,
+  { state, states, parameters, entries, arguments: argumentWidths, equations }: Scope,
   amounts: readonly string[],
 ) {
   if (states.length !== state) {
     throw refused("OPTION", where, "a function, as the states of the field have no names", "text");
   }
   const single = Object.entries(entries).filter(([, { shape }]) => shape.length === 0);
-  const names = [...Object.keys(own), ...amounts];
-  const wide = Object.entries(own).find(([, width]) => width !== 1);
+  const names = [...Object.keys(argumentWidths), ...amounts];
+  const wide = Object.entries(argumentWidths).find(([, width]) => width !== 1);
   if (wide)
     throw refused(
       "OPTION",
@@ -525,7 +533,7 @@ export function jumpGradients(changes: Changes, numbers: Float64Array): JumpGrad
     });
   };
   return changes.jumps.map(({ counts, times, amounts, names }) => {
-    const own = numbers.slice(at, at + times);
+    const timeDerivatives = numbers.slice(at, at + times);
     const all = numbers.subarray(at + times, at + times + amounts);
     at += times + amounts;
     const columns = names.map((name, column) => {
@@ -533,7 +541,7 @@ export function jumpGradients(changes: Changes, numbers: Float64Array): JumpGrad
       return [name, split(flat, counts)] as const;
     });
     return {
-      times: split(own, counts),
+      times: split(timeDerivatives, counts),
       amounts: Object.fromEntries(columns),
     };
   });

@@ -1,5 +1,6 @@
 // Independent trajectories with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import { checkAbsent } from "../checks/rules.js";
@@ -7,13 +8,7 @@ import { call, callWithProgress, refuseReentry, release } from "../engine/call.j
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
-import {
-  type EnsembleProblem,
-  type EnsembleResult,
-  EVENT_NUMBERS,
-  readProblem,
-  TRAJECTORY_NUMBERS,
-} from "./ensemble.js";
+import { type EnsembleProblem, type EnsembleResult, readProblem } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, paddedRows, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
@@ -41,7 +36,7 @@ export interface EventTangents<D extends Dtype = Dtype> {
   readonly y: ArrayOf<D>;
 }
 
-/** What is to be solved; what a solution may have besides is refused. */
+/** Reads and checks a problem with its directions; options for dense solutions and steps are refused. */
 export function readJvpProblem<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -57,7 +52,7 @@ export function readJvpProblem<D extends Dtype>(
   return problem;
 }
 
-/** The rates of output times, flat, of so many directions; `[directions, times, batch]` where trajectories have their own. */
+/** The tangents of output times along the directions, flat; `[directions, times, batch]` if trajectories have their own times. */
 export function flatTimeTangents(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
   const { times, counts, batch } = problem;
   const rows = paddedRows(problem);
@@ -87,7 +82,7 @@ export interface SolvedJvp<D extends Dtype> {
   readonly eventTangents: EventTangents<D>;
 }
 
-/** What a result says. */
+/** The solution and its derivatives, from a result. */
 export function solvedJvp<D extends Dtype>(
   problem: EnsembleProblem<D>,
   directions: number,

@@ -1,6 +1,6 @@
 // Independent trajectories as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
 import type { Ensemble } from "../../wasm/bindings.js";
-import { MAX_EVENTS } from "../../wasm/constants.js";
+import { EVENT_NUMBERS, MAX_EVENTS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
 import { checkAbsent } from "../checks/rules.js";
@@ -14,7 +14,7 @@ import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
 
-/** What is to be solved, checked. */
+/** A checked problem: a batch of trajectories that take their own steps. */
 export interface EnsembleProblem<D extends Dtype = Dtype> {
   readonly dtype: D;
   readonly batch: number;
@@ -31,21 +31,21 @@ export interface EnsembleProblem<D extends Dtype = Dtype> {
   /** The norm of errors; null where it is the root mean square. */
   readonly norm: Program | null;
   readonly maxEvents: number;
-  /** What is wanted beside the outputs. */
+  /** Whether steps are returned too. */
   readonly steps: boolean;
   readonly dense: boolean;
-  /** Whether trajectories go on where another has failed. */
+  /** Whether the other trajectories continue if one fails. */
   readonly mask: boolean;
   /**
-   * Of a part of a batch the number of its first trajectory; null for a whole. The gradient of a part has sums over trajectories for
-   * each of the largest aligned subtrees of leaves.
+   * For a part of a batch, the index of its first trajectory in the batch; null for a whole batch. The gradient of a part has sums over
+   * trajectories for each of the largest aligned subtrees of leaves.
    */
   readonly part: number | null;
   /** The other options, as the crate takes them. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** What comes of a solve. */
+/** The result of a solve. */
 export interface EnsembleResult<D extends Dtype = Dtype> {
   /** `[times, batch, state]` where the times are shared, else those of one trajectory after those of another. */
   readonly y: ArrayOf<D>;
@@ -55,7 +55,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
   readonly events: Float64Array;
   /** `[events, state]`. */
   readonly eventStates: ArrayOf<D>;
-  /** Trajectories that failed, and why, as the crate tells it. */
+  /** The trajectories that failed, with their errors as the crate returns them. */
   readonly failures: readonly { readonly trajectory: number; readonly failure: unknown }[];
   /** The steps of each trajectory, if they were wanted. */
   readonly paths: readonly TrajectorySteps<D>[];
@@ -64,7 +64,7 @@ export interface EnsembleResult<D extends Dtype = Dtype> {
 
 /** ∂L/∂(all of that which a loss may depend on); of events empty where it does not. */
 export interface EnsembleCotangents<D extends Dtype = Dtype> {
-  /** As the y of a result. */
+  /** ∂L/∂y, laid out as the y of a result. */
   readonly y: ArrayOf<D>;
   readonly eventTimes: Float64Array;
   readonly eventStates: ArrayOf<D>;
@@ -74,19 +74,14 @@ export interface EnsembleCotangents<D extends Dtype = Dtype> {
 export interface EnsembleGradient<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D>;
   readonly parameters: ArrayOf<D>;
-  /** `[batch, arguments]`. */
+  /** ∂L/∂arguments, `[batch, arguments]`. */
   readonly arguments: ArrayOf<D>;
-  /** As the times, where it is wanted and known. */
+  /** ∂L/∂t of the output times, laid out as they are; undefined if it is off or a custom field does not return it. */
   readonly times: Float64Array | undefined;
-  /** Of each jump the derivatives with respect to its times, and after them to its amounts. */
+  /** For each jump, the derivatives with respect to its times, followed by those with respect to its amounts. */
   readonly changes: Float64Array;
   readonly stats: GradientStats;
 }
-
-/** Trajectories by the shape of an output: six numbers each. */
-export const TRAJECTORY_NUMBERS = 6;
-/** Three numbers for each event. */
-export const EVENT_NUMBERS = 3;
 
 /** Reads and checks what a solve is given. */
 export function readProblem<D extends Dtype>(
@@ -110,8 +105,8 @@ export function readProblem<D extends Dtype>(
     ...settings
   } = options;
   checkAbsent({ partial }, '; onFailure: "mask" gives what was reached');
-  const own = wasmField(field);
-  const { dtype, stateSize } = own;
+  const wasm = wasmField(field);
+  const { dtype, stateSize } = wasm;
   const start = arrayOf("y0", y0, dtype);
   const batch = batchOf("y0", start, stateSize);
   const { flat, counts } = listsOf("times", times, batch);
@@ -120,11 +115,11 @@ export function readProblem<D extends Dtype>(
     batch,
     state: stateSize,
     y0: start,
-    arguments: own.packArguments(given, batch),
+    arguments: wasm.packArguments(given, batch),
     times: flat,
     counts,
-    changes: readChanges(own, jumps, events, batch),
-    norm: readNorm(own, norm),
+    changes: readChanges(wasm, jumps, events, batch),
+    norm: readNorm(wasm, norm),
     maxEvents,
     steps: saveSteps,
     dense,
@@ -136,7 +131,7 @@ export function readProblem<D extends Dtype>(
 
 /** A solve in the engine's memory. */
 export class EnsembleSolve<D extends Dtype> {
-  /** What it holds. */
+  /** How many bytes of the engine's memory it holds. */
   readonly bytes: number;
   #ensemble: Ensemble | undefined;
   readonly #engine: Instance;
@@ -255,7 +250,7 @@ export interface Subtree {
   readonly level: number;
 }
 
-/** The largest aligned subtrees among so many leaves from the first on, in their order. */
+/** The largest aligned subtrees among `leaves` leaves from `first` on, in their order. */
 export function subtrees(first: number, leaves: number): Subtree[] {
   const all: Subtree[] = [];
   const end = first + leaves;

@@ -4,7 +4,7 @@ import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { argument, finiteValue, isObject, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, callWithProgress, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
@@ -32,7 +32,7 @@ import { gradientStats, solveStats } from "./stats.js";
 
 /** A recorded solve in WebAssembly memory. */
 export class Recording<D extends Dtype> {
-  /** What it holds. */
+  /** How many bytes of the engine's memory it holds. */
   readonly bytes: number;
   #recorded: VjpHandle | undefined;
   readonly #engine: Instance;
@@ -191,7 +191,7 @@ function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Li
   return new IndependentSolve(field, y0, times, settings, true);
 }
 
-/** What a loss has returned, checked. */
+/** The checked result of a loss. */
 export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
   const { value, cotangent } = isObject(result) ? result : {};
   if (typeof value !== "number" || cotangent === undefined) {
@@ -204,7 +204,7 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
 
 /** The cotangents of events that a loss has returned. */
 export function eventCotangentsOf<D extends Dtype>(result: object): EventCotangents<D> | undefined {
-  return outside(() => (result as { readonly events?: EventCotangents<D> }).events);
+  return runUserCode(() => (result as { readonly events?: EventCotangents<D> }).events);
 }
 
 /**
@@ -269,7 +269,7 @@ export function valueAndGrad<D extends Dtype>(
     const solution = recording.solution();
     const y = outputsForLoss(solution, times);
     const own = recording instanceof IndependentSolve ? [solution as IndependentSolution<D>] : [];
-    const result = outside(() =>
+    const result = runUserCode(() =>
       (loss as (...inputs: unknown[]) => ReturnType<IndependentLoss<D>>)(y, [...solution.shape], ...own),
     );
     const { value, cotangent } = lossOf(result);

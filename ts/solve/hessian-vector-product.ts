@@ -4,7 +4,7 @@ import { type ArrayOf, arrayOf, checkLength, type Dtype } from "../checks/arrays
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { anything, argument, callable, inCallback, options } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, callWithProgress, release } from "../engine/call.js";
 import { type Field, type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
@@ -42,11 +42,11 @@ export interface HessianVectorProduct<
   readonly parameters: ArrayOf<D>;
   /** The part of the product that belongs to the arguments, by name, shaped as the arguments are. */
   readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
-  /** What the product took: evaluations of the field, and memory. */
+  /** The statistics of the product: evaluations of the field, and memory. */
   readonly stats: GradientStats;
 }
 
-/** What a loss gives for y and ẏ `[times, batch, state]`. */
+/** The result of a loss for y and ẏ `[times, batch, state]`. */
 export interface LossWithCurvature<D extends Dtype> extends LossAndCotangent<D> {
   /** (∂²L/∂y²) ẏ, the derivative of the cotangent along ẏ, shaped as y; or a function of ẏ that returns it. */
   readonly curvature: ArrayOf<D> | ((tangent: ArrayOf<D>) => ArrayOf<D>);
@@ -174,7 +174,7 @@ export function hessianVectorProduct<D extends Dtype>(
 
 const curvatureRule = inCallback(callable());
 
-/** What a loss gives for y and ẏ, checked. */
+/** The checked result of a loss for y and ẏ. */
 function secondOrder<D extends Dtype>(
   dtype: D,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
@@ -184,11 +184,11 @@ function secondOrder<D extends Dtype>(
 ) {
   const { y, shape } = solution;
   const given = outputsForLoss(solution, times);
-  const result = outside(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
+  const result = runUserCode(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
   const { value, cotangent } = lossOf(result);
   const { curvature: second } = result;
   if (typeof second === "function") argument("loss's curvature", second, curvatureRule);
-  const curvature = typeof second === "function" ? outside(() => second(tangent.slice() as ArrayOf<D>)) : second;
+  const curvature = typeof second === "function" ? runUserCode(() => second(tangent.slice() as ArrayOf<D>)) : second;
   if (curvature === undefined) {
     const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
     throw refused("CALLBACK", "loss's result", expected, describe(result));

@@ -1,4 +1,5 @@
 // Solves of trajectories that each have their own steps, output times, jumps and events.
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen, withMethods } from "../checks/frozen.js";
@@ -14,9 +15,7 @@ import {
   type EnsembleProblem,
   type EnsembleResult,
   EnsembleSolve,
-  EVENT_NUMBERS,
   readProblem,
-  TRAJECTORY_NUMBERS,
 } from "./ensemble.js";
 import type { OdeintOptions } from "./options.js";
 import { registerOutputs } from "./outputs.js";
@@ -147,7 +146,7 @@ export class IndependentSolve<D extends Dtype> {
     this.#solved = new EnsembleSolve(this.#field, this.#problem, keep, options.progress);
   }
 
-  /** What it holds. */
+  /** How many bytes of the engine's memory it holds. */
   get bytes(): number {
     return this.#solved.bytes;
   }
@@ -236,7 +235,10 @@ interface PaddedRows {
   readonly longest: number;
   /** The times of a trajectory. */
   times(trajectory: number): Float64Array;
-  /** Of each trajectory and row, where the crate has it, and whether it is the trajectory's own; none where the times are shared. */
+  /**
+   * Calls a function for each trajectory and row, with the row's place in the crate's array, and whether it is an output of the trajectory
+   * rather than padding. It does nothing if the times are shared.
+   */
   each(visit: (trajectory: number, output: number, index: number, own: boolean) => void): void;
 }
 
@@ -287,7 +289,7 @@ export function padded<D extends Dtype>(
   return { y, mask };
 }
 
-/** What a loss gives, checked, as the crate takes it. */
+/** The checked result of a loss, as the crate takes it. */
 export function cotangentsOf<D extends Dtype>(
   problem: EnsembleProblem<D>,
   cotangent: ArrayOf<D>,
@@ -305,7 +307,7 @@ export function cotangentsOf<D extends Dtype>(
   };
 }
 
-/** Cotangents, by their names, without padding; those of rows that are nobody's must be zero. */
+/** Cotangents, by their names, without padding. Those of padding rows must be zero. */
 export function flattened<D extends Dtype>(
   problem: EnsembleProblem<D>,
   rows: PaddedRows,
@@ -315,10 +317,10 @@ export function flattened<D extends Dtype>(
   const { dtype, batch, state, times, counts } = problem;
   if (counts === null) return padded;
   const flat = zeros(dtype, times.length * state);
-  rows.each((trajectory, output, index, own) => {
+  rows.each((trajectory, output, index, isOutput) => {
     for (let i = 0; i < state; i++) {
       const number = padded[(output * batch + trajectory) * state + i] as number;
-      if (own) flat[index * state + i] = number;
+      if (isOutput) flat[index * state + i] = number;
       else if (number !== 0) {
         const given = `${number} at output ${output} of trajectory ${trajectory}`;
         throw refused("OPTION", name, "0 where the mask is 0", given);
@@ -355,7 +357,7 @@ function paddedTimes(problem: EnsembleProblem, flat: Float64Array): Float64Array
   return padded;
 }
 
-/** The columns of rows of so many numbers. */
+/** The columns of rows of `width` numbers. */
 function columnsOf(rows: Float64Array, width: number): number[][] {
   const column = (at: number) => Array.from({ length: rows.length / width }, (_, i) => rows[i * width + at] as number);
   return Array.from({ length: width }, (_, at) => column(at));

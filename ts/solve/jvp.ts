@@ -96,7 +96,7 @@ export function jvp<D extends Dtype>(
   return jvpFor("jvp", field, y0, times, tangents, given);
 }
 
-/** What a result says, as it is handed out. */
+/** The solution and its derivatives, from a result, as the caller gets them. */
 export function jvpOf<D extends Dtype>(
   problem: EnsembleProblem<D>,
   directions: number,
@@ -106,7 +106,7 @@ export function jvpOf<D extends Dtype>(
   return frozen({ solution, tangents, shape: [directions, ...solution.shape] as const, events });
 }
 
-/** As `jvp`, called by some function. */
+/** Does what `jvp` does, for another function that calls it. */
 export function jvpFor<D extends Dtype>(
   caller: string,
   field: Field<D>,

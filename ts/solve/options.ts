@@ -5,6 +5,7 @@ import {
   DEFAULT_METHOD,
   FIXED_METHODS,
   GRADIENTS,
+  MAX_STAGES,
   METHODS,
   NORMS,
   OUTPUTS,
@@ -42,7 +43,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { ArgumentArrays, FieldNames } from "../fields/field.js";
 import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
@@ -104,7 +105,7 @@ export interface StepOptions {
   /**
    * The shortest step, in units of time; default 0. A rejected step that would have to be shorter ends the solve with
    * `STEP_UNDERFLOW`; with
-   * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
+   * `controller: "torchdiffeq"`, a step of this length is accepted with any error, as torchdiffeq does.
    */
   minStep?: number | undefined;
   /**
@@ -283,7 +284,7 @@ const tolerance = rule<number | ArrayLike<number>>(
   (value) => nonNegative.valid(value) || isObject(value),
 );
 
-/** What to take instead of a method for stiff problems. */
+/** What to use instead of a method for stiff problems. */
 function implicitHint(method: unknown): string | undefined {
   if (typeof method !== "string" || !IMPLICIT_METHODS.some((name) => normalizedName(method).startsWith(name)))
     return undefined;
@@ -359,14 +360,12 @@ const tableauRules = {
   bHat: fallback(rowRule, []),
   order: required(count),
 };
-/** The crate takes no more stages. */
-const MAX_STAGES = 32;
 
-/** A plain copy of a tableau. What is too long is refused before anything of it is read. */
+/** A plain copy of a tableau. Arrays that are too long are refused before they are read. */
 function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
   const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
-    const length = outside(() => values.length);
+    const length = runUserCode(() => values.length);
     if (typeof length !== "number" || !(length > MAX_STAGES)) return values;
     throw refused("OPTION", where + name, `at most ${MAX_STAGES} ${of}, one for each stage`, String(length));
   };
@@ -416,11 +415,12 @@ const controllerRules = {
 function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R, where = ""): Read<R> {
   const read = options(given, rules, where);
   const { method, controller, rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
-  const own = read as StepOptions;
-  if (typeof method === "object") own.method = readTableau(method, `${where}method.`);
-  if (typeof controller === "object") own.controller = options(controller, controllerRules, `${where}controller.`);
-  if (typeof rtol === "object") own.rtol = readTolerance(rtol, `${where}rtol`);
-  if (typeof atol === "object") own.atol = readTolerance(atol, `${where}atol`);
+  const stepOptions = read as StepOptions;
+  if (typeof method === "object") stepOptions.method = readTableau(method, `${where}method.`);
+  if (typeof controller === "object")
+    stepOptions.controller = options(controller, controllerRules, `${where}controller.`);
+  if (typeof rtol === "object") stepOptions.rtol = readTolerance(rtol, `${where}rtol`);
+  if (typeof atol === "object") stepOptions.atol = readTolerance(atol, `${where}atol`);
   if (steps !== undefined) checkAbsent({ stepSize }, " where steps has one", where);
   if (rtol === 0 && atol === 0) throw refused("OPTION", `${where}atol`, "a positive number where rtol is zero", "0");
   if (minStep !== undefined && maxStep !== undefined && minStep > maxStep) {

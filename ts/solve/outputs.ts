@@ -1,4 +1,4 @@
-// What a loss can find out about the outputs that it is given, beside their numbers.
+// What a loss can find out about the outputs of a solve, besides their numbers.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { argument, callable, required } from "../checks/rules.js";
@@ -7,7 +7,7 @@ import type { Solution } from "./results.js";
 
 /** The outputs of a solve. */
 export interface Outputs {
-  /** Their times, as they were given. */
+  /** The times of the outputs, as they were given. */
   readonly times?: Lists;
   /** Which of them count, `[times, batch]`; undefined where all do. */
   readonly mask?: Uint8Array | undefined;
@@ -18,7 +18,7 @@ export interface Outputs {
 /** By the array of their numbers. */
 const known = /* @__PURE__ */ new WeakMap<object, Outputs>();
 
-/** What is known of outputs; nothing of numbers that come from elsewhere. */
+/** What is known about the outputs of a solve; nothing about other arrays. */
 export function outputsIn(y: object): Outputs {
   return known.get(y) ?? {};
 }

@@ -56,7 +56,7 @@ export interface Solution<D extends Dtype = Dtype> {
   readonly stats: SolveStats;
 }
 
-/** What the solve has retained for its gradients. */
+/** How much of its steps the solve retained for gradients. */
 export interface Retention {
   /** The number of steps whose tapes are all kept. */
   readonly tapes: number;
@@ -70,7 +70,7 @@ export interface Retention {
   readonly stepTapes: boolean;
 }
 
-/** What a gradient took, the solve not included. */
+/** The work of a gradient, without that of the solve. */
 export interface GradientStats {
   /** How often the gradient evaluated the vector field. */
   readonly evaluations: number;
@@ -78,7 +78,7 @@ export interface GradientStats {
   readonly vjps: number;
   /** The number of steps of the backward integration; 0 except for the continuous adjoint. */
   readonly backwardSteps: number;
-  /** What the solve kept for the gradient. */
+  /** How much of its steps the solve retained for the gradient. */
   readonly retention: Retention;
   /** Bytes by purpose at the peak of the solve and its gradients together. */
   readonly peakBytes: PeakBytes;
@@ -103,7 +103,7 @@ export interface Gradient<D extends Dtype = Dtype, A extends string = string> {
    * derivative with respect to time, or `timeGradients` is false. For `adjoint`, it is the formula of the textbooks.
    */
   readonly times: Float64Array | undefined;
-  /** What the gradient took: evaluations, steps, memory. */
+  /** The statistics of the gradient: evaluations, steps, memory. */
   readonly stats: GradientStats;
 }
 
@@ -139,7 +139,7 @@ export interface ValueAndGradient<D extends Dtype = Dtype, A extends string = st
   readonly solution: Solution<D>;
 }
 
-/** What a loss gives for y `[times, batch, state]`. */
+/** The result of a loss for y `[times, batch, state]`. */
 export interface LossAndCotangent<D extends Dtype> {
   /** The value of the loss, a finite number. */
   readonly value: number;

@@ -61,11 +61,11 @@ export function tangentsOfColumns<D extends Dtype>(
   columns: JacobianColumns,
 ): Tangents<D> {
   const { dtype, stateSize } = field;
-  const own = wasmField(field);
+  const wasm = wasmField(field);
   const batch = batchOf("y0", arrayOf("y0", y0, dtype), stateSize);
-  const widths = own.argumentWidths;
+  const widths = wasm.argumentWidths;
   const directions = columns.parameters.length + columns.y0.length + columns.arguments.length;
-  const count = own.parameterCount;
+  const count = wasm.parameterCount;
   const [parameters, starts] = [zeros(dtype, directions * count), zeros(dtype, directions * batch * stateSize)];
   const args = Object.fromEntries(
     Object.entries(widths).map(([name, width]) => [name, zeros(dtype, directions * batch * width)]),

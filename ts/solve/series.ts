@@ -3,7 +3,7 @@ import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, shapeOf }
 import { refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { argument, indexIn, isObject, object, required, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Field, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import type { IndependentSolution } from "./independent.js";
@@ -26,13 +26,13 @@ export function series<D extends Dtype, F extends Field = Field<D>>(
   state: NamesOfField<F>["states"] | number,
   trajectory = 0,
 ): ArrayOf<D> {
-  const own = wasmField(field);
-  const { y, shape, reached } = read(own, solution);
+  const wasm = wasmField(field);
+  const { y, shape, reached } = read(wasm, solution);
   const [times, batch, width] = shape;
-  const feature = featureOf(own, state);
+  const feature = featureOf(wasm, state);
   const place = argument("trajectory", trajectory, required(indexIn(batch)));
   const end = reached ? argument("solution.trajectories.reached", reached[place], required(countTo(times))) : times;
-  const values = new constructors[own.dtype](end) as ArrayOf<D>;
+  const values = new constructors[wasm.dtype](end) as ArrayOf<D>;
   for (let k = 0; k < end; k++) values[k] = y[(k * batch + place) * width + feature] as number;
   return values;
 }
@@ -42,10 +42,10 @@ const solutionRule = required(
 );
 const countTo = (most: number) => ({ ...indexIn(most + 1), expected: `a number of times, at most ${most}` });
 
-/** What is read of a solution, checked. */
+/** The parts of a solution that are read here, checked. */
 function read<D extends Dtype>(field: WasmField<D>, given: object) {
   const solution = argument("solution", given, solutionRule) as Partial<IndependentSolution<D>>;
-  const { y, shape, trajectories } = outside(() => ({
+  const { y, shape, trajectories } = runUserCode(() => ({
     y: solution.y,
     shape: solution.shape,
     trajectories: solution.trajectories,
@@ -59,7 +59,7 @@ function read<D extends Dtype>(field: WasmField<D>, given: object) {
   checkLength("solution.y", numbers, times * batch * width, `[${sides.join(", ")}]`);
   if (trajectories === undefined) return { y: numbers, shape: sides, reached: undefined };
   argument("solution.trajectories", trajectories, required(object));
-  const reached = outside(() => trajectories.reached);
+  const reached = runUserCode(() => trajectories.reached);
   argument("solution.trajectories.reached", reached, required(object));
   return { y: numbers, shape: sides, reached };
 }

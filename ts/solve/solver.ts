@@ -1,5 +1,6 @@
-// Solves that are taken on from call to call.
+// Solves that you advance from call to call.
 import type { Integrator } from "../../wasm/bindings.js";
+import { EVENT_NUMBERS, TRAJECTORY_NUMBERS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
@@ -14,7 +15,7 @@ import {
   required,
   rule,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -29,7 +30,7 @@ import {
   wasmField,
 } from "../fields/field.js";
 import type { Event } from "./changes.js";
-import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
+import { readProblem } from "./ensemble.js";
 import { type DetectedEvents, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
@@ -142,9 +143,9 @@ export function restoreSolver<
   F extends Field = Field<D, A>,
   N extends FieldNames = NamesOfField<F>,
 >(field: F & Field<D, A>, saved: SavedSolver, options: SolverOptions<A, N> = {}): Solver<D, A> {
-  const own = wasmField(field);
-  const { stateSize, argumentSize } = own;
-  const read = readRules(saved, savedRules(own), "saved.");
+  const wasm = wasmField(field);
+  const { stateSize, argumentSize } = wasm;
+  const read = readRules(saved, savedRules(wasm), "saved.");
   const { batch, numbers } = read;
   const all = numbersOf("saved.numbers", numbers);
   if (all.length < batch * (stateSize + argumentSize)) {
@@ -157,7 +158,7 @@ export function restoreSolver<
   if (argumentSize > 0 && merged.arguments === undefined) {
     // They are the last of all numbers.
     const last = all.subarray(all.length - batch * argumentSize);
-    merged.arguments = own.nameArguments(new constructors[field.dtype](last) as ArrayOf<D>);
+    merged.arguments = wasm.nameArguments(new constructors[field.dtype](last) as ArrayOf<D>);
   }
   const programs = readRules(read.programs, programsRules, "saved.programs.");
   return EngineSolver.start(field, zeros(field.dtype, batch * stateSize), 0, merged, {
@@ -179,7 +180,7 @@ function plainOptions(read: OdeintOptions): Record<string, unknown> {
   const plain: Record<string, unknown> = {};
   for (const name of COMPARED_OPTIONS) {
     const value = name === "events" ? textsOf(read.events) : read[name];
-    // What is infinite is no bound.
+    // An infinite limit is no limit.
     if (value === undefined || value === Number.POSITIVE_INFINITY || typeof value === "function") continue;
     plain[name] = ArrayBuffer.isView(value) ? [...(value as Float64Array)] : value;
   }
@@ -191,7 +192,7 @@ const asJson = <T>(data: T): T => JSON.parse(JSON.stringify(data));
 
 /** Events without functions; undefined where they have some. */
 function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
-  const texts = outside(() =>
+  const texts = runUserCode(() =>
     events.map((event) => {
       const { when, direction, terminal, set } = (isObject(event) ? event : {}) as Partial<Event>;
       return { when, direction, terminal, set };
@@ -211,7 +212,7 @@ function isDeepEqual(own: unknown, given: unknown): boolean {
   );
 }
 
-/** What a solver was saved with. */
+/** The checked numbers of a saved solver. */
 interface SavedNumbers {
   readonly numbers: Float64Array;
   readonly options: Readonly<Record<string, unknown>>;
@@ -221,19 +222,19 @@ interface SavedNumbers {
 /** Refuses options that differ from those of a saved solver. */
 function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "programs">, saved: SavedNumbers): void {
   for (const name of COMPARED_OPTIONS) {
-    const [own, before] = [how.options[name], saved.options[name]];
+    const [current, before] = [how.options[name], saved.options[name]];
     if (name === "events" || name === "norm") {
       // Whether text or functions: what they compute.
-      if (outside(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
+      if (runUserCode(() => isDeepEqual(how.programs[name], saved.programs[name]))) continue;
       const expected = "that of the saved solver, given again where it has functions";
       throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
     }
-    if (isDeepEqual(own, before)) continue;
+    if (isDeepEqual(current, before)) continue;
     const expected =
       before === undefined
         ? "no value, as the saved solver has none"
         : `${JSON.stringify(before)}, as the saved solver has`;
-    throw refused("OPTION", name, expected, JSON.stringify(own));
+    throw refused("OPTION", name, expected, JSON.stringify(current));
   }
 }
 
@@ -269,7 +270,7 @@ class EngineSolver<D extends Dtype> implements Solver<D> {
   readonly #dtype: D;
   readonly #state: number;
   readonly #bytes: number;
-  /** What it saves of how it takes its steps. */
+  /** How the solver takes its steps, for `save`. */
   readonly #how: Pick<SavedSolver, "options" | "programs">;
 
   private constructor(
@@ -299,7 +300,7 @@ class EngineSolver<D extends Dtype> implements Solver<D> {
     const { jumps, dense, saveSteps, onFailure, partial, output, progress } = options;
     const others = { jumps, dense, saveSteps, onFailure, partial, progress };
     checkAbsent({ ...others, output: output === "land" ? undefined : output }, " for a solver");
-    const own = wasmField(field);
+    const wasm = wasmField(field);
     const { engine } = useField(field);
     refuseReentry(engine, "a solver");
     const problem = readProblem(field, y0, [t], options);
@@ -316,7 +317,7 @@ class EngineSolver<D extends Dtype> implements Solver<D> {
       const made = rust.integrator(start, batch, problem.times, plan, problem.options, problem.arguments);
       return [made, engine.bindings.liveBytes() - before] as const;
     });
-    const solver = new EngineSolver(own, engine, integrator, batch, bytes, how);
+    const solver = new EngineSolver(wasm, engine, integrator, batch, bytes, how);
     if (saved) {
       try {
         call(engine, () => integrator.restore(saved.numbers));
@@ -412,7 +413,7 @@ class EngineSolver<D extends Dtype> implements Solver<D> {
     return { engine: solver.#engine, integrator: solver.#integrator };
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     if (!(#integrator in this)) return "solver (an object made from one)";
     return `solver (${this.batch} × ${this.#state}, ${this.#dtype}${this.#integrator ? "" : ", disposed"})`;

@@ -2,7 +2,7 @@
 import { BYTES, GRADIENT_STATS, RETENTION, SOLVE_STATS } from "../../wasm/constants.js";
 import type { GradientStats, SolveStats } from "./results.js";
 
-/** What writes its statistics into an array. */
+/** An object of the engine that writes its statistics into an array. */
 interface StatsSource {
   stats(numbers: Float64Array): void;
 }
@@ -32,7 +32,7 @@ export function solveStats(solved: StatsSource): SolveStats {
   return stats as unknown as SolveStats;
 }
 
-/** What a gradient took. */
+/** The statistics of a gradient. */
 export function gradientStats(pulled: StatsSource): GradientStats {
   const numbers = numbersOf(pulled, GRADIENT_STATS.length + RETENTION.length + BYTES.length);
   const stats: Record<string, unknown> = named(GRADIENT_STATS, numbers, 0);

@@ -52,11 +52,11 @@ export function prepareJvp<D extends Dtype>(
   const ends = timesOf(times);
   const { engine } = useField(field);
   refuseReentry(engine, caller);
-  const own = wasmField(field);
+  const wasm = wasmField(field);
   const { dtype, stateSize } = field;
   const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
-  const packed = own.packArguments(args, batch);
+  const packed = wasm.packArguments(args, batch);
   const { directions, tangentArrays, rates } = readTangents(field, given, batch);
   if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
   // Whoever gives these may have disposed of the field.
@@ -64,7 +64,7 @@ export function prepareJvp<D extends Dtype>(
   return {
     rust,
     engine,
-    own,
+    own: wasm,
     start,
     batch,
     ends,
@@ -78,7 +78,7 @@ export function prepareJvp<D extends Dtype>(
 /** Directions, checked, flat; those of the times apart, whose length depends on the solve. */
 function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: number) {
   const { engine } = useField(field);
-  const own = wasmField(field);
+  const wasm = wasmField(field);
   const { dtype, stateSize } = field;
   const read = options(given, tangentRules, "tangents.");
   const { directions } = read;
@@ -90,17 +90,17 @@ function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: n
   };
   const tangentArrays = {
     y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
-    parameters: list("parameters", own.parameterCount, String(own.parameterCount)),
+    parameters: list("parameters", wasm.parameterCount, String(wasm.parameterCount)),
     arguments:
       read.arguments === undefined
         ? undefined
-        : (own.packArguments(read.arguments, directions * batch, "tangents.arguments") as ArrayOf<D>),
+        : (wasm.packArguments(read.arguments, directions * batch, "tangents.arguments") as ArrayOf<D>),
   };
   const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
   return { directions, tangentArrays, rates };
 }
 
-/** Trajectories of their own and the directions along which they move, checked. */
+/** Checked directions along which independent trajectories are differentiated. */
 export function readEnsembleJvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

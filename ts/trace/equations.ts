@@ -3,7 +3,7 @@ import { checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
 import { argument, array, elements, finite, isRecord, record, required, rule, text } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
 import { linesOf, positionIn, withoutComment } from "./lines.js";
@@ -24,7 +24,7 @@ interface Statement {
   readonly start: number;
 }
 
-/** What the names of a text may stand for, beside what it defines. */
+/** The meanings of names in a text, besides those that it defines. */
 export interface ExternalNames {
   readonly parameters: Readonly<Record<string, number>>;
   readonly arguments: readonly string[];
@@ -39,8 +39,8 @@ export function readEquations(given: unknown, names: ExternalNames): Traced {
   const source = argument("equations", given, required(text));
   const lines = linesOf(source);
   const values = lines.flatMap((line, index) => initialValueOf(line, index + 1));
-  const own = Object.fromEntries(values.map(({ name, value }) => [name, value]));
-  const parameters: Readonly<Record<string, number>> = { ...own, ...names.parameters };
+  const valuesInText = Object.fromEntries(values.map(({ name, value }) => [name, value]));
+  const parameters: Readonly<Record<string, number>> = { ...valuesInText, ...names.parameters };
   const initial = Float64Array.from(Object.values(parameters));
   const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
   const taken = new Set(values.map(({ line }) => line));
@@ -133,11 +133,11 @@ export function readObserved(where: string, expressions: readonly string[], name
     ]);
     evaluateStatements(definitionsOf(names), known);
     const values = expressions.map((expression, index) => {
-      const own = `${where}[${index}]`;
+      const expressionName = `${where}[${index}]`;
       const refuse: Refuse = (at, expected, given) => {
-        const message = `${own}, column ${at + 1}: expected ${expected}; given ${given}`;
+        const message = `${expressionName}, column ${at + 1}: expected ${expected}; given ${given}`;
         return new SymplecticAdjointError("OPTION", message, {
-          argument: own,
+          argument: expressionName,
           expected,
           given,
           line: 1,
@@ -260,8 +260,8 @@ export function readCondition(where: string, expression: string, names: Quantiti
  * what a name that is not known could be.
  */
 export function readAssignments(where: string, source: string, names: Quantities, remedy = ""): Program {
-  const lines = linesOf(source).flatMap((whole, index) => {
-    const text = withoutComment(whole);
+  const lines = linesOf(source).flatMap((sourceLine, index) => {
+    const text = withoutComment(sourceLine);
     if (text.trim() === "") return [];
     const line = index + 1;
     const match = /^\s*([A-Za-z_]\w*)\s*=(?!=)/.exec(text);
@@ -305,8 +305,8 @@ interface InitialValue {
 const NUMBER = /^-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 
 /** The parameter of a line `param name = number`; nothing where it says something else. */
-function initialValueOf(whole: string, line: number): InitialValue[] {
-  const text = withoutComment(whole);
+function initialValueOf(sourceLine: string, line: number): InitialValue[] {
+  const text = withoutComment(sourceLine);
   const match = /^(\s*param\s+)([^\s=]+)\s*(=?)\s*/.exec(text);
   if (!match) return [];
   const [{ length: start }, { length: at } = "", name = "", equals] = match;
@@ -324,9 +324,9 @@ function initialValueOf(whole: string, line: number): InitialValue[] {
   return [{ name, value, line, at }];
 }
 
-/** What a line says; nothing where it is empty. */
-function statementOf(whole: string, line: number): Statement[] {
-  const text = withoutComment(whole);
+/** The statement of a line; none if it is empty. */
+function statementOf(sourceLine: string, line: number): Statement[] {
+  const text = withoutComment(sourceLine);
   const at = text.length - text.trimStart().length;
   if (at === text.length) return [];
   const dollar = text.indexOf("$");
@@ -363,7 +363,7 @@ function statesOf(statements: readonly Statement[], values: readonly InitialValu
     const other = arity(name) > 0 ? "a function" : name === "t" ? "the time" : undefined;
     if (other !== undefined) throw equationsError(line, at, `another name: ${name} is ${other}`, name);
     first.set(name, line);
-    // What is given beside the text takes its place.
+    // Values that are given as options replace those in the text.
     if (!Object.hasOwn(names.parameters, name)) inputs.set(name, "a parameter");
   }
   for (const name of Object.keys(names.parameters)) addInput(inputs, "parameters", name, "a parameter");
@@ -417,15 +417,19 @@ function addInput(inputs: Map<string, string>, option: string, name: string, nou
 /** The error of a name that stands for nothing, or for nothing yet. */
 function unknownNameError(
   name: string,
-  { name: own, derivative }: Statement,
+  { name: statementName, derivative }: Statement,
   defined: ReadonlyMap<string, Statement>,
   known: readonly string[],
   refuse: (expected: string, given: string) => SymplecticAdjointError,
 ): SymplecticAdjointError {
   const later = defined.get(name);
-  if (later && name === own && !derivative) return refuse(`${own} without ${own} in its own definition`, name);
-  if (later && !derivative && needs(later, own, defined)) {
-    return refuse(`definitions without a cycle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
+  if (later && name === statementName && !derivative)
+    return refuse(`${statementName} without ${statementName} in its own definition`, name);
+  if (later && !derivative && needs(later, statementName, defined)) {
+    return refuse(
+      `definitions without a cycle: ${statementName} needs ${name}, which needs ${statementName} (line ${later.line})`,
+      name,
+    );
   }
   if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
   const constant = name.toLowerCase();
@@ -454,7 +458,7 @@ function needs(definition: Statement, name: string, defined: ReadonlyMap<string,
 /** Reads names with numbers. */
 export function readNumbers(where: string, given: unknown): Record<string, number> {
   const numbers = argument(where, given, required(record<number>()));
-  const read = outside(() => Object.entries(numbers));
+  const read = runUserCode(() => Object.entries(numbers));
   return Object.fromEntries(
     read.map(([name, value]) => [name, argument(`${where}.${name}`, value, required({ ...finite, code: "OPTION" }))]),
   );
@@ -469,7 +473,7 @@ export function readNames(where: string, given: unknown): string[] {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }
   if (list) return elements(where, given, array<string>("names"), text);
-  const entries = outside(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
+  const entries = runUserCode(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
   return entries.map(([place, value]) => {
     argument(where + place, value, required(scalarRule));
     return place.slice(1);

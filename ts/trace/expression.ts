@@ -80,7 +80,7 @@ const BINARY: Readonly<Record<string, Binary>> = {
 /** Names that stand for numbers where nothing else has them. */
 const CONSTANTS: Readonly<Record<string, number>> = { pi: Math.PI };
 
-/** The number that a name stands for where nothing else has it. */
+/** The constant with this name, which any other meaning of the name hides. */
 export const constantOf = (name: string) => (Object.hasOwn(CONSTANTS, name) ? CONSTANTS[name] : undefined);
 
 /** Refuses a power of Euler's number, which has no name, where a text has one at a place: what to write for it. */
@@ -102,7 +102,7 @@ const COMPARISONS: Readonly<Record<string, (a: Operand, b: Operand) => Condition
   ">=": greaterEqual,
 };
 
-/** An expression of so many characters is not nested too deeply. */
+/** An expression of at most this many characters is not nested too deeply. */
 const SHORT = 1000;
 
 /** The value of an expression; `lookup` has those of its names. A text that is not of the grammar is refused where it leaves it. */
@@ -190,9 +190,9 @@ const FOREIGN_FUNCTIONS: Readonly<Record<string, string>> = {
   diff: DERIVATIVE,
 };
 
-/** Refuses a text that is not of the grammar, but for the meaning of its names. */
+/** Refuses a text that does not follow the grammar. It does not check names. */
 function scan(text: string, refuse: Refuse): void {
-  /** What is open: a parenthesis, a call, or a choice that waits for its colon. */
+  /** The open brackets: a parenthesis, a call, or a choice that waits for its colon. */
   const open: { sign: "(" | "call" | "?"; at: number }[] = [];
   /** Whether a value comes next, and not an operator. */
   let value = true;

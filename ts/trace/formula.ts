@@ -22,9 +22,9 @@ export function formula(text: TemplateStringsArray, ...values: Operand[]): Value
   activeGraph();
   const operands = values.map((value, i) => lift(`formula's value ${i + 1}`, value));
   const pieces = text.raw;
-  const whole = pieces.map((piece, i) => (i === 0 ? piece : `$${i}${piece}`)).join("");
+  const formulaText = pieces.map((piece, i) => (i === 0 ? piece : `$${i}${piece}`)).join("");
   const refuse = (at: number, expected: string, given: string) => {
-    const message = `formula ${JSON.stringify(whole)}, character ${at + 1}: expected ${expected}; given ${given}`;
+    const message = `formula ${JSON.stringify(formulaText)}, character ${at + 1}: expected ${expected}; given ${given}`;
     return new SymplecticAdjointError("CALLBACK", message, { argument: "formula", expected, given });
   };
   let at = 0;
@@ -37,12 +37,12 @@ export function formula(text: TemplateStringsArray, ...values: Operand[]): Value
     at += piece.length + `$${i + 1}`.length;
   }
   return evaluate(
-    whole,
+    formulaText,
     (name, at) => {
       const operand = /^\$\d+$/.test(name) ? operands[Number(name.slice(1)) - 1] : undefined;
       const constant = operand ?? constantOf(name);
       if (constant !== undefined) return constant;
-      checkExponential(whole, at, (expected, given) => refuse(at, expected, given));
+      checkExponential(formulaText, at, (expected, given) => refuse(at, expected, given));
       throw refuse(at, `values as \${${name}}`, name);
     },
     refuse,

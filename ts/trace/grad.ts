@@ -36,7 +36,7 @@ export function grad(value: unknown, of: unknown): Value | Value[] {
   return gradient("grad's second argument", of);
 }
 
-/** The gradient of a value with respect to another one, of which `problemOf` has told no problem. */
+/** The gradient of a value with respect to another one, for which `problemOf` found no problem. */
 export function gradientOf(value: Value, of: Value): Value {
   const graph = activeGraph();
   const index = indexOf("grad", of);
@@ -46,7 +46,7 @@ export function gradientOf(value: Value, of: Value): Value {
   return new Value(graph, graph.add(["gradient", indexOf("grad", value), index], of.length, false));
 }
 
-/** Why there is no such gradient, if there is none. */
+/** The reason why there is no such gradient; undefined if there is one. */
 export function problemOf(value: Value, of: Value) {
   const graph = activeGraph();
   const index = indexOf("grad", of);

@@ -1,4 +1,5 @@
 // Programs, and the graph that one is written into while a function is traced.
+import { MAX_NODES } from "../../wasm/constants.js";
 import { type ErrorDetails, refused, SymplecticAdjointError } from "../checks/errors.js";
 
 /** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
@@ -20,16 +21,14 @@ export interface Program {
   readonly result: number;
 }
 
-/** The most nodes that the crate takes in a program: `MAX_NODES` in crate/src/program/json.rs. */
-const MOST_NODES = 16_384;
-/** So many are recorded at most, since a result may need only some: a function that goes on and on is refused before memory runs out. */
-const MOST_RECORDED = 16 * MOST_NODES;
+/** The most operations that are recorded. It exceeds the crate's limit, since a result may need only some of them. */
+const MAX_RECORDED = 16 * MAX_NODES;
 
 /** The operations of a program in the making. The same operation of the same operands is one node. */
 export class Graph {
   /** Comparisons by which nothing was chosen so far, each with an error made there. */
   readonly unused = new Map<object, Error>();
-  /** Where the first of those was made that are left in the end, as far as that can be told. */
+  /** The location of the first comparison that is still unused at the end, if it is known. */
   unusedAt: Required<Pick<ErrorDetails, "file" | "line" | "column">> | undefined;
   /** How many rows the state has that the function was given, for messages. */
   stateRows: number | undefined;
@@ -45,8 +44,8 @@ export class Graph {
     const key = node.join();
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    if (this.nodes.length === MOST_RECORDED) {
-      const expected = `at most ${MOST_RECORDED} operations while a function is recorded; write loops over numbers as vectors`;
+    if (this.nodes.length === MAX_RECORDED) {
+      const expected = `at most ${MAX_RECORDED} operations while a function is recorded; write loops over numbers as vectors`;
       throw refused("OPTION", "program.nodes", expected, "more");
     }
     this.#known.set(key, this.nodes.length);
@@ -96,7 +95,7 @@ export function isComputedFrom(nodes: readonly GraphNode[], result: number, othe
   return false;
 }
 
-/** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
+/** The nodes that a result needs, each after its operands, without other nodes that were recorded. */
 export function reachableNodes(nodes: readonly GraphNode[], result: number): GraphNode[] {
   const places = new Map<number, number>();
   const kept: GraphNode[] = [];
@@ -121,7 +120,7 @@ export function reachableNodes(nodes: readonly GraphNode[], result: number): Gra
   return kept;
 }
 
-/** Whether programs compute the same by the same operations, in whatever order those are written. */
+/** Whether programs compute the same by the same operations, which may be written in any order. */
 export function areSamePrograms(a: Program, b: Program): boolean {
   const sizes = ({ state, parameters, arguments: own }: Program) => [state, parameters, own].join();
   if (sizes(a) !== sizes(b)) return false;

@@ -7,15 +7,15 @@ export const withoutComment = (line: string) => line.split("#", 1)[0] as string;
 const BEGINS = /^\s*(?:param\s|[A-Za-z_]\w*\s*'*\s*=(?!=))/;
 
 /**
- * The lines of a text. One that leaves a parenthesis open has what follows as well, behind a line break, and the lines that this took
- * are empty.
+ * The lines of a text. If a line leaves a parenthesis open, the following lines are joined to it by line breaks, and their own entries are
+ * empty.
  */
 export function linesOf(source: string): string[] {
   const lines: string[] = [];
   let [first, open] = [0, 0];
   for (const line of source.split(/\r\n|[\n\r]/)) {
     const text = withoutComment(line);
-    // A statement within a parenthesis is none: the one before lacks its end, as it will be told.
+    // A new statement inside an open parenthesis means that the previous one is unfinished; the parser reports that.
     if (open > 0 && !BEGINS.test(text)) {
       lines[first] = `${withoutComment(lines[first] as string)}\n${text}`;
       lines.push("");

@@ -1,7 +1,7 @@
 // Nested arrays of numbers, such as the rows of a matrix.
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 
 /** Nested arrays of numbers. */
 export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
@@ -10,7 +10,7 @@ export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 export const MAX_DEPTH = 32;
 
 const isList = (value: unknown) => isArray(value) || ArrayBuffer.isView(value);
-const isNested = (value: unknown): value is readonly unknown[] => isArray(value) && outside(() => isList(value[0]));
+const isNested = (value: unknown): value is readonly unknown[] => isArray(value) && runUserCode(() => isList(value[0]));
 
 /** The numbers of an array of arrays, which are to be as long as each other. */
 export function nestedNumbers(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
@@ -22,11 +22,11 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
     return { shape: [flat.length], flat };
   }
   // A length may be a lie: what is missing is found at once.
-  const hole = outside(() => !(value.length - 1 in value));
+  const hole = runUserCode(() => !(value.length - 1 in value));
   if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, like the ones before", "undefined");
   const rows: { shape: number[]; flat: Float64Array }[] = [];
   for (let i = 0; i < value.length; i++) {
-    const row = outside(() => value[i]);
+    const row = runUserCode(() => value[i]);
     const inner = `${where}[${i}]`;
     if (!isList(row)) throw refused("SHAPE", inner, "an array, like the ones before", describe(row));
     rows.push(nestedNumbers(inner, row, depth + 1));

@@ -14,9 +14,9 @@ interface ModuleArray {
 
 /** A layer, or several: give it as a parameter, and call it in the traced function, as in `parameters.net(state)`. */
 export class Module {
-  /** The arrays of the module; `he` tells that relu, elu, silu or gelu follows. */
+  /** The arrays of the module; `he` is set if relu, elu, silu or gelu follows. */
   readonly arrays: (he: boolean) => readonly ModuleArray[];
-  /** What the module makes of a value, with its arrays by their names. */
+  /** Applies the module to a value, given its arrays by their names. */
   readonly apply: (x: Value, array: (name: string) => Value) => Value;
   /** Whether the module is relu, elu, silu or gelu, or begins with one. */
   readonly he: boolean;
@@ -29,7 +29,7 @@ export class Module {
     Object.freeze(this);
   }
 
-  /** What it is, for messages. */
+  /** The name of the kind of object, for messages. */
   toString(): string {
     return "a module of nn";
   }
@@ -47,7 +47,7 @@ function activation(
   );
 }
 
-/** What the layer of `nn.linear` has besides its weights; none is required. */
+/** Options of `nn.linear`; none is required. */
 export interface LinearOptions {
   /** Whether the layer adds a bias; default true. */
   bias?: boolean | undefined;
@@ -134,7 +134,7 @@ const moduleRule = required(
   ),
 );
 
-/** An input of so many rows. */
+/** An input with this number of rows. */
 function sized(name: string, x: unknown, rows: number): Value {
   const value = lift(name, x);
   if (value.length !== rows) throw refused("SHAPE", name, `${rows} rows`, String(value.length));

@@ -1,7 +1,7 @@
 // The parameters of a traced function: numbers, arrays and networks by names, nested as the user likes.
 import { describe, isArray, refused } from "../checks/errors.js";
 import { argument, fallback, finiteValue, isObject, isRecord, record, required } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
 import { MAX_DEPTH, type NestedNumbers, nestedNumbers } from "./nested.js";
 import { Module } from "./nn.js";
@@ -27,7 +27,7 @@ export type Parameters = { readonly [name: string]: Parameter };
 
 /** What stands for a network in a traced function: call it with a value. It holds its arrays, such as `net[0].weight`. */
 export interface TracedModule extends ModuleParts {
-  /** What the network makes of a value. */
+  /** Applies the network to a value. */
   (x: Value): Value;
 }
 
@@ -66,7 +66,7 @@ export interface ReadParameters {
   readonly standIns: StandIns;
 }
 
-/** A function with arrays in it, at the dots of their names, each made when it is asked for. */
+/** A function with arrays as properties, nested at the dots of their names, each made when it is read. */
 function withArrays<F extends object>(apply: F, names: readonly string[], array: (name: string) => Value): F {
   for (const name of names) {
     const path = name.split(".");
@@ -121,7 +121,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       const hint = "; write a network of nn, as nn.sequential(nn.linear(2, 16), nn.tanh, nn.linear(16, 2))";
       throw refused("OPTION", where, expected, describe(value), isField ? hint : "");
     }
-    const parts = outside(() => Object.entries(value)).map(([key, part]): [string, Make] => {
+    const parts = runUserCode(() => Object.entries(value)).map(([key, part]): [string, Make] => {
       if (key === "" || key.includes("."))
         throw refused("OPTION", `${where}.${key}`, "a name without a dot", JSON.stringify(key));
       return [key, read(`${where}.${key}`, part, depth + 1)];

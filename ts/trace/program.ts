@@ -2,7 +2,7 @@
 import { describe, isArray, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isRecord } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Program, reachableNodes, withGraph } from "./graph.js";
 import { traceUserCode, withLocation } from "./source-location.js";
 import { concat, describeOperand, isPromise, lift, type Operand, recordNames, Value } from "./value.js";
@@ -133,7 +133,7 @@ function closed(where: string, record: Record<string, unknown>): object {
 export const parameterNames = (entries: Readonly<Record<string, unknown>>): string[] =>
   Object.keys(entries).map((name) => name.split(".", 1)[0] as string);
 
-/** The rows of a state by the names of its features, each taken when it is asked for. */
+/** The rows of a state by the names of its features, each taken when it is read. */
 export function statesIn(state: Value, names: readonly string[]): Readonly<Record<string, Value>> {
   activeGraph().stateRows = state.length;
   const record: Record<string, Value> = {};
@@ -152,8 +152,8 @@ export function statesIn(state: Value, names: readonly string[]): Readonly<Recor
 type NamesElsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**
- * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
- * beside them that has them; `misused` gives the error of a name that tells of another mistake.
+ * A record that refuses unknown names, with an error that lists its own. `noun` is what the names stand for; `elsewhere` has the names of
+ * neighbouring records; `misused` returns the error for a name that shows another mistake.
  */
 export function named<T extends object>(
   where: string,
@@ -200,7 +200,7 @@ export function checkSingleObject(name: string, apply: unknown, inputs: readonly
   if (typeof length === "number" && length > 1) throw singleObjectError(name, inputs, `one of ${length} arguments`);
 }
 
-/** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
+/** What a function seems to take its inputs for, if it reads this name; undefined if the name may be misspelled. */
 function mistakenFor(name: string | symbol): string | undefined {
   if (name === Symbol.iterator) return "a list";
   if (typeof name === "symbol") return undefined;
@@ -208,7 +208,7 @@ function mistakenFor(name: string | symbol): string | undefined {
   return Object.hasOwn(Value.prototype, name) ? "a value" : undefined;
 }
 
-/** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
+/** Calls a traced function with its inputs as one object, and returns its result; `elsewhere` as in `named`. */
 export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: NamesElsewhere = {}): unknown {
   const names = Object.keys(inputs);
   checkSingleObject(name, apply, names);
@@ -221,8 +221,8 @@ export function callTraced(name: string, apply: unknown, inputs: object, elsewhe
 }
 
 /**
- * What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. With names of the
- * rows it may be an object of one value for each; `unchanged` has the rows that it may leave out.
+ * The result of a traced function, as one value with `rows` rows, or with any number if `rows` is undefined. If the rows have names, the
+ * result may be an object with one value for each; `unchanged` has the rows that it may leave out.
  */
 export function returned(
   name: string,
@@ -244,7 +244,7 @@ export function returned(
   if (!list && !Value.is(result) && typeof result !== "number")
     throw refused("CALLBACK", argument, expected, describeOperand(result));
   // A length may be a lie: what is missing is found at once.
-  const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
+  const holes = list && runUserCode(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
   const values = list ? liftAll(argument, result) : [lift(argument, result)];
@@ -265,11 +265,11 @@ function valuesByName(
   names: readonly string[],
   unchanged: Value | undefined,
 ): Value {
-  for (const name of outside(() => Object.keys(result))) {
+  for (const name of runUserCode(() => Object.keys(result))) {
     if (!names.includes(name)) throw unknownName(`${argument}: `, name, names, "state", "CALLBACK");
   }
   const values = names.map((name, row) => {
-    const part = outside(() => result[name]);
+    const part = runUserCode(() => result[name]);
     if (part === undefined && unchanged && !Object.hasOwn(result, name)) return unchanged.at(row);
     const value = lift(`${argument}.${name}`, part);
     if (value.length !== 1) throw refused("SHAPE", `${argument}.${name}`, "one row", String(value.length));
@@ -282,7 +282,7 @@ function valuesByName(
 function liftAll(argument: string, list: readonly unknown[]): Value[] {
   const values: Value[] = [];
   for (let i = 0; i < list.length; i++) {
-    const part = outside(() => list[i]);
+    const part = runUserCode(() => list[i]);
     values.push(lift(`${argument}[${i}]`, part));
   }
   return values;

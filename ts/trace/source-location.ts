@@ -1,10 +1,10 @@
 // Where in the user's source a traced function went wrong, by the stack of the error.
 import { type ErrorDetails, SymplecticAdjointError } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph } from "./graph.js";
 
-/** A location in a source file, as the runtime tells it: both numbers from 1. */
+/** A location in a source file, as the runtime reports it: both numbers from 1. */
 type SourceLocation = Required<Pick<ErrorDetails, "file" | "line" | "column">>;
 
 interface StackFrame extends SourceLocation {
@@ -31,7 +31,7 @@ export function framesOf(stack: unknown): StackFrame[] {
   });
 }
 
-/** A file without the query that servers of development put behind it. */
+/** A file without the query that development servers append. */
 const withoutQuery = (file: string) => file.replace(/[?#].*$/, "");
 
 /** A test of whether a file belongs to this package, by one that does: its sources, or the modules in one folder. */
@@ -42,8 +42,8 @@ function ownFiles(own: string): (file: string) => boolean {
 }
 
 /**
- * The user's own frame in a stack, as far as one can be told: the innermost between this package's operations and where it called
- * the traced function. `here` is the stack of that caller. In a bundle that holds the user's code as well, there is none to be told.
+ * The user's frame in a stack, if it can be found: the innermost frame between this package's operations and its call of the traced
+ * function. `here` is the stack of that call. In a bundle that also has the user's code, it cannot be found.
  */
 export function userLocation(stack: unknown, here: unknown): SourceLocation | undefined {
   const [caller] = framesOf(here);
@@ -82,7 +82,7 @@ export function withLocation(
 /** Runs a function that is traced. An error of this package that is thrown in it says where. */
 export function traceUserCode<T>(body: () => T): T {
   try {
-    const result = outside(body);
+    const result = runUserCode(body);
     const graph = activeGraph();
     // A function with such a comparison is refused, but where it was called from is known here.
     const [made] = graph.unused.values();

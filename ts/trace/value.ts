@@ -2,7 +2,7 @@
 import { checkFinite, checkSome } from "../checks/arrays.js";
 import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { argument, callable, inCallback, isObject, number, rule } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { activeGraph, type Graph, type GraphNode } from "./graph.js";
 import { type NestedNumbers, nestedNumbers } from "./nested.js";
 
@@ -272,9 +272,9 @@ export class Value {
 
   /** The rows from `start` to before `end`, as `slice` of an array: negative ones count from the end. At least one row. */
   slice(start = 0, end = this.length): Value {
-    const whole = Number.isInteger(start) && Number.isInteger(end);
+    const areIntegers = Number.isInteger(start) && Number.isInteger(end);
     const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
-    const [from, to] = whole ? [place(start), place(end)] : [0, 0];
+    const [from, to] = areIntegers ? [place(start), place(end)] : [0, 0];
     if (from >= to) {
       const expected = `integers that select at least one of ${this.length} rows`;
       throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
@@ -373,7 +373,7 @@ export class Condition {
     throw refused("CALLBACK", "a condition", expected, "an attempt to read it while the function is traced");
   }
 
-  /** What is compared, and how; undefined where it is a condition of another graph. */
+  /** The comparison and its operands; undefined for a condition of another graph. */
   static nodeIn(graph: Graph, condition: Condition): readonly [string, number, number] | undefined {
     return condition.#graph === graph ? condition.#node : undefined;
   }
@@ -408,7 +408,7 @@ function unreadable(hint: string): SymplecticAdjointError {
 
 /** Rows up to this one can be read by their index. */
 let indexed = 0;
-/** More rows take time and memory that nobody expects of a size; `at` reads them. */
+/** Indexing more rows would take too much time and memory; `at` reads them. */
 const MOST_INDEXED = 2 ** 16;
 const MARGIN = 64;
 
@@ -541,7 +541,7 @@ export function constant(numbers: ArrayLike<number> | NestedNumbers): Value {
 /** What records of values are called in messages. Whatever is read of one but its names throws. */
 export const recordNames = /* @__PURE__ */ new WeakMap<object, string>();
 
-/** What was given instead of a value, with what may be meant. */
+/** A description of what was given instead of a value, with a hint at what may be meant. */
 export function describeOperand(operand: unknown): string {
   const record = recordNames.get(operand as object);
   if (record !== undefined) return record;
@@ -562,7 +562,7 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return (
     !recordNames.has(value as object) &&
     isObject(value) &&
-    outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
+    runUserCode(() => typeof (value as PromiseLike<unknown>).then) === "function"
   );
 }
 

@@ -26,7 +26,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    */
   times: Lists;
   /**
-   * What the solution should be, `[times, batch, state]`; the first time counts as well. If trajectories have lists of times, `times` is
+   * The target for the solution, `[times, batch, state]`; the first time counts as well. If trajectories have lists of times, `times` is
    * the length of the longest; values after the last time of a shorter one do not count.
    */
   target: ArrayOf<D>;
@@ -69,9 +69,9 @@ export type Loss<D extends Dtype = Dtype> =
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
-  const own = outputMask(countsOf(batch.times));
+  const batchMask = outputMask(countsOf(batch.times));
   return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) => {
-    const mask = maskWeights(batch.mask, solution?.mask ?? own);
+    const mask = maskWeights(batch.mask, solution?.mask ?? batchMask);
     checkHasOutputs(mask, solution?.failures[0]?.error);
     return typeof loss === "function"
       ? loss(y, mask === undefined ? batch : { ...batch, mask }, shape, solution)
@@ -121,7 +121,7 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
   }
   const numbers = arrayOf(`${where}.y0`, batch.y0, dtype).length;
   const samples = numbers / state;
-  // Without lists, the solve tells what is wrong with y0.
+  // Without lists, the solve checks y0.
   const count = isLists(batch.times) ? batchOf(`${where}.y0`, batch.y0, state) : samples;
   const { counts, longest: times } = listsOf(`${where}.times`, batch.times, count);
   const length = times * numbers;
@@ -160,7 +160,7 @@ export function optionsFor<O extends SolveOptions>(options: O, batch: Batch): O 
 }
 
 const isFunction = (value: unknown) => typeof value === "function";
-/** Batches, in whatever is iterable. */
+/** Batches, in any iterable. */
 export const dataRule = required(
   rule<Iterable<never>>("an array or an iterable of batches", (value) => {
     if (!isObject(value) || ArrayBuffer.isView(value)) return false;
@@ -173,7 +173,7 @@ export const dataRule = required(
 
 /**
  * The data as an iterable, and how many steps to take; undefined for as many as there are batches. The batches of an array are checked
- * at once. What tells its length, as an array and `minibatches` do, is given again and again.
+ * at once. Data that have a length, such as arrays and `minibatches`, are repeated.
  */
 export function batches<B>(
   data: readonly B[] | Iterable<B> | AsyncIterable<B>,

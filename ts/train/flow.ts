@@ -124,7 +124,7 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
 class BlockFlow<D extends Dtype> implements Flow<D> {
   readonly features: number;
   readonly #times: readonly [number, number];
-  /** What is drawn without a seed. */
+  /** The generator of samples that are drawn without a seed. */
   #random: (() => number) | undefined;
 
   constructor(
@@ -180,12 +180,12 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
       while (!step.done) step = steps.next(await step.value);
       return step.value;
     } finally {
-      // What was awaited may have failed.
+      // The awaited promise may have failed.
       steps.return(undefined as never);
     }
   }
 
-  /** What it is, for messages. */
+  /** The name of the kind of object, for messages. */
   toString(): string {
     return `flow (blocks: ${this.blocks.length}, features: ${this.features})`;
   }

@@ -95,7 +95,7 @@ export interface LbfgsOptions<D extends Dtype = Dtype> {
 }
 
 /**
- * Why `lbfgs` ended: at a minimum (`gradient`, `cost`), because it was told to stop (`iterations`, `callback`), or because no step lowers
+ * Why `lbfgs` ended: at a minimum (`gradient`, `cost`), because it reached a limit or a callback stopped it (`iterations`, `callback`), or because no step lowers
  * the loss (`stuck`).
  */
 export type LbfgsReason =
@@ -186,7 +186,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
     iteration: number,
     { x, value, gradient, evaluations }: ValueWithGradient & { x: Float64Array; evaluations: number },
   ) => {
-    // What is shown has the parameters that it is about.
+    // The callback sees the field with the parameters of this iteration.
     assign(x);
     const gradientNorm = Math.sqrt(gradient.reduce((sum, slope) => sum + slope * slope, 0));
     const ended = (await onIteration?.(Object.freeze({ iteration, value, gradientNorm, evaluations }))) === false;
@@ -210,14 +210,14 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
   }
 }
 
-/** What is minimised over: numbers of a field or of an array, but for those that are fixed. */
+/** The numbers that are minimised over: those of a field or an array that are not fixed. */
 interface Unknowns<D extends Dtype> {
   readonly dtype: D;
   readonly start: Float64Array;
   readonly assign: (x: Float64Array) => void;
   /** How many there are with those that are fixed. */
   readonly all: number;
-  /** Their places among all. */
+  /** The indices of these numbers among all. */
   readonly places: readonly number[];
 }
 
@@ -248,7 +248,7 @@ function unknownsOfField(field: Field, fixed: readonly string[]): Unknowns<Dtype
   return { dtype: field.dtype, start, assign, all: all.length, places };
 }
 
-/** What `value` returned, checked but for numbers that are not finite. */
+/** The result of `value`, checked, though its numbers may not be finite. */
 function readValue<D extends Dtype>(returned: LbfgsValue<D>, { dtype, all, places }: Unknowns<D>): ValueWithGradient {
   const { value, gradient } = isObject(returned) ? returned : {};
   if (typeof value !== "number" || gradient === undefined) {

@@ -14,7 +14,7 @@ import {
 } from "../checks/arrays.js";
 import { isArray, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { programField, type WasmProgram } from "../fields/program.js";
@@ -28,11 +28,11 @@ import type { Value } from "../trace/value.js";
 import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
 import { checkHasOutputs, maskWeights, outputMask } from "./mask.js";
 
-/** What a traced loss is computed from: values of one trajectory at one output time. */
+/** The inputs of a traced loss: values of one trajectory at one output time. */
 export type LossValues<I extends ArgumentSizes = EmptyRecord> = {
   /** The state of the solution, a row for each feature. */
   readonly y: Value;
-  /** What the solution should be: as many rows as the state has, or as the option `target` says. */
+  /** The target for the solution: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
    * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, a target that was NaN is 0. A
@@ -57,7 +57,7 @@ export interface LossOptions<I extends ArgumentSizes = EmptyRecord> {
 
 /** The data of a loss: a batch of `train` is one. */
 export interface LossData {
-  /** What the solution should be, `[times, batch, features]`; may be left out for a loss that does not take it. */
+  /** The target for the solution, `[times, batch, features]`; you may leave it out for a loss that does not use it. */
   readonly target?: ArrayLike<number> | undefined;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
@@ -155,7 +155,7 @@ export function loss<const I extends ArgumentSizes = EmptyRecord>(
   argument("loss", apply, required(callable()));
   const { inputs, target } = options(given, rules);
   const widths = Object.fromEntries(
-    outside(() => Object.entries(inputs)).map(([name, width]) => {
+    runUserCode(() => Object.entries(inputs)).map(([name, width]) => {
       if (OWN.includes(name))
         throw refused(
           "OPTION",
@@ -193,7 +193,7 @@ interface MeanWeights {
 /** A loss for states of one size. */
 interface RecordedLoss {
   readonly program: Traced;
-  /** What it takes of each row, side by side: y, and of the rest what it uses. */
+  /** The numbers of each row, side by side: y, and those of the other inputs that the loss uses. */
   readonly widths: ReadonlyMap<string, number>;
 }
 
@@ -220,12 +220,12 @@ function tracedLoss(
         sizes.state += own;
         return stateIn(graph, before, own);
       };
-      for (const [name, own] of Object.entries({ y: state, target, mask: target, t: 1, ...inputs })) {
+      for (const [name, rows] of Object.entries({ y: state, target, mask: target, t: 1, ...inputs })) {
         let value: Value | undefined;
         // Only what is taken is a part of the rows.
         const get = () => {
-          if (value === undefined) widths.set(name, own);
-          value ??= width(own);
+          if (value === undefined) widths.set(name, rows);
+          value ??= width(rows);
           return value;
         };
         Object.defineProperty(values, name, { get, enumerable: true, configurable: true });
@@ -281,12 +281,12 @@ function tracedLoss(
     if (lists && lists.longest !== times) {
       throw refused("SHAPE", `${where}times`, `lists of up to ${times} times`, `one of ${lists.longest}`);
     }
-    const own = maskWeights(weights, solved.mask ?? outputMask(lists?.counts ?? null));
-    checkHasOutputs(own, solved.failure);
-    const mask = own && weightsOf(`${where}mask`, own).weights;
-    const whole = mask?.length === count;
+    const countedWeights = maskWeights(weights, solved.mask ?? outputMask(lists?.counts ?? null));
+    checkHasOutputs(countedWeights, solved.failure);
+    const mask = countedWeights && weightsOf(`${where}mask`, countedWeights).weights;
+    const isPerFeature = mask?.length === count;
     const weightAt = (row: number, feature: number) =>
-      mask ? (mask[whole ? row * features + feature : row] as number) : 1;
+      mask ? (mask[isPerFeature ? row * features + feature : row] as number) : 1;
     for (let i = 0; i < count; i++) {
       if (Number.isFinite(target[i])) continue;
       // What does not count may well be missing, that is NaN.
@@ -309,7 +309,7 @@ function tracedLoss(
     }
     const further = argument(`${where}inputs`, data.inputs ?? {}, required(inputsRule));
     for (const [name, width] of Object.entries(inputs)) {
-      const values = outside(() => (further as Record<string, unknown>)[name]);
+      const values = runUserCode(() => (further as Record<string, unknown>)[name]);
       const wanted = `${where}inputs.${name}`;
       columns[name] = numbersOf(wanted, values);
       const shape = width === 1 ? `[${times}, ${batch}]` : `[${times}, ${batch}, ${width}]`;
@@ -330,15 +330,16 @@ function tracedLoss(
     if (!mask) return { each: undefined, sum: all };
     const each = new Float64Array(all);
     for (let row = 0; row < rows; row++) {
-      const own =
+      const rowWeights =
         mask.length === rows ? mask.subarray(row, row + 1) : mask.subarray(row * features).subarray(0, features);
       if (isEntrywise)
-        for (let i = 0; i < features; i++) each[row * features + i] = own[own.length === 1 ? 0 : i] as number;
-      else if (takesMask) each[row] = own.some((weight) => weight > 0) ? 1 : 0;
-      else if (own.some((weight) => weight !== own[0])) {
+        for (let i = 0; i < features; i++)
+          each[row * features + i] = rowWeights[rowWeights.length === 1 ? 0 : i] as number;
+      else if (takesMask) each[row] = rowWeights.some((weight) => weight > 0) ? 1 : 0;
+      else if (rowWeights.some((weight) => weight !== rowWeights[0])) {
         const expected = "one weight for all features of a trajectory at a time, or a loss that takes mask";
-        throw refused("OPTION", `${where}mask`, expected, `${own.join(", ")} from index ${row * features}`);
-      } else each[row] = own[0] as number;
+        throw refused("OPTION", `${where}mask`, expected, `${rowWeights.join(", ")} from index ${row * features}`);
+      } else each[row] = rowWeights[0] as number;
     }
     return { each, sum: each.reduce((sum, weight) => sum + weight, 0) };
   };
@@ -362,18 +363,18 @@ function tracedLoss(
     numbers();
     const solved = { ...outputsIn(y), ...(solution && { mask: solution.mask, failure: solution.failures[0]?.error }) };
     const { columns, weights } = read("", data, sizes, solved);
-    // Whoever gives the data may have transferred the memory of y.
-    const own = numbers();
-    // What is no output of the solve may be NaN.
-    const infinite = own.findIndex(
+    // Reading the data may have transferred the memory of y.
+    const outputs = numbers();
+    // Numbers that are no outputs of the solve may be NaN.
+    const infinite = outputs.findIndex(
       (number, i) => !Number.isFinite(number) && solved.mask?.[Math.floor(i / state)] !== 0,
     );
-    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
+    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${outputs[infinite]} at index ${infinite}`);
     const { widths } = programFor(state);
     const field = fieldFor(state, dtype);
     const span = isEntrywise ? state : 1;
     const weightOf = (row: number, i: number) => (weights.each ? (weights.each[row * span + i] as number) : 1);
-    // What does not count has no derivative, whatever that of its numbers would be.
+    // Rows that do not count have no derivative, even if that of their numbers is not finite.
     const counted: number[] = [];
     for (let row = 0; row < rows; row++) {
       let counts = false;
@@ -385,7 +386,7 @@ function tracedLoss(
       const where = `at time ${Math.floor(row / batch)} of trajectory ${row % batch}, from 0`;
       return refused("NON_FINITE", `loss's ${what}`, "a finite number", `${given} ${where}`);
     };
-    const given = { ...columns, y: own };
+    const given = { ...columns, y: outputs };
     const all = packColumns(
       dtype,
       counted,

@@ -76,7 +76,7 @@ export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   });
 }
 
-/** What the solution is for `poissonLoss`: mean counts, or their logarithms. Nothing is required. */
+/** Options of `poissonLoss`: whether the solution is mean counts or their logarithms. Nothing is required. */
 export interface PoissonOptions {
   /** Whether the solution is the logarithm of the mean count, and not the mean count itself; default false. */
   log?: boolean | undefined;

@@ -1,4 +1,4 @@
-// Which outputs count, where trajectories have times of their own or have failed.
+// Which outputs count if trajectories have their own times or have failed.
 import type { SymplecticAdjointError } from "../checks/errors.js";
 
 /**

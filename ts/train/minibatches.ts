@@ -27,7 +27,7 @@ import {
   record,
   required,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { type Jump, type ReadJump, readJump } from "../solve/changes.js";
 import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
@@ -287,7 +287,7 @@ function weightsAt(where: string, given: unknown, times: number, state: number):
 
 function argumentsOf(where: string, given: unknown): Record<string, Float64Array> {
   const read = argument(where, given, fallback(record<unknown>(), {}));
-  const entries = outside(() => Object.entries(read)).map(([name, value]) => [
+  const entries = runUserCode(() => Object.entries(read)).map(([name, value]) => [
     name,
     numbersOf(`${where}.${name}`, typeof value === "number" ? [value] : value),
   ]);
@@ -321,14 +321,14 @@ function windowsOf(
 ): ObservationWindow[][] {
   const groups = new Map<number, ObservationWindow[]>();
   for (const [trajectory, { times, values, state, y0 }] of observed.entries()) {
-    const whole = (row: number) =>
+    const isComplete = (row: number) =>
       (row === 0 && y0 !== undefined) || !values.subarray(row * state, (row + 1) * state).some(Number.isNaN);
     // One that is shorter, or whose first states are missing, still gives a window: from its first whole state.
     const last = window === undefined ? 0 : Math.max(0, times.length - window);
     let found = 0;
     for (let start = 0; start + 1 < times.length && (start <= last || found === 0); start++) {
       const due = start % stride === 0 || (start >= last && found === 0);
-      if (!due || !whole(start)) continue;
+      if (!due || !isComplete(start)) continue;
       found++;
       const time = relative ? 0 : (times[start] as number);
       const group = groups.get(time) ?? [];
@@ -364,7 +364,7 @@ function jumpsByTrajectory(
   });
 }
 
-/** What a window has: times and values, and of each jump the times, with the places of its amounts. */
+/** The data of a window: times and values, and for each jump its times, with the places of its amounts. */
 interface WindowData {
   readonly y0: Float64Array;
   readonly times: Float64Array;
@@ -382,7 +382,15 @@ function windowData(
   window: number | undefined,
   relative: boolean,
 ): WindowData {
-  const { times, values, state, sign, y0, arguments: own, weights: all } = observed[trajectory] as CheckedTrajectory;
+  const {
+    times,
+    values,
+    state,
+    sign,
+    y0,
+    arguments: packedArguments,
+    weights: all,
+  } = observed[trajectory] as CheckedTrajectory;
   const end = window === undefined ? times.length : Math.min(times.length, start + window);
   const [begin, last] = [times[start] as number, times[end - 1] as number];
   const origin = relative ? begin : 0;
@@ -406,10 +414,17 @@ function windowData(
   if (!given && jumps.some(({ times: [time] }) => time === from(begin))) seen.fill(Number.NaN, 0, state);
   const weights = all?.subarray(start * state, end * state);
   for (const [i, weight] of weights?.entries() ?? []) if (weight === 0) seen[i] = Number.NaN;
-  return { y0: first, times: times.slice(start, end).map(from), values: seen, weights, arguments: own, jumps };
+  return {
+    y0: first,
+    times: times.slice(start, end).map(from),
+    values: seen,
+    weights,
+    arguments: packedArguments,
+    jumps,
+  };
 }
 
-/** Windows with times and steps of their own. */
+/** Windows that each have their own times and steps. */
 function independentBatch<D extends Dtype>(
   views: readonly WindowData[],
   jumps: readonly ReadJump[],
@@ -417,7 +432,7 @@ function independentBatch<D extends Dtype>(
 ): Batch<D> {
   const longest = views.reduce((most, { times }) => Math.max(most, times.length), 0);
   const rows = views.map(({ times }) => Uint32Array.from(times.keys()));
-  const own = jumps.map(({ set, amounts }, index) => {
+  const unitedJumps = jumps.map(({ set, amounts }, index) => {
     const lists = views.map(({ jumps }) => jumps[index] as WindowData["jumps"][number]);
     const amountsOf = (all: Float64Array) =>
       lists.map(({ places }) => Float64Array.from(places, (place) => all[place] as number));
@@ -428,7 +443,7 @@ function independentBatch<D extends Dtype>(
     };
   });
   const times = views.map(({ times }) => times);
-  return { ...stackWindows(views, rows, longest, dtype), times, ...(own.length > 0 && { jumps: own }) };
+  return { ...stackWindows(views, rows, longest, dtype), times, ...(unitedJumps.length > 0 && { jumps: unitedJumps }) };
 }
 
 /** Windows that are solved over the times of all. */
@@ -496,8 +511,8 @@ function mergeTimes(windows: Float64Array[], sign: number): { all: number[]; pla
   const places = windows.map(({ length }) => new Uint32Array(length));
   const present = new Set<number>();
   for (const [time, equal] of sorted) {
-    const apart = all.length === 0 || Math.abs(time - (all.at(-1) as number)) > same;
-    if (apart || equal.some(({ window }) => present.has(window))) {
+    const isNewTime = all.length === 0 || Math.abs(time - (all.at(-1) as number)) > same;
+    if (isNewTime || equal.some(({ window }) => present.has(window))) {
       all.push(time);
       present.clear();
     }

@@ -27,7 +27,7 @@ import {
   rule,
   text,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { runUserCode } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -48,7 +48,7 @@ import {
 
 interface CommonOptions<N extends FieldNames = FieldNames> {
   /**
-   * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have rates of their own, by name:
+   * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have their own rates, by name:
    * `{ net: 1e-3, birth: 0.1 }`, or with `"*"` for all others, `{ "*": 1e-3, birth: 0.1 }`. Set `optimizer.learningRate` to change it
    * between steps.
    */
@@ -88,7 +88,7 @@ type WithDefaults<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O
 /** The learning rate and the weight decay as they are read: one number, or numbers by name. */
 type RateOptions = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
 
-/** What an optimizer is made of, but for its state and the learning rate of the moment. */
+/** The options of an optimizer, without its state and its current learning rate. */
 export type OptimizerRecipe =
   | { readonly kind: "adam"; readonly options: WithDefaults<AdamOptions> }
   | { readonly kind: "sgd"; readonly options: WithDefaults<SgdOptions> };
@@ -96,14 +96,14 @@ export type OptimizerRecipe =
 /** Changes a field's parameters, in place in the engine's memory, or an array of yours. */
 export interface Optimizer<D extends Dtype = Dtype> {
   /**
-   * The learning rate of the next step; may be set at any time, as `train` does by its `schedule`. If parameters have rates of their own,
+   * The learning rate of the next step; may be set at any time, as `train` does by its `schedule`. If parameters have their own rates,
    * it is the largest of them, and setting it changes all in proportion.
    */
   learningRate: number;
   /** The number of steps taken; set it, with `state`, to continue from a checkpoint. */
   steps: number;
   /**
-   * What the optimizer remembers, the moments of `adam` or the velocity of `sgd`: a live view of the engine's memory: read it again after
+   * The moments of `adam` or the velocity of `sgd`, as a live view of the engine's memory: read it again after
    * any other call.
    */
   readonly state: ArrayOf<D>;
@@ -182,7 +182,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return this.#engine.view(this.#dtype, rust, rust.statePointer, rust.stateLength);
   }
 
-  /** The state as an array of the caller's own. */
+  /** A copy of the state for the caller. */
   copyState(): ArrayOf<D> {
     const rust = WasmOptimizer.#use(this);
     return this.#engine.read(this.#dtype, rust.statePointer, rust.stateLength);
@@ -246,7 +246,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return optimizer.#rust;
   }
 
-  /** What it is, for messages and consoles. */
+  /** The name of the kind of object, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
     if (!kept) return `${this.recipe.kind} optimizer (disposed)`;
@@ -284,7 +284,7 @@ export function freeGradient<D extends Dtype>(optimizer: Optimizer<D>, gradient:
   return WasmOptimizer.is(optimizer) ? ((optimizer as WasmOptimizer<Dtype>).free(gradient) as ArrayOf<D>) : gradient;
 }
 
-/** What a file has to keep of an optimizer of a field. */
+/** What a file stores of an optimizer of a field. */
 export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
   if (!WasmOptimizer.isOf(optimizer, field)) {
     const other = WasmOptimizer.isOfArray(optimizer) ? "one for an array" : "one made for another field";
@@ -336,7 +336,7 @@ function readWithNames<R extends typeof adamRules | typeof sgdRules>(given: unkn
 /** A copy of numbers by name, checked. */
 function ownNumbers(where: string, given: number | NumberByName): number | NumberByName {
   if (typeof given === "number") return given;
-  const entries = outside(() => Object.entries(given));
+  const entries = runUserCode(() => Object.entries(given));
   const read = entries.map(([name, number]) => [name, argument(`${where}.${name}`, number, required(nonNegative))]);
   return Object.fromEntries(read);
 }

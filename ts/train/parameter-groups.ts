@@ -2,7 +2,7 @@
 import { type ArrayOf, type Dtype, isFloats } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { listOf, nearest, unknownName } from "../checks/names.js";
-import { entriesOf, wholesOf } from "../fields/entries.js";
+import { entriesOf, prefixesOf } from "../fields/entries.js";
 import { type Field, wasmField } from "../fields/field.js";
 
 /**
@@ -14,7 +14,7 @@ export type NumberByName<Name extends string = string> = string extends Name
   ? Readonly<Record<string, number>>
   : { readonly [Own in Name | "*"]?: number };
 
-/** What is changed: a field's parameters, or an array of the caller's. */
+/** The numbers that an optimizer changes: a field's parameters, or an array that you own. */
 export type OptimizerTarget<D extends Dtype> = Field<D> | ArrayOf<Dtype>;
 
 /** Rates, for all or by name, and the names of what stays as it is. */
@@ -24,7 +24,7 @@ interface GroupOptions {
   readonly fixed?: readonly string[] | undefined;
 }
 
-/** Whether it is an array, and not a field. */
+/** Whether the target is an array, not a field. */
 export function isFloatArray(target: unknown): target is ArrayOf<Dtype> {
   return isFloats(target, "float32") || isFloats(target, "float64");
 }
@@ -49,7 +49,7 @@ export function groupsOf(target: OptimizerTarget<Dtype>, options: GroupOptions):
   checkNamesOf(entries, options);
   const size = isFloatArray(target) ? target.length : wasmField(target).parameterCount;
   const parts = entries.map(([name, { offset, shape }]) => {
-    return { names: [...wholesOf(name), OTHERS], offset, length: shape.reduce((product, side) => product * side, 1) };
+    return { names: [...prefixesOf(name), OTHERS], offset, length: shape.reduce((product, side) => product * side, 1) };
   });
   // Where there are no names, there are numbers all the same.
   const all = parts.length > 0 ? parts.sort((a, b) => a.offset - b.offset) : [{ names: [OTHERS], length: size }];
@@ -87,10 +87,10 @@ function checkNamesOf(
   entries: readonly (readonly [name: string, entry: unknown])[],
   { learningRate, weightDecay, fixed = [] }: GroupOptions,
 ): void {
-  const own = entries.map(([name]) => name);
-  const known = new Set(own.flatMap(wholesOf));
+  const arrayNames = entries.map(([name]) => name);
+  const known = new Set(arrayNames.flatMap(prefixesOf));
   const check = (where: string, name: string) => {
-    if (!known.has(name)) throw unknownName(where, name, own, "parameter", "OPTION", nearest(name, [...known]));
+    if (!known.has(name)) throw unknownName(where, name, arrayNames, "parameter", "OPTION", nearest(name, [...known]));
   };
   for (const [where, given] of Object.entries({ learningRate, weightDecay })) {
     if (typeof given === "number") continue;

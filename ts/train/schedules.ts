@@ -86,7 +86,7 @@ export function warmUp(steps: number, then: number | Schedule): Schedule {
   return (n) => (checkSteps(n) < rise ? (after(0) * (n + 1)) / rise : after(n - rise));
 }
 
-/** What a schedule gives, checked. */
+/** The checked rate that a schedule returns. */
 export function rateAt(schedule: Schedule, steps: number): number {
   return argument("schedule's result", schedule(steps), inCallback(nonNegative));
 }

@@ -57,16 +57,16 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   return Object.defineProperty(result, "curvature", { enumerable: false });
 }
 
-/** The weights of so many numbers, without those that are no outputs of the solve that y is the solution of. */
+/** The weights of `length` numbers, 0 for those of y that are no outputs of its solve. */
 function weightsIn(y: object, length: number, mask: ArrayLike<number> | undefined) {
-  const own = mask === undefined ? undefined : weightsOf("mask", mask).weights;
-  if (own) checkLength("mask", own, length);
+  const maskWeights = mask === undefined ? undefined : weightsOf("mask", mask).weights;
+  if (maskWeights) checkLength("mask", maskWeights, length);
   const { mask: outputs, failure } = outputsIn(y);
-  if (!own && !outputs) return { weights: undefined, sum: length };
+  if (!maskWeights && !outputs) return { weights: undefined, sum: length };
   const width = outputs ? length / outputs.length : 1;
   const weights = outputs
-    ? Float64Array.from({ length }, (_, i) => (outputs[Math.floor(i / width)] ? (own?.[i] ?? 1) : 0))
-    : own;
+    ? Float64Array.from({ length }, (_, i) => (outputs[Math.floor(i / width)] ? (maskWeights?.[i] ?? 1) : 0))
+    : maskWeights;
   checkHasOutputs(weights, failure);
   return weightsOf("mask", weights);
 }

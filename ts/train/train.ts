@@ -26,7 +26,7 @@ import { freeGradient, type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
-/** What to train, with which optimizer and data, and how to solve. */
+/** The options of `train`: the field, the optimizer, the data, and how to solve. */
 export interface TrainOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends GradientOptions<A, N> {
   /** The field to train; its parameters change in place. */
@@ -57,7 +57,7 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   /** Fixed steps of the solver in each interval of times, as `steps` of `odeint`. */
   solverSteps?: number | undefined;
   /**
-   * The learning rate of each step, as a function of the steps that the optimizer has taken. If parameters have rates of their own, it
+   * The learning rate of each step, as a function of the steps that the optimizer has taken. If parameters have their own rates, it
    * gives the largest of them, and the others stay in proportion.
    */
   schedule?: Schedule | undefined;
@@ -77,7 +77,7 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   readonly gradient: Gradient<D, A>;
   /** The l2 norm of the gradient of all parameters that are not `fixed`, before clipping; infinite if it overflows. */
   readonly gradientNorm: number;
-  /** The learning rate of the step; if parameters have rates of their own, the largest of them. */
+  /** The learning rate of the step; if parameters have their own rates, the largest of them. */
   readonly learningRate: number;
   /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;

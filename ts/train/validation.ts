@@ -127,7 +127,7 @@ export class Validator<D extends Dtype> {
       const judgements = (steps: number) => Math.floor(steps / this.#every);
       this.#failures = Math.max(0, judgements(steps) - judgements(this.best.step));
     }
-    // A solve has no use for what a gradient is asked for.
+    // Options of gradients do not apply to a solve.
     this.#solver = Object.fromEntries(Object.entries(settings).filter(([name]) => Object.hasOwn(solveRules, name)));
   }
 

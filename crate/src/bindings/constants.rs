@@ -1,4 +1,4 @@
-//! What a binding needs to know of the crate, as JSON: names, defaults and widths, each written down once.
+//! The names, defaults, limits and widths that bindings use, as JSON, so that each is written down once.
 
 use serde_json::{Value, json};
 
@@ -10,28 +10,36 @@ use crate::memory::Purpose;
 use crate::model::cnf::Noise;
 use crate::model::hamiltonian::Structure;
 use crate::model::{Activation, Time};
-use crate::solve::MOST_THREADS;
+use crate::program::json::{MAX_NODES, MAX_ROWS};
+use crate::solve::MAX_THREADS;
 use crate::stepper::Method;
+use crate::tableau::MAX_STAGES;
 
-/// How a flow takes the trace of its Jacobian; `hutchinson` takes noise.
+/// How a flow computes the trace of its Jacobian; `hutchinson` estimates it with noise.
 pub const TRACES: [&str; 2] = ["exact", "hutchinson"];
 pub const NOISES: [(&str, Noise); 2] = [("rademacher", Noise::Rademacher), ("gaussian", Noise::Gaussian)];
 
-/// The named matrices of a system with an energy.
+/// The names of the matrices G of dx/dt = G ∇H.
 pub const STRUCTURES: [(&str, Structure); 3] =
     [("canonical", Structure::Canonical), ("dx", Structure::Dx), ("laplacian", Structure::Laplacian)];
+
+/// How many numbers bindings read for each trajectory of an ensemble: see `AnyEnsemble::trajectories`.
+pub const TRAJECTORY_NUMBERS: usize = 6;
+
+/// How many numbers bindings read for each event: see `AnyEnsemble::events`.
+pub const EVENT_NUMBERS: usize = 3;
 
 /// The statistics of a solve, in the order in which a binding hands them out; bytes follow.
 pub const SOLVE_STATS: [&str; 7] =
     ["accepted", "rejected", "evaluations", "firstStep", "lastStep", "rtol", "rtolClamped"];
 
-/// Those of a gradient; what is retained follows, and bytes.
+/// The statistics of a gradient; those of [`RETENTION`] follow, and bytes.
 pub const GRADIENT_STATS: [&str; 3] = ["evaluations", "vjps", "backwardSteps"];
 
-/// What a gradient retains of a solve.
+/// The statistics of what a gradient retains of a solve.
 pub const RETENTION: [&str; 5] = ["tapes", "stages", "states", "checkpoints", "stepTapes"];
 
-/// The sums of bytes: of all purposes, and of each.
+/// The names of the statistics of bytes: the total, and each purpose.
 fn byte_names() -> Vec<&'static str> {
     std::iter::once("total").chain(Purpose::ALL.map(Purpose::name)).collect()
 }
@@ -59,7 +67,10 @@ pub fn constants() -> Value {
         "DEFAULT_GRADIENT": DEFAULT_GRADIENT,
         "DEFAULT_BUDGET": DEFAULT_BUDGET,
         "MAX_EVENTS": Changes::default().max_events,
-        "MOST_THREADS": MOST_THREADS,
+        "MAX_NODES": MAX_NODES,
+        "MAX_ROWS": MAX_ROWS,
+        "MAX_STAGES": MAX_STAGES,
+        "MAX_THREADS": MAX_THREADS,
         "OUTPUTS": names(&OUTPUTS),
         "CONTROLLERS": names(&CONTROLLERS),
         "SUMMATIONS": names(&SUMMATIONS),
@@ -72,6 +83,8 @@ pub fn constants() -> Value {
         "SOLVE_STATS": SOLVE_STATS,
         "GRADIENT_STATS": GRADIENT_STATS,
         "RETENTION": RETENTION,
+        "TRAJECTORY_NUMBERS": TRAJECTORY_NUMBERS,
+        "EVENT_NUMBERS": EVENT_NUMBERS,
         "BYTES": byte_names(),
     })
 }

@@ -62,7 +62,7 @@ fn thrown(env: Env, error: Error) -> napi::Error {
     }
 }
 
-/// What is not there is undefined, and not null.
+/// Turns `None` into undefined, not null.
 fn or_undefined<T>(value: Option<T>) -> Either<T, Undefined> {
     value.map_or(Either::B(()), Either::A)
 }
@@ -89,7 +89,7 @@ pub fn register_bits() -> u32 {
     dispatch::bits() as u32
 }
 
-/// Has solves of this thread tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the
+/// Sets the function that solves of this thread call with their progress, from 0 to 1; undefined removes it. If it returns false, it ends the
 /// solve.
 #[napi(catch_unwind)]
 pub fn watch(env: Env, callback: Option<Function<'_, f64, bool>>) -> Result<()> {
@@ -102,7 +102,7 @@ pub fn live_bytes() -> f64 {
     crate::memory::live_bytes() as f64
 }
 
-/// Whether so many bytes could be had now.
+/// Whether this number of bytes can be allocated now.
 #[napi(catch_unwind)]
 pub fn has_room(bytes: f64) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()

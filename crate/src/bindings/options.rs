@@ -72,7 +72,7 @@ pub fn read<T: Real>(entries: Entries) -> Result<(Options, GradientMethod)> {
     Ok((options, gradient))
 }
 
-/// The options of the continuous adjoint: the solve's own, but for what is given.
+/// The options of the continuous adjoint: those of the solve, except what is given.
 fn backward(solve: &Options, given: Option<OptionValue>) -> Result<Options> {
     let mut options = solve.clone();
     match given {
@@ -140,7 +140,7 @@ fn tableau(text: &str) -> Result<&'static Tableau> {
     let numbers = |name: &str| list(&json[name]).ok_or_else(refused);
     let a = json["a"].as_array().and_then(|rows| rows.iter().map(list).collect::<Option<Vec<_>>>());
     let order = json["order"].as_u64().and_then(|order| u32::try_from(order).ok()).ok_or_else(refused)?;
-    Tableau::own(&numbers("c")?, &a.ok_or_else(refused)?, &numbers("b")?, &numbers("bHat")?, order)
+    Tableau::custom(&numbers("c")?, &a.ok_or_else(refused)?, &numbers("b")?, &numbers("bHat")?, order)
 }
 
 /// A tolerance for all features, or as the text of a JSON list one for each.

@@ -122,7 +122,7 @@ fn json_of(record: Record) -> Value {
     Value::Object(record.into_iter().map(|(name, datum)| (name.to_string(), value(datum))).collect())
 }
 
-/// Of a solve, by the order of [`SOLVE_STATS`](super::constants::SOLVE_STATS): as one array, since each property of an object costs a call
+/// The statistics of a solve, in the order of [`SOLVE_STATS`](super::constants::SOLVE_STATS): as one array, since each property of an object costs a call
 /// into JavaScript.
 pub fn stats((stats, peak): (&Stats, &Bytes)) -> Vec<f64> {
     let counts = [stats.accepted, stats.rejected, stats.evaluations].map(|count| count as f64);
@@ -130,7 +130,7 @@ pub fn stats((stats, peak): (&Stats, &Bytes)) -> Vec<f64> {
     counts.into_iter().chain(steps).chain(bytes(peak)).collect()
 }
 
-/// Of an ensemble, the sums over its trajectories, in the same order.
+/// The statistics of an ensemble, summed over its trajectories, in the same order.
 pub fn ensemble_stats(ensemble: &dyn AnyEnsemble) -> Vec<f64> {
     let all = ensemble.trajectories();
     let sum = |column: usize| all.chunks_exact(6).map(|numbers| numbers[column]).sum::<f64>();
@@ -148,7 +148,7 @@ pub fn path(path: Option<(&[f64], Numbers<'_>, Numbers<'_>)>) -> Vec<f64> {
     })
 }
 
-/// Of a gradient, by the order of [`GRADIENT_STATS`](super::constants::GRADIENT_STATS).
+/// The statistics of a gradient, in the order of [`GRADIENT_STATS`](super::constants::GRADIENT_STATS).
 pub fn gradient_stats(stats: &GradientStats) -> Vec<f64> {
     let kept = &stats.retention;
     let counts = [stats.evaluations, stats.vjps, stats.backward_steps];

@@ -102,13 +102,14 @@ pub fn live() -> f64 {
     live_bytes() as f64
 }
 
-/// Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+/// Fills the reserve for the unchecked allocations of one call; false if memory has run out.
 #[wasm_bindgen(js_name = ensureReserve)]
 pub fn ensure_reserve() -> bool {
     reserve::ensure()
 }
 
-/// Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+/// Whether this number of bytes can be allocated now without the reserve. It is asked before texts and lists cross, whose allocations
+/// are not checked.
 #[wasm_bindgen(js_name = hasRoom)]
 pub fn has_room(bytes: usize) -> bool {
     reserve::fallible(|| Vec::<u8>::new().try_reserve_exact(bytes)).is_ok()
@@ -154,7 +155,7 @@ thread_local! {
     static FIRST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+/// Sets the function that solves call with their progress, from 0 to 1; undefined removes it. A solve ends if it returns false.
 #[wasm_bindgen]
 pub fn watch(callback: Option<Function>) {
     progress::watch(callback.map(|callback| {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Cotangents;
-use super::block::{Combiner, LaneStepping, Spans, load_lane, min_width, store_lane, width_index};
+use super::block::{Combiner, LaneEvaluator, Spans, load_lane, min_width, store_lane, width_index};
 use super::leaf_results::LeafGradient;
 use super::lists::order;
 use super::problem::{Evaluators, Problem};
@@ -17,7 +17,7 @@ use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::interval_steps;
-use crate::stepper::{Goal, Scratch, Sink, Stage, Weights, attempt};
+use crate::stepper::{Scratch, Sink, Stage, StepExtent, Weights, attempt};
 
 /// The reverse pass of a thread, over one leaf after the other.
 pub(super) struct Backward<'w, T> {
@@ -52,13 +52,13 @@ pub(super) struct Backward<'w, T> {
     pub(super) combiner: Combiner<T>,
     pub(super) trajectories: Vec<ReverseTrajectory>,
     pub(super) outputs_within: Vec<OutputWithin>,
-    pub(super) uses: PassUses,
+    pub(super) counts: PassCounts,
     pub(super) gradient: LeafGradient<T>,
 }
 
-/// How often a reverse pass has used the field, and for what.
+/// How often a reverse pass has evaluated and transposed the field, and what it found about derivatives in time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PassUses {
+pub(super) struct PassCounts {
     pub evaluations: usize,
     pub vjps: usize,
     /// Whether it returns its derivative with respect to time.
@@ -67,13 +67,13 @@ pub(super) struct PassUses {
     pub through_event: bool,
 }
 
-impl Default for PassUses {
+impl Default for PassCounts {
     fn default() -> Self {
         Self { evaluations: 0, vjps: 0, has_time_derivative: true, through_event: false }
     }
 }
 
-impl PassUses {
+impl PassCounts {
     pub fn add(&mut self, other: Self) {
         self.evaluations += other.evaluations;
         self.vjps += other.vjps;
@@ -152,12 +152,12 @@ impl<'w, T: Real> Backward<'w, T> {
             combiner: Combiner::new(ledger, stages + 1, width)?,
             trajectories: vec![],
             outputs_within: vec![],
-            uses: PassUses::default(),
+            counts: PassCounts::default(),
             gradient: LeafGradient::new(problem, 0..0)?,
         })
     }
 
-    /// Bytes for the passes of so many threads, and for their results.
+    /// The bytes of the passes on these threads, and of their results.
     pub fn bytes(problem: &Problem<T>, threads: usize) -> usize {
         let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.scheme.stages);
@@ -198,15 +198,15 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// Counts evaluations of a leaf that was solved again.
     pub fn count_recomputed(&mut self, evaluations: usize) {
-        self.uses.evaluations += evaluations;
+        self.counts.evaluations += evaluations;
     }
 
-    /// How often the field was used, and for what.
-    pub fn uses(&self) -> PassUses {
-        let mut uses = self.uses;
-        uses.evaluations += self.single.evaluations;
-        uses.vjps += self.single.vjps;
-        uses
+    /// The counts of this pass so far.
+    pub fn counts(&self) -> PassCounts {
+        let mut counts = self.counts;
+        counts.evaluations += self.single.evaluations;
+        counts.vjps += self.single.vjps;
+        counts
     }
 
     fn len(&self) -> usize {
@@ -414,7 +414,7 @@ impl<'w, T: Real> Backward<'w, T> {
             };
             let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
             let x = &self.states[i * timed..(i + 1) * timed];
-            self.uses.has_time_derivative &= lanes.pullback(active, &self.spans.times, x, kept, pullback)?;
+            self.counts.has_time_derivative &= lanes.pullback(active, &self.spans.times, x, kept, pullback)?;
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
@@ -422,10 +422,10 @@ impl<'w, T: Real> Backward<'w, T> {
                 reverse.record_gradient[1] += scheme.c[i] * time;
             }
         }
-        self.uses.vjps += stages * active;
+        self.counts.vjps += stages * active;
         // Without a tape the field runs forward again, unless its tapes are empty.
         if !self.step_tapes && tape > 0 {
-            self.uses.evaluations += stages * active;
+            self.counts.evaluations += stages * active;
         }
         let [sums, carry] = &mut self.argument_sums;
         let arguments = problem.arguments * width;
@@ -474,13 +474,13 @@ impl<'w, T: Real> Backward<'w, T> {
         let (x, others) = states.split_at_mut(timed);
         spans.stage_times(width, scheme.c[0], &mut x[len..]);
         let mut sink = StageStates { states: others, tapes, tape };
-        let mut stepping = LaneStepping { lanes, active, width, spans, combiner };
+        let mut evaluator = LaneEvaluator { lanes, active, width, spans, combiner };
         let scratch = Scratch { slopes, len, first_slope_known: false, state: &mut pulled[..timed] };
-        let goal = if self.times { Goal::Slopes } else { Goal::Stages };
-        attempt(scheme, &mut stepping, x, goal, scratch, &mut sink)?;
+        let extent = if self.times { StepExtent::Slopes } else { StepExtent::Stages };
+        attempt(scheme, &mut evaluator, x, extent, scratch, &mut sink)?;
         // The last slope may serve no other stage.
-        let spared = usize::from(goal == Goal::Stages && tape == 0);
-        self.uses.evaluations += (stages - spared) * active;
+        let spared = usize::from(extent == StepExtent::Stages && tape == 0);
+        self.counts.evaluations += (stages - spared) * active;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::field::Lanes;
 use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::stepper::{Discard, Goal, Scheme, Scratch, Stepping, Weights, attempt};
+use crate::stepper::{Discard, Scheme, Scratch, StepEvaluator, StepExtent, Weights, attempt};
 
 /// The steps of all lanes.
 pub(super) struct Spans {
@@ -83,7 +83,7 @@ pub(super) struct Block<T> {
     pub carry: Buffer<T>,
     pub next: Buffer<T>,
     pub next_carry: Buffer<T>,
-    /// k_1 … k_s, and behind them f(x_{n+1}).
+    /// k_1 … k_s, followed by f(x_{n+1}).
     pub slopes: Buffer<T>,
     /// A stage's state, an increment, an error.
     pub state: Buffer<T>,
@@ -163,13 +163,13 @@ impl<T: Real> Block<T> {
         lanes.evaluate(self.active, &spans.times, &next[..len + width], None, &mut slopes[stages * len..][..len])
     }
 
-    /// The stages behind the first, and x_{n+1} − x_n into `state`.
+    /// Computes the stages after the first, and x_{n+1} − x_n into `state`.
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
         let (len, width) = (self.len(), self.width);
         let Self { x, slopes, state, spans, combiner, active, .. } = self;
-        let mut stepping = LaneStepping { lanes, active: *active, width, spans, combiner };
+        let mut evaluator = LaneEvaluator { lanes, active: *active, width, spans, combiner };
         let scratch = Scratch { slopes, len, first_slope_known: true, state: &mut state[..len + width] };
-        attempt(scheme, &mut stepping, &x[..len], Goal::Increment, scratch, &mut Discard)
+        attempt(scheme, &mut evaluator, &x[..len], StepExtent::Increment, scratch, &mut Discard)
     }
 
     /// The estimate of the error into `state`.
@@ -180,8 +180,8 @@ impl<T: Real> Block<T> {
     }
 }
 
-/// Trajectories that each take a step of their own.
-pub(super) struct LaneStepping<'a, T> {
+/// Evaluates the stages of steps that trajectories take by themselves, side by side in lanes.
+pub(super) struct LaneEvaluator<'a, T> {
     pub lanes: &'a mut dyn Lanes<T>,
     pub active: usize,
     pub width: usize,
@@ -189,7 +189,7 @@ pub(super) struct LaneStepping<'a, T> {
     pub combiner: &'a mut Combiner<T>,
 }
 
-impl<T: Real> Stepping<T> for LaneStepping<'_, T> {
+impl<T: Real> StepEvaluator<T> for LaneEvaluator<'_, T> {
     /// Each lane is at another step.
     fn step(&self) -> usize {
         0
@@ -230,7 +230,7 @@ pub(super) fn store_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, fr
     }
 }
 
-/// The width of the narrowest block for so many trajectories.
+/// The width of the narrowest block that holds these trajectories.
 pub(super) fn min_width<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
     let mut widths = problem.widths.iter().copied();
     widths.find(|&width| width >= trajectories).expect("the last is wide enough")

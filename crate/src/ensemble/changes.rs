@@ -7,30 +7,30 @@ use crate::field::{LaneSetup, Lanes};
 use crate::kernel::real::Real;
 use crate::program::Program;
 
-/// A change of the state at known times.
+/// A change of the state at times that are known before the solve, such as a dose.
 #[derive(Debug, Clone)]
 pub struct Jump {
-    /// When, a list for all trajectories or one for each, in the order of the trajectory's times. An output at such a time has the state
-    /// after the jump, also at the first and the last time. A time after the last output has no effect, and one before the first is
-    /// refused.
+    /// The times of the jump: one list for all trajectories or one for each, ascending or descending as the output times do. An output at
+    /// such a time has the state after the jump, also at the first and the last time. A time after the last output has no effect; one
+    /// before the first is an error.
     pub times: Lists,
-    /// The new state, a program of the state before, the time, the field's parameters, and as arguments first the trajectory's and then
-    /// the amounts.
+    /// The program that computes the new state, from the state before, the time, the field's parameters, and as arguments those of the
+    /// trajectory followed by the amounts.
     pub set: Program,
-    /// Numbers that belong to each time, as many as the program has arguments beyond the field's: those of one time behind those of
-    /// the other, in the order of the lists.
+    /// The amounts of each time, such as the size of a dose: as many per time as the program `set` has arguments beyond the field's.
+    /// `[times, amounts]`, in the order of the lists.
     pub amounts: Vec<f64>,
 }
 
-/// Which changes of sign count.
+/// Which changes of sign of an event's function count as events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// All.
+    /// Crossings in both directions.
     #[default]
     Both,
-    /// From negative to positive.
+    /// Only crossings from negative to positive.
     Rising,
-    /// From positive to negative.
+    /// Only crossings from positive to negative.
     Falling,
 }
 
@@ -46,20 +46,20 @@ impl Direction {
     }
 }
 
-/// An event: where a function of the trajectory crosses zero.
+/// An event: it occurs where a function of the trajectory crosses zero.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The function, a program of the state, the time, the field's parameters and the trajectory's arguments. The event is where it
-    /// crosses zero; a zero at the first time is none. Methods with fixed steps look at it at the ends of steps alone, others in a few
-    /// places between them: what crosses back within a step may be missed, unless [`Options::max_step`](crate::Options::max_step) is
-    /// short enough.
+    /// The program of the function, of the state, the time, the field's parameters and the trajectory's arguments. It returns one number. The
+    /// event occurs where that crosses zero; a zero at the first time does not count. Methods with fixed steps evaluate it only at the
+    /// ends of steps, the others also at a few points between them. A function that crosses zero and back within a step may be missed,
+    /// unless [`Options::max_step`](crate::Options::max_step) is short enough.
     pub when: Program,
-    /// Which of its changes of sign count, in the direction of the solve, also where times descend.
+    /// Which changes of sign count. They are seen in the direction of the solve, also if times descend.
     pub direction: Direction,
-    /// The trajectory ends at the event of this number, counted from 1. Outputs after it repeat the state there, after `set` if there is
-    /// one.
+    /// The trajectory ends the n-th time that this event occurs, counted from 1; never if `None`. Outputs after it repeat the state there,
+    /// as changed by `set` if there is one.
     pub terminal: Option<usize>,
-    /// The new state, a program as `when`.
+    /// The program that computes the new state, from the same inputs as `when`; `None` if the event does not change the state.
     pub set: Option<Program>,
 }
 
@@ -70,11 +70,12 @@ pub struct Changes {
     pub jumps: Vec<Jump>,
     /// The events. Those at the same time act in this order.
     pub events: Vec<Event>,
-    /// The most events of one trajectory, as one that chatters has no end; default 10,000.
+    /// The most events that one trajectory may have, default 10,000. Beyond, the solve fails with `MaxEvents`: a trajectory that
+    /// chatters would never end.
     pub max_events: usize,
-    /// The norm of an error, which accepts a step where it is at most 1: a program as `when`, of the errors of the features, each
-    /// divided by its tolerance atol + rtol max(|x_n|, |x_{n+1}|), in place of the state. By default their root mean square. Of the first
-    /// step's size it decides nothing.
+    /// The program that computes the norm of a step's error; a step is accepted if it is at most 1. It has the inputs of [`Event::when`],
+    /// but in place of the state the error of each feature divided by its tolerance atol + rtol max(|x_n|, |x_{n+1}|). By default (`None`) the
+    /// root mean square. The size of the first step does not depend on it.
     pub norm: Option<Program>,
 }
 
@@ -89,20 +90,20 @@ impl Default for Changes {
 pub(super) struct ScheduledJump {
     pub t: f64,
     pub jump: usize,
-    /// Which of the jump's times.
+    /// The index of the time among the jump's times.
     pub occurrence: usize,
 }
 
-/// When a jump acts, and its amounts.
+/// The times and amounts of a jump, in the number type of the solve.
 #[derive(Clone)]
 pub(super) struct JumpInputs<T> {
     pub times: Lists,
     pub amounts: Vec<T>,
-    /// Amounts of a time.
+    /// How many amounts each time has.
     pub numbers: usize,
 }
 
-/// When an event counts.
+/// Which crossings of an event's function count, and what they do.
 #[derive(Clone)]
 pub(super) struct EventRule {
     pub direction: Direction,
@@ -117,7 +118,7 @@ pub(super) struct Rules<T> {
     pub jumps: Vec<JumpInputs<T>>,
     pub events: Vec<EventRule>,
     pub max_events: usize,
-    /// Whether the norm of errors is a program's.
+    /// Whether a program computes the norm of errors.
     pub custom_norm: bool,
 }
 
@@ -125,19 +126,19 @@ pub(super) struct Rules<T> {
 pub(super) struct ChangeFunctions<T> {
     pub jumps: Vec<Box<dyn Lanes<T>>>,
     pub events: Vec<EventFunctions<T>>,
-    /// By width; none where it is the root mean square.
+    /// One for each block width, narrowest first; empty if the norm is the root mean square.
     pub norm: Vec<Box<dyn Lanes<T>>>,
 }
 
 /// The functions of an event.
 pub(super) struct EventFunctions<T> {
-    /// By width. The one of width 1 can always be transposed, as rates decide signs.
+    /// One for each block width, narrowest first. That of width 1 can always be transposed, since rates decide signs.
     pub when: Vec<Box<dyn Lanes<T>>>,
     pub set: Option<Box<dyn Lanes<T>>>,
 }
 
 impl<T: Real> ChangeFunctions<T> {
-    /// Of changes that have been checked.
+    /// The functions of changes that have been checked.
     pub fn new(changes: &Changes, setup: &LaneSetup<'_, T>, widths: &[usize], reverse: bool) -> Result<Self> {
         let lanes = |program: &Program, width: usize, reverse: bool| {
             ProgramField::new(program.clone(), setup.parameters)?.timed_lanes(setup, width, reverse)
@@ -247,7 +248,7 @@ impl<T: Real> Rules<T> {
                 occurrence: start + index,
             }));
         }
-        // Of those at the same time the first that was declared stays first.
+        // Jumps at the same time stay in the order in which they were declared.
         let keys: Vec<f64> = scheduled.iter().map(|jump| jump.t * direction).collect();
         order(&keys).into_iter().map(|index| scheduled[index]).collect()
     }
@@ -256,7 +257,7 @@ impl<T: Real> Rules<T> {
 fn check_jump_times(jumps: &[f64], times: &[f64]) -> Result<()> {
     finite("jumps.times", jumps)?;
     let (first, last) = (times[0], times[times.len() - 1]);
-    // Of a trajectory that goes nowhere only a jump at its time acts.
+    // If a trajectory has an empty interval, only jumps at its time act.
     if first == last {
         return Ok(());
     }

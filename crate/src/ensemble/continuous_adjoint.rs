@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::backward::PassUses;
+use super::backward::PassCounts;
 use super::block::load_lane;
 use super::changes::Changes;
 use super::forward::Forward;
@@ -39,7 +39,7 @@ pub(super) struct ContinuousAdjoint<T> {
 }
 
 impl<T: Real> ContinuousAdjoint<T> {
-    /// For the leaves of a problem, with the options of the integration backward.
+    /// The continuous adjoint of the leaves of a problem, with the options of the integration backward.
     pub fn new(field: &dyn VectorField<T>, forward: &Problem<T>, options: &Options) -> Result<Self> {
         let augmented = Augmented { field, data: forward.data };
         let mut options = Options { output: Some(Output::Land), threads: 1, ..options.clone() };
@@ -57,10 +57,10 @@ impl<T: Real> ContinuousAdjoint<T> {
         Ok(Self { problem, evaluators, integrator, evaluations: 0, vjps: 0, steps: 0 })
     }
 
-    /// How often the field was used since the last call, and the steps taken.
-    pub fn take_uses(&mut self) -> (PassUses, usize) {
+    /// The counts since the last call, and the steps taken.
+    pub fn take_counts(&mut self) -> (PassCounts, usize) {
         let [evaluations, vjps, steps] = [&mut self.evaluations, &mut self.vjps, &mut self.steps].map(std::mem::take);
-        (PassUses { evaluations, vjps, ..PassUses::default() }, steps)
+        (PassCounts { evaluations, vjps, ..PassCounts::default() }, steps)
     }
 
     /// Integrates a leaf backward: its gradient, and ∂L/∂θ. Trajectories that failed are left out.
@@ -101,7 +101,7 @@ impl<T: Real> ContinuousAdjoint<T> {
                 [times[left.saturating_sub(1)], times[left.saturating_sub(2)]]
             };
             let intervals: Vec<[f64; 2]> = left.iter().zip(leaf.clone()).map(interval).collect();
-            problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
+            problem.times = Lists::per_trajectory(intervals.iter().map(|interval| &interval[..]));
             if forward.options.time_gradients {
                 // ⟨w_j, f(t_j, y_j)⟩, and −⟨λ_0 − w_0, f(t_0, y_0)⟩ at the start.
                 let mut slope = vec![T::zero(); 2 * n];

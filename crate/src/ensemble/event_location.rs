@@ -236,7 +236,7 @@ fn triggered_at<T: Real>(
         residuals.push(at_root.then_some(value));
         signs_after.push(match triggers {
             // A function that has not changed its sign yet is at its root up to rounding. At zero the sign is the one it changes to, if that is
-            // known; otherwise the next step tells, which may find the sign before.
+            // known; otherwise the next step decides, which may find the sign before.
             true if g == start_sign => -g,
             true if g == 0 && sign_change.is_some_and(|change| sign(change.end_value) == -start_sign) => -start_sign,
             true => g,

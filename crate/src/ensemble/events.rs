@@ -2,18 +2,18 @@
 
 use crate::memory::List;
 
-/// An event that occurred.
+/// An event that occurred during a solve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Occurrence {
-    /// The trajectory.
+    /// The index of the trajectory in the batch.
     pub trajectory: usize,
-    /// Which of the events.
+    /// The index of the event in [`Changes::events`](super::Changes::events).
     pub event: usize,
-    /// When.
+    /// The time at which it occurred.
     pub t: f64,
 }
 
-/// The events of a trajectory, and the states before they change them, one behind the other.
+/// The events of a trajectory, and the states before the events change them, one after another.
 pub(super) struct EventLog<T> {
     pub events: List<Occurrence>,
     pub states: List<T>,

@@ -454,7 +454,7 @@ impl<T: Real> Forward<T> {
         Ok(())
     }
 
-    /// Compacts the block if lanes are free; whether no trajectory is left.
+    /// Compacts the block if lanes are free, and returns whether no trajectory is left.
     pub(super) fn compact(&mut self, problem: &Problem<T>, evaluators: &mut Evaluators<T>) -> bool {
         if self.block.active == self.solvers.len() {
             return self.block.active == 0;
@@ -468,7 +468,7 @@ impl<T: Real> Forward<T> {
         false
     }
 
-    /// Accepts steps: records them, and writes the outputs within. `end_slopes_known` tells of which f(x_{n+1}) is known.
+    /// Accepts steps: records them, and writes the outputs within. `end_slopes_known` says for which f(x_{n+1}) is known.
     fn accept_steps(
         &mut self,
         problem: &Problem<T>,

@@ -25,16 +25,18 @@ use crate::program::Program;
 use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Output, Steps};
 
-/// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters, arguments and
-/// output times: in place of a state, the solution has [y, ẏ_1, ẏ_2, …] of n (1 + directions) numbers, and for each event the same with the
-/// rates of its time, ṫ_1, ṫ_2, …, behind: NaN where an event changes nothing and its function only touches its zero. Its y and
-/// statistics are bitwise those of `odeint`; the sizes of steps stay as they are. Directions in times are as long as all lists of times
-/// together.
+/// Solves an ensemble as [`odeint`](super::odeint) does, and differentiates it along directions in y0, parameters, arguments and output
+/// times.
+///
+/// In place of each state, the solution has the n (1 + directions) numbers [y, ẏ_1, ẏ_2, …]. For each event, it has these followed by the
+/// derivatives of the event's time, ṫ_1, ṫ_2, …; they are NaN if the event changes nothing and its function only touches zero. y and
+/// the statistics are bitwise those of `odeint`: steps are chosen by the state alone. Directions in times have as many numbers as all lists
+/// of times together.
 ///
 /// # Errors
-/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program, and for extras other than a
-/// [part](Extras::part); `Grazing` where the time of an
-/// event counts that has no derivative; `NonFiniteResult` where a derivative overflows.
+/// Those of `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a custom field, which has no derivatives along
+/// directions, and for extras other than a [part](Extras::part); `Grazing` if the result depends on the time of an event that has no
+/// derivative; `NonFiniteResult` if a derivative overflows.
 pub fn jvp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -94,9 +96,9 @@ fn copy_rows<T: Copy>((to, width, first): (&mut [T], usize, usize), from: (&[T],
     }
 }
 
-/// A recorded ensemble with its tangent along one direction, for products with second derivatives.
+/// A recorded ensemble with its derivatives along one direction, from [`vjp_of_jvp`], for products with second derivatives of losses.
 pub struct JvpVjp<T> {
-    /// That of [`jvp`], bitwise.
+    /// The solution with its derivatives along the direction, bitwise that of [`jvp`].
     pub solution: Solution<T>,
     recorded: Vjp<T>,
     state: usize,
@@ -110,10 +112,11 @@ impl<T: Real> fmt::Debug for JvpVjp<T> {
     }
 }
 
-/// Solves as [`jvp`] does along one direction, and retains what the gradient method needs.
+/// Solves an ensemble as [`jvp`] does, along one direction in y0, parameters and arguments, and retains what the gradient method needs
+/// for [`JvpVjp::pullback`].
 ///
 /// # Errors
-/// As [`jvp`] and [`vjp`](super::vjp); `Option` for several directions, where times move, for events, whose times do, and for the
+/// Those of [`jvp`] and [`vjp`](super::vjp); `Option` for several directions, directions in times, events (whose times move), and the
 /// continuous adjoint.
 pub fn vjp_of_jvp<T: Real>(
     field: &dyn VectorField<T>,
@@ -156,7 +159,7 @@ impl<T: Real> JvpVjp<T> {
     /// [(∂²L/∂y²) ẏ, ∂L/∂y], laid out as those of the solution.
     ///
     /// # Errors
-    /// As [`Vjp::pullback`].
+    /// `Shape`, `NonFiniteInput` for the cotangents; `NonFiniteResult` if the product overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: &[T]) -> Result<Gradient<T>> {
         let Self { recorded, state, parameters, arguments, .. } = self;
         let product = recorded.pullback(Cotangents { y: cotangents, event_times: &[], event_states: &[] })?;

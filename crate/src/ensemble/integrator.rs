@@ -18,10 +18,11 @@ use crate::memory::{Bytes, Ledger};
 use crate::solve::{Options, Output, Stats};
 use crate::threads;
 
-/// Trajectories that each take their own steps, advanced call by call: bitwise as a solve that lands on the same times.
+/// Trajectories that each take their own steps, and that you advance call by call. The states are bitwise those of a solve that lands on
+/// the same times.
 ///
-/// What a solve carries from one step to the next is carried from one call to the next: the step size, the errors before, f at
-/// the state, the rounding error of the state. Clones are independent.
+/// It carries from one call to the next what a solve carries from one step to the next: the step size, the errors of the last steps, f at
+/// the state, and the rounding error of the state. Clones are independent.
 pub struct Integrator<T> {
     shared: Arc<Mutex<Shared<T>>>,
     trajectories: Vec<TrajectoryState<T>>,
@@ -54,10 +55,11 @@ struct LeafRun<T> {
 }
 
 impl<T: Real> Integrator<T> {
-    /// Trajectories at `y0` `[batch, state]` at time `t`.
+    /// An integrator of trajectories that start from `y0` `[batch, state]` at time `t`.
     ///
     /// # Errors
-    /// As [`odeint`](super::odeint); `Option` for jumps, as the state may be changed between calls.
+    /// `Shape`, `Option` and `NonFiniteInput` for invalid input; `Option` for jumps: change the state between calls instead, by
+    /// [`set_y`](Self::set_y). `OutOfMemory`.
     pub fn new(
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
@@ -101,18 +103,19 @@ impl<T: Real> Integrator<T> {
         })
     }
 
-    /// Advances each trajectory towards a time. Where one fails, all stay where they were. The limit
+    /// Advances each trajectory to the time `to`, or by one step towards it. If one fails, all stay where they were. The limit
     /// [`Options::max_steps`](crate::Options::max_steps) is for each call.
     ///
     /// # Errors
-    /// As [`odeint`](super::odeint), of several trajectories that fail the first by index.
+    /// `NonFiniteInput` for the time. If trajectories fail (`NonFinite`, `StepUnderflow`, `MaxSteps`, `MaxEvents` …), the error of the
+    /// first by index. `OutOfMemory`.
     pub fn advance(&mut self, to: f64, how: Advance) -> Result<()> {
         finite("to", &[to])?;
         let Self { batch, state, leaf, .. } = *self;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { problem, evaluators } = &mut *shared;
         let intervals: Vec<[f64; 2]> = self.trajectories.iter().map(|trajectory| trajectory.interval_to(to)).collect();
-        problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
+        problem.times = Lists::per_trajectory(intervals.iter().map(|interval| &interval[..]));
         problem.inputs.arguments.copy_from_slice(&self.arguments);
         let mut runs: Vec<LeafRun<T>> = (0..batch)
             .step_by(leaf)
@@ -150,42 +153,42 @@ impl<T: Real> Integrator<T> {
         Ok(())
     }
 
-    /// The present time of each trajectory.
+    /// The current time of each trajectory.
     pub fn t(&self) -> Vec<f64> {
         self.trajectories.iter().map(|trajectory| trajectory.solver.t).collect()
     }
 
-    /// The states, `[batch, state]`.
+    /// The current states, `[batch, state]`, row-major.
     pub fn y(&self) -> Vec<T> {
         self.trajectories.iter().flat_map(|trajectory| trajectory.x.iter().copied()).collect()
     }
 
-    /// The events of the last call, trajectory by trajectory.
+    /// The events that occurred in the last call of [`advance`](Self::advance): those of one trajectory after another.
     pub fn events(&self) -> &[Occurrence] {
         &self.events
     }
 
-    /// The states there, before the events change them.
+    /// The state at each of the [`events`](Self::events), before the event changes it: `[events, state]`.
     pub fn event_states(&self) -> &[T] {
         &self.event_states
     }
 
-    /// Whether an event has ended each trajectory.
+    /// For each trajectory, whether a terminal event has ended it.
     pub fn ended(&self) -> Vec<bool> {
         self.trajectories.iter().map(|trajectory| trajectory.solver.terminated).collect()
     }
 
-    /// The statistics of each trajectory so far.
+    /// The steps and evaluations of each trajectory, over all calls so far.
     pub fn stats(&self) -> Vec<Stats> {
         self.trajectories.iter().map(|trajectory| trajectory.total).collect()
     }
 
-    /// Peak memory.
+    /// Peak memory of the integrator, in bytes by purpose.
     pub fn peak(&self) -> Bytes {
         self.ledger.peak()
     }
 
-    /// Sets the states, `[batch, state]`; step sizes stay.
+    /// Sets the current states, `[batch, state]`, row-major. Step sizes stay.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput`.
@@ -203,10 +206,10 @@ impl<T: Real> Integrator<T> {
         Ok(())
     }
 
-    /// Sets the arguments, `[batch, arguments]`.
+    /// Sets the arguments of all trajectories, `[batch, arguments]`, row-major.
     ///
     /// # Errors
-    /// `Shape`, `NonFiniteInput`.
+    /// `Shape`, `NonFiniteInput` for the arguments.
     pub fn set_arguments(&mut self, arguments: &[T]) -> Result<()> {
         check_rows("arguments", arguments, self.batch, self.arguments.len() / self.batch)?;
         self.arguments.copy_from_slice(arguments);
@@ -216,7 +219,7 @@ impl<T: Real> Integrator<T> {
         Ok(())
     }
 
-    /// All that is carried from call to call, as numbers for [`restore`](Self::restore).
+    /// All that the integrator carries from call to call, as numbers for [`restore`](Self::restore).
     pub fn save(&self) -> Vec<f64> {
         let mut numbers = vec![];
         for trajectory in &self.trajectories {
@@ -232,10 +235,10 @@ impl<T: Real> Integrator<T> {
         numbers
     }
 
-    /// Continues where an integrator of the same field and options was saved.
+    /// Continues from where an integrator of the same field and options was saved by [`save`](Self::save).
     ///
     /// # Errors
-    /// `Option` for numbers that were saved by another.
+    /// `Option` for numbers that a different integrator saved.
     pub fn restore(&mut self, saved: &[f64]) -> Result<()> {
         let refused = || {
             let expected = "what save gave for the same field, batch and options";

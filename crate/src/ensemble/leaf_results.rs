@@ -15,7 +15,7 @@ use crate::solve::Stats;
 pub(super) struct LeafSolution<T> {
     trajectories: Range<usize>,
     state: usize,
-    /// As in [`Solution`], of the leaf's trajectories.
+    /// The fields of [`Solution`], for the leaf's trajectories.
     y: Buffer<T>,
     pub stats: Vec<Stats>,
     pub reached: Vec<usize>,
@@ -116,7 +116,7 @@ impl<T: Real> LeafSolution<T> {
 /// The gradient of a leaf.
 pub(super) struct LeafGradient<T> {
     trajectories: Range<usize>,
-    /// As in [`Gradient`], of the leaf's trajectories.
+    /// The fields of [`Gradient`], for the leaf's trajectories.
     pub y0: Buffer<T>,
     pub arguments: Buffer<T>,
     pub times: ListGradient,

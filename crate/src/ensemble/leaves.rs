@@ -16,10 +16,10 @@ use crate::memory::{Buffer, Bytes, List, Purpose};
 use crate::solve::Stats;
 use crate::threads;
 
-/// What is to be retained of leaves.
+/// What a solve retains of its leaves.
 #[derive(Clone, Copy)]
 pub(super) struct Retention {
-    /// All, as far as the budget goes.
+    /// Every leaf that the budget allows.
     pub all: bool,
     pub budget: Option<usize>,
 }
@@ -118,7 +118,7 @@ pub(super) fn solve<T: Real>(
         }
         leaf.outcome = Some(outcome);
     };
-    // The first leaf tells how much each takes, before several are solved at once.
+    // The first leaf shows how much memory each takes, before several are solved at once.
     let first = if budget.is_some() { 1 } else { 0 };
     threads::each(&mut workers[..1], &mut leaves[..first], work);
     threads::each(&mut workers, &mut leaves[first..], work);

@@ -3,16 +3,16 @@
 use crate::kernel::real::Real;
 use crate::memory::{Ledger, List, Purpose};
 
-/// The steps of a trajectory.
+/// The steps of one trajectory, and the solution between them, from [`Solution::paths`](super::Solution::paths).
 #[derive(Debug)]
 pub struct Path<T> {
-    /// t_0 … t_N; where a jump or an event changes the state, its time appears twice.
+    /// The times t_0 … t_N at which steps begin and end. Where a jump or an event changes the state, its time appears twice.
     pub t: List<f64>,
-    /// The states at these times, one behind the other.
+    /// The states at these times, `[N + 1, state]`, row-major.
     pub y: List<T>,
-    /// Between each time and the next the solution as a polynomial in θ = (t − t_n) / h: the coefficients of θ¹, θ², …, each a state;
-    /// the constant one is `y`. There are as many for every interval, of length zero too: the length over the features of the state and
-    /// N. Empty without [`Extras::dense`](super::Extras::dense).
+    /// Between each time and the next, the solution is a polynomial in θ = (t − t_n) / h, whose constant coefficient is the state in `y`. These
+    /// are the coefficients of θ¹, θ², …: `[N, degree, state]`, row-major, intervals of length zero included. Empty without
+    /// [`Extras::dense`](super::Extras::dense).
     pub polynomials: List<T>,
 }
 
@@ -24,8 +24,8 @@ impl<T> Path<T> {
 }
 
 impl<T: Real> Path<T> {
-    /// The state at a time within the solve, from the polynomials, which [`Extras::dense`](super::Extras::dense) asks for. At the time of a jump
-    /// or an event it is the state after it. `None` for a time before the first or after the last step, and without polynomials.
+    /// The state at a time within the solve; at the time of a jump or an event, the state after it. `None` for a time before the first or
+    /// after the last step, or without the polynomials, for which you set [`Extras::dense`](super::Extras::dense).
     pub fn at(&self, t: f64) -> Option<Vec<T>> {
         let steps = self.t.len() - 1;
         let state = self.y.len() / self.t.len();

@@ -44,7 +44,7 @@ pub(super) struct Problem<T> {
 
 /// What a thread evaluates: the field, and the functions of jumps and events.
 pub(super) struct Evaluators<T> {
-    /// By width.
+    /// One for each block width, narrowest first.
     pub lanes: Vec<Box<dyn Lanes<T>>>,
     pub functions: ChangeFunctions<T>,
 }
@@ -129,7 +129,7 @@ impl<T: Real> Problem<T> {
         }
     }
 
-    /// An error of a trajectory, which names it where there are several.
+    /// An error of a trajectory, with its index if there are several.
     pub fn of_trajectory(&self, trajectory: usize, error: Error) -> Error {
         match (self.batch, self.extras.part) {
             (1, None) => error,
@@ -177,7 +177,7 @@ impl<T: Real> Problem<T> {
     }
 }
 
-/// The widths of blocks for so many trajectories: one lane, a register, and doubled from there.
+/// The widths of blocks for `most` trajectories: one lane, a register, and doubled from there.
 fn widths<T: Real>(most: usize) -> Vec<usize> {
     let mut widths = vec![1];
     if most > 1 {

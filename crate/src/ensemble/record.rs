@@ -80,7 +80,7 @@ impl<T: Real> LeafRecord<T> {
         self.states.bytes() + self.steps.bytes() + size_of_val(&*self.end_states) + lists
     }
 
-    /// Bytes for a leaf whose trajectories have so many steps, changes and outputs each.
+    /// The bytes of a leaf's record, from the numbers of steps, changes and outputs of its trajectories.
     pub fn bytes_of(problem: &Problem<T>, counts: impl ExactSizeIterator<Item = [usize; 3]>) -> Result<usize> {
         let trajectories = counts.len();
         let empty = Self::new(problem, 0)?;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use crate::kernel::real::Real;
 use crate::memory::Buffer;
 
-/// What is summed over trajectories.
+/// The parts of a gradient that are summed over trajectories.
 pub(super) struct LeafSums<T> {
     /// ∂L/∂θ.
     pub parameters: Buffer<T>,

@@ -109,7 +109,7 @@ impl<T: Real> EventTimeDerivatives<T> {
 }
 
 impl<T: Real> Replay<T> {
-    /// For a chunk of the directions, from `first` on.
+    /// The replay of a chunk of the directions, from `first` on.
     pub fn new(
         records: Arc<[TrajectoryRecord<T>]>,
         problem: &Problem<T>,

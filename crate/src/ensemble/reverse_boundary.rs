@@ -237,7 +237,7 @@ impl<T: Real> Backward<'_, T> {
         (event, has_effect): (usize, bool),
         x: &[T],
     ) -> Result<()> {
-        self.uses.through_event |= has_effect;
+        self.counts.through_event |= has_effect;
         let reverse = &self.trajectories[slot];
         let (mut cursor, tau, trajectory) = (reverse.cursor, reverse.time_cotangent, reverse.trajectory);
         let within = record.outputs_within(reverse.leaf_index, reverse.outputs, cursor.steps - 1);

@@ -4,14 +4,14 @@ mod root_finding;
 
 use super::problem::{Evaluators, Problem};
 use crate::error::Result;
-use crate::field::{Dynamics, InnerProducts, LanePullback, Lanes, Pullback, Uses};
+use crate::field::{Dynamics, EvaluationCounts, InnerProducts, LanePullback, Lanes, Pullback};
 use crate::kernel::combine::advance;
 use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
 use crate::stepper::{
-    Discard, Goal, GradientSums, KeptStage, Sink, Span, Stage, StepOutputs, Stepper, Transpose, Workspace,
+    Discard, GradientSums, KeptStage, Sink, Span, Stage, StepExtent, StepOutputs, Stepper, Transpose, Workspace,
 };
 
 pub(super) use root_finding::{EventRoot, sign, time_resolution};
@@ -71,8 +71,8 @@ impl<T: Real> Dynamics<T> for SingleDynamics<'_, T> {
         0
     }
 
-    fn uses(&self) -> Uses {
-        Uses { evaluations: *self.evaluations, vjps: *self.vjps }
+    fn counts(&self) -> EvaluationCounts {
+        EvaluationCounts { evaluations: *self.evaluations, vjps: *self.vjps }
     }
 
     fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
@@ -295,7 +295,7 @@ impl<T: Real> SingleTrajectory<T> {
     pub fn step(&mut self, lanes: &mut dyn Lanes<T>, span: Span, compensated: bool) -> Result<()> {
         let (stepper, mut field, work, states) = self.parts(lanes);
         work.first_slope_known = true;
-        stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
+        stepper.attempt(&mut field, span, states.x, StepExtent::Increment, work, &mut Discard)?;
         let StepStates { x, carry, next, next_carry } = states;
         advance(compensated, (x, carry), &work.state, (next, next_carry));
         Ok(())
@@ -331,7 +331,7 @@ impl<T: Real> SingleTrajectory<T> {
         let (stepper, mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
         work.first_slope_known = false;
-        stepper.attempt(&mut field, span, x, Goal::Stages, work, &mut stages)?;
+        stepper.attempt(&mut field, span, x, StepExtent::Stages, work, &mut stages)?;
         let (mut own, mut previous) = (StepOutputs::default(), StepOutputs::default());
         own.set(&stepper.scheme, span, times, 0..times.len())?;
         let last: Vec<f64> = w.chunks_exact(x.len()).map(|w| inner(w, next)).collect();

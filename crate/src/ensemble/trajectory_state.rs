@@ -19,12 +19,12 @@ pub(super) struct TrajectoryState<T> {
     pub total: Stats,
 }
 
-/// How far to go.
+/// How far [`Integrator::advance`](super::Integrator::advance) goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
-    /// To the time.
+    /// To the given time.
     ToTime,
-    /// One step towards it.
+    /// By one step of each trajectory towards the given time.
     Step,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use super::backward::{Backward, PassUses};
+use super::backward::{Backward, PassCounts};
 use super::changes::Changes;
 use super::continuous_adjoint::ContinuousAdjoint;
 use super::forward::Forward;
@@ -24,9 +24,9 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{GradientStats, Options};
 use crate::threads;
 
-/// A recorded ensemble: its solution, and what its gradients need.
+/// A recorded ensemble, from [`vjp`]: its solution, and what its gradients need. It has a copy of the parameters as they were.
 pub struct Vjp<T> {
-    /// The solution.
+    /// The solution, bitwise that of [`odeint`](super::odeint).
     pub solution: Solution<T>,
     problem: Problem<T>,
     mode: Mode<T>,
@@ -40,9 +40,9 @@ impl<T: Real> fmt::Debug for Vjp<T> {
 
 /// How gradients are computed.
 enum Mode<T> {
-    /// By the transpose of the steps that were taken.
+    /// The transpose of the steps that were taken.
     Discrete(Discrete<T>),
-    /// By an integration backward, on each thread.
+    /// The continuous adjoint: an integration backward, on each thread.
     Continuous(Vec<ContinuousAdjoint<T>>),
 }
 
@@ -58,10 +58,10 @@ struct Discrete<T> {
     resolve_bytes: usize,
 }
 
-/// Solves as [`odeint`](super::odeint) does, and retains what the gradient method needs.
+/// Solves an ensemble as [`odeint`](super::odeint) does, and retains what the gradient method needs for [`Vjp::pullback`].
 ///
 /// # Errors
-/// As `odeint`; `Option` for the continuous adjoint of jumps and events, `Budget` where a budget is too small.
+/// Those of [`odeint`](super::odeint); `Option` for the continuous adjoint with jumps or events; `Budget` if the budget is too small.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -78,7 +78,7 @@ pub fn vjp<T: Real>(
     Vjp::record(problem, evaluators, method)
 }
 
-/// As [`vjp`], for the continuous adjoint with these options.
+/// Does what [`vjp`] does, for the continuous adjoint with these options.
 fn continuous<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -131,11 +131,11 @@ impl<T: Real> Vjp<T> {
         })
     }
 
-    /// The gradient for cotangents of all that a loss depends on. You may call it any number of times. For a part of a batch, sums are as
-    /// [`Extras::part`] tells.
+    /// The gradient of a loss, from its derivatives with respect to the outputs. You may call it any number of times. For a part of a batch,
+    /// [`Extras::part`] says which sums it returns.
     ///
     /// # Errors
-    /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
+    /// `Shape`, `NonFiniteInput` for the cotangents; `Option` for a cotangent of a failed trajectory; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
         let (mut gradient, subtrees, has_time_derivative) = self.subtrees(cotangents)?;
@@ -200,23 +200,23 @@ impl<T: Real> Vjp<T> {
         for (_, _, states) in leaves {
             states_kept += states?;
         }
-        let mut uses = PassUses::default();
+        let mut counts = PassCounts::default();
         for worker in &mut workers {
-            let (own, backward_steps) = worker.uses();
-            uses.add(own);
+            let (worker_counts, backward_steps) = worker.counts();
+            counts.add(worker_counts);
             gradient.stats.backward_steps += backward_steps;
         }
         drop(workers);
         let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
-        (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
+        (*evaluations, *vjps, retention.states) = (counts.evaluations, counts.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
-        if !uses.has_time_derivative && uses.through_event {
+        if !counts.has_time_derivative && counts.through_event {
             let expected =
                 "one whose vjp tells the derivative with respect to time, which gradients through events need";
             return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();
-        Ok((gradient, tree.subtrees(), uses.has_time_derivative))
+        Ok((gradient, tree.subtrees(), counts.has_time_derivative))
     }
 
     /// Refuses cotangents that are not of this solution.
@@ -259,7 +259,7 @@ impl<T: Real> Vjp<T> {
 }
 
 impl<T: Real> Discrete<T> {
-    /// The workers of the reverse pass, no more than there is memory for where leaves are solved again.
+    /// The workers of the reverse pass. If leaves are solved again, there are no more than the memory allows.
     fn workers<'a>(&'a mut self, problem: &'a Problem<T>, cotangents: Cotangents<'a, T>) -> Result<Vec<Worker<'a, T>>> {
         let Self { evaluators, record, step_tapes, budget, resolve_bytes } = self;
         let mut most = evaluators.len();
@@ -305,11 +305,11 @@ impl<T: Real> Worker<'_, T> {
         }
     }
 
-    /// How often the field was used in this gradient, and the steps taken backward.
-    fn uses(&mut self) -> (PassUses, usize) {
+    /// The counts of this worker in this gradient, and the steps that it took backward.
+    fn counts(&mut self) -> (PassCounts, usize) {
         match self {
-            Worker::Discrete(transposer) => (transposer.backward.uses(), 0),
-            Worker::Continuous(continuous, _) => continuous.take_uses(),
+            Worker::Discrete(transposer) => (transposer.backward.counts(), 0),
+            Worker::Continuous(continuous, _) => continuous.take_counts(),
         }
     }
 }

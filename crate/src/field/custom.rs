@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Dynamics, FieldOptions, InnerProducts, Pullback, TrajectoryInputs, Uses, VectorField};
+use super::{Dynamics, EvaluationCounts, FieldOptions, InnerProducts, Pullback, TrajectoryInputs, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Padding;
@@ -14,22 +14,22 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// A vector field that you write, along with its vector–Jacobian product. Both work on a batch: y, w and dy are `[batch, state]`.
-/// It is the whole batch, or a single trajectory if trajectories take their own steps. Solves, recorded ones too, may be sent to other
-/// threads, and so it has to bear that. `examples/custom_field.rs` is a complete program.
+/// It is the whole batch, or a single trajectory if trajectories take their own steps. A field must be `Send` and `Sync`, because solves
+/// may run on other threads. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T>: Send + Sync {
     /// Called before each of the functions below with the index of the trajectory in the first row. It is 0 unless trajectories take
     /// their own steps, when each call is for one of them.
     fn first_trajectory(&self, _trajectory: usize) {}
 
-    /// Writes f(t, y, θ) to `dy`, all of it: what it holds before is left from other calls.
+    /// Writes f(t, y, θ) to `dy`. Assign all of `dy`, which holds numbers of earlier calls.
     ///
     /// # Errors
     /// Any error of yours, such as [`Error::Other`]; the solve ends with it.
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], dy: ArrayViewMut2<'_, T>) -> Result<()>;
 
-    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Assign all of `dy`, which holds what is left from
-    /// other calls; `dparameters` is zero, so that you may add to it. Returns (∂f/∂t)ᵀ w, summed over the batch, or
-    /// `None` if you do not know it; then gradients have no derivatives with respect to times.
+    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Assign all of `dy`, which holds numbers of earlier
+    /// calls; `dparameters` is zero, so that you may add to it. Returns (∂f/∂t)ᵀ w, summed over the batch, or `None` if you do not
+    /// compute it; then gradients have no derivatives with respect to times.
     ///
     /// # Errors
     /// Any error of yours, such as [`Error::Other`]; the gradient ends with it.
@@ -59,7 +59,7 @@ impl<T: Real, F> fmt::Debug for Custom<T, F> {
 }
 
 impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
-    /// A field of states with `state_size` features, with its initial parameters.
+    /// A field for states of `state_size` features, with these initial parameters.
     ///
     /// # Errors
     /// `Option` for a state of no features, `NonFiniteInput` for the parameters, `OutOfMemory`.
@@ -72,7 +72,7 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         Ok(Self { state_size, parameters, field: Arc::new(field) })
     }
 
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    /// All parameters, flat, for you to change. Solves that were recorded before keep the parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         &mut self.parameters
     }
@@ -117,7 +117,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
             gradient,
             slope,
             layout,
-            uses: Uses::default(),
+            counts: EvaluationCounts::default(),
             has_time_derivative: true,
             first: 0,
         }))
@@ -147,7 +147,7 @@ struct CustomDynamics<T, F> {
     dy: Buffer<T>,
     gradient: Buffer<T>,
     slope: Buffer<T>,
-    uses: Uses,
+    counts: EvaluationCounts,
     has_time_derivative: bool,
     /// The trajectory of the first row.
     first: usize,
@@ -166,8 +166,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         0
     }
 
-    fn uses(&self) -> Uses {
-        self.uses
+    fn counts(&self) -> EvaluationCounts {
+        self.counts
     }
 
     fn has_time_derivative(&self) -> bool {
@@ -179,7 +179,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
-        self.uses.evaluations += 1;
+        self.counts.evaluations += 1;
         let Self { field, layout, parameters, y, dy, first, .. } = self;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
@@ -190,8 +190,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn pullback(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
-        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, has_time_derivative, first } = self;
-        uses.vjps += 1;
+        let Self { field, layout, parameters, y, w, dy, gradient, slope, counts, has_time_derivative, first } = self;
+        counts.vjps += 1;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, y);
@@ -210,7 +210,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
             return Ok(InnerProducts { time, slope: 0.0 });
         }
         // The gradient of the times needs f itself as well.
-        uses.evaluations += 1;
+        counts.evaluations += 1;
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
         layout.panels.pack(rows(shape, dy), slope, Padding::Repeat);
         for (probe, product) in pullback.probes.chunks_exact(x.len()).zip(pullback.products) {

@@ -30,7 +30,7 @@ pub trait Dynamics<T: Real>: Send {
     /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 
-    /// Numbers in the gradient that [`pullback`](Self::pullback) adds to: one for each parameter, and behind them those of the arguments,
+    /// Numbers in the gradient that [`pullback`](Self::pullback) adds to: one for each parameter, followed by those of the arguments,
     /// as the layout has them.
     fn parameters(&self) -> usize;
 
@@ -42,8 +42,8 @@ pub trait Dynamics<T: Real>: Send {
     /// Numbers in the tape of one use.
     fn tape_len(&self) -> usize;
 
-    /// How often the field has been used so far.
-    fn uses(&self) -> Uses;
+    /// How often the field has been evaluated and transposed so far.
+    fn counts(&self) -> EvaluationCounts;
 
     /// Whether (∂f/∂t)ᵀ ℓ is known; a custom field may turn out not to return it.
     fn has_time_derivative(&self) -> bool {
@@ -66,9 +66,9 @@ pub struct Pullback<'a, T> {
     pub cotangent: &'a [T],
     /// Becomes (∂f/∂x)ᵀ ℓ.
     pub x: &'a mut [T],
-    /// (∂f/∂θ)ᵀ ℓ is added, and behind it that of the arguments.
+    /// (∂f/∂θ)ᵀ ℓ is added, followed by that of the arguments.
     pub parameters: &'a mut [T],
-    /// Directions w whose products ⟨w, f⟩ are wanted, one behind the other.
+    /// Directions w whose products ⟨w, f⟩ are wanted, one after another.
     pub probes: &'a [T],
     /// ⟨w, f⟩ is added for each.
     pub products: &'a mut [f64],
@@ -78,9 +78,9 @@ pub struct Pullback<'a, T> {
     pub next_tape: Option<&'a [T]>,
 }
 
-/// How often a field was used: evaluated, and transposed.
+/// How often a field was evaluated and transposed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uses {
+pub struct EvaluationCounts {
     /// Evaluations of f.
     pub evaluations: usize,
     /// Evaluations of its transpose.

@@ -1,4 +1,4 @@
-//! Vector fields of trajectories that have times of their own, side by side in the lanes of a block.
+//! Vector fields of trajectories at different times, side by side in the lanes of a block.
 
 use super::{Dynamics, FieldOptions, Pullback, VectorField};
 use crate::error::Result;
@@ -36,7 +36,7 @@ impl<T: Real> TrajectoryInputs<T> {
     }
 }
 
-/// What the lanes of a solve share, of all widths and on all threads.
+/// What the lanes of a solve share, on all threads and for all widths.
 pub struct LaneSetup<'a, T> {
     pub parameters: &'a [T],
     /// Matrices of these parameters, packed once.
@@ -45,14 +45,14 @@ pub struct LaneSetup<'a, T> {
 }
 
 impl<'a, T: Real> LaneSetup<'a, T> {
-    /// For lanes with these parameters.
+    /// The setup of lanes with these parameters.
     pub fn new(parameters: &'a [T], ledger: &'a Ledger) -> Self {
         Self { parameters, packs: SharedPacks::default(), ledger }
     }
 }
 
 /// A vector field ready for trajectories that each have a time. Arrays are `[rows][width]`, a lane for each trajectory; the state x
-/// has the time as its last row. Lanes behind the active ones hold whatever numbers.
+/// has the time as its last row. Lanes after the active ones hold arbitrary numbers.
 pub trait Lanes<T: Real>: Send {
     /// The number of lanes.
     fn width(&self) -> usize;
@@ -69,7 +69,7 @@ pub trait Lanes<T: Real>: Send {
     /// `k = f(t, x)`, and its tape where one is given.
     fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 
-    /// The transpose of f at (t, x), from a kept tape or running f forward again; whether (∂f/∂t)ᵀ ℓ is known. Lanes behind the active
+    /// The transpose of f at (t, x), from a kept tape or running f forward again; whether (∂f/∂t)ᵀ ℓ is known. Lanes after the active
     /// ones have the state of a trajectory and no cotangent.
     fn pullback(
         &mut self,

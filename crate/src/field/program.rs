@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ndarray::ArrayView2;
 
 use super::lanes::{LaneSetup, Lanes, TrajectoryInputs};
-use super::{Dynamics, FieldOptions, Uses, VectorField};
+use super::{Dynamics, EvaluationCounts, FieldOptions, VectorField};
 use crate::error::{Error, Result, finite, finite_rows};
 use crate::kernel::panels::Padding;
 use crate::kernel::real::Real;
@@ -28,7 +28,7 @@ pub(crate) use tangents::{TangentScope, TangentVectorField, tangent_map};
 /// If the program has arguments, solve with the field that [`with_arguments`](Self::with_arguments) returns for a batch.
 /// `examples/own_field.rs` is a complete program.
 ///
-/// It keeps the plans of its solves, for those that follow. Threads can share it; for one solve on several threads, set
+/// The field reuses the plans of earlier solves. Threads can share it; for one solve on several threads, set
 /// [`Options::threads`](crate::Options::threads).
 #[derive(Debug)]
 pub struct ProgramField<T: Real> {
@@ -37,7 +37,7 @@ pub struct ProgramField<T: Real> {
     derived: OnceLock<Derived>,
     /// The plans made last, the latest first.
     plans: Mutex<Vec<(PlanKind, Arc<Plan<T>>)>>,
-    /// The same for trajectories with times of their own.
+    /// The plans for trajectories at different times.
     with_time_in_state: OnceLock<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
     tangents: Mutex<Vec<Arc<TangentField<T>>>>,
@@ -57,7 +57,7 @@ impl<T: Real> ProgramField<T> {
     /// A field with these initial parameters, flat, in the order in which the program takes them.
     ///
     /// # Errors
-    /// `Shape` for another number of parameters than the program's, `NonFiniteInput`, `OutOfMemory`.
+    /// `Shape` if the number of parameters is not the program's, `NonFiniteInput` for the parameters, `OutOfMemory`.
     pub fn new(program: Program, parameters: &[T]) -> Result<Self> {
         check_parameters(&program, parameters)?;
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
@@ -69,12 +69,12 @@ impl<T: Real> ProgramField<T> {
         Self { program, parameters, derived: OnceLock::new(), plans, with_time_in_state: OnceLock::new(), tangents }
     }
 
-    /// The program that it computes.
+    /// The program that computes the field.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// All parameters, flat, in the order in which the program takes them, to be changed. Solves that were recorded before keep the
+    /// All parameters, flat, in the order in which the program takes them, for you to change. Solves that were recorded before keep the
     /// parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         &mut self.parameters
@@ -83,7 +83,7 @@ impl<T: Real> ProgramField<T> {
     /// The vector field for a batch whose trajectories have these arguments `[batch, arguments]`.
     ///
     /// # Errors
-    /// `Shape` for other columns than the program's arguments, `NonFiniteInput`.
+    /// `Shape` if there is not one column for each argument of the program, `NonFiniteInput` for the arguments.
     pub fn with_arguments<'a>(&'a self, arguments: ArrayView2<'a, T>) -> Result<WithArguments<'a, T>> {
         if arguments.ncols() != self.program.arguments() {
             let expected = format!("[batch, {}]", self.program.arguments());
@@ -188,11 +188,11 @@ impl<T: Real> ProgramField<T> {
             arguments: own_arguments,
             data: own_data,
             layout,
-            uses: Uses::default(),
+            counts: EvaluationCounts::default(),
         })
     }
 
-    /// Ready for so many trajectories with times of their own.
+    /// Prepares the field for `width` trajectories at different times.
     pub(crate) fn timed_lanes(
         &self,
         setup: &LaneSetup<'_, T>,

@@ -3,7 +3,7 @@
 //! By uses of the network (forward 1, transpose from a tape 2) a step of s stages costs 3s where its tapes are retained, 4s
 //! where its stage states are, 5s − 1 where only x_n is, and 4s where its tapes are then recomputed together.
 
-/// What a solve retains of its steps: of the older ones less.
+/// What a solve retains of its steps: less of the older ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RetentionPlan {
     pub states: States,
@@ -24,7 +24,7 @@ pub(super) enum States {
     Some(usize),
 }
 
-/// No step.
+/// An index beyond every step: nothing is retained.
 pub(super) const NEVER: usize = usize::MAX;
 
 impl Recomputed {
@@ -48,7 +48,7 @@ impl RetentionPlan {
     }
 }
 
-/// What a sweep computes again at most.
+/// The most that a sweep recomputes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recomputed {
     Nothing,
@@ -61,14 +61,14 @@ pub(super) enum Recomputed {
 /// The sizes that memory follows from, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Footprint {
-    /// Of a state, and of the tape of one use.
+    /// The bytes of a state, and of the tape of one evaluation.
     pub state: usize,
     pub tape: usize,
     /// Stages of a step.
     pub stages: usize,
     /// What lives as long as the solve and its gradients: the packed network, x_0, x_N, the solution.
     pub permanent: usize,
-    /// What the solve works in, and the sweep by what it has to recompute.
+    /// The workspace of the solve, and that of the sweep for each [`Recomputed`].
     pub forward: usize,
     pub backward: [usize; 3],
 }
@@ -80,22 +80,22 @@ pub(super) const RECORD: usize = 16;
 pub(super) const SMALL_CHUNK: usize = 64 * RECORD;
 
 impl Footprint {
-    /// What cannot be done without, whatever is retained.
+    /// The bytes that are needed even if nothing is retained.
     fn needed(&self, recomputed: Recomputed) -> usize {
         self.permanent.saturating_add(self.forward.max(self.backward[recomputed as usize]))
     }
 
-    /// What a budget leaves for retaining, records included; `None` where it is too small in any case.
+    /// The bytes that a budget leaves for retaining, records included; `None` if it is too small in any case.
     pub fn left(&self, budget: usize, recomputed: Recomputed) -> Option<usize> {
         budget.checked_sub(self.needed(recomputed))
     }
 
-    /// What a step's tapes take while they are recomputed together.
+    /// The bytes of a step's tapes while they are recomputed together.
     pub fn step_tapes(&self) -> usize {
         self.stages.saturating_mul(self.tape)
     }
 
-    /// The least budget that does for so many steps, with so many bytes of records.
+    /// The least budget that is enough for `steps` steps and their records.
     pub fn least(&self, steps: usize, records: usize) -> usize {
         let needed = |recomputed, step: usize| self.needed(recomputed).saturating_add(steps.saturating_mul(step));
         let taped = needed(Recomputed::Nothing, self.stages.saturating_mul(self.state.saturating_add(self.tape)));
@@ -104,7 +104,7 @@ impl Footprint {
         least.saturating_add(records)
     }
 
-    /// The cheapest plan for so many steps that fits, at most `limit` in what it retains; `Err` is the least budget that does.
+    /// The cheapest plan that fits, for `steps` steps, and retains at most what `limit` does; `Err` is the least budget that is enough.
     pub fn plan(
         &self,
         budget: usize,

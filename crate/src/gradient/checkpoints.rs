@@ -1,4 +1,4 @@
-//! A few checkpoints for many steps, and the steps between them taken again: where to place checkpoints so that few are.
+//! A few checkpoints for many steps. The steps between them are taken again: checkpoints are placed so that these are few.
 //!
 //! A checkpoint is x_n with the carry of its compensated sum, so that the steps from there come out bitwise as before. x_0
 //! is always there besides, with no carry.
@@ -9,9 +9,9 @@ use crate::memory::{Buffer, Ledger, Purpose, reserve_in};
 
 /// The checkpoints at one time, in states; a carry counts as one.
 pub(super) struct Checkpoints<T> {
-    /// By step, ascending; while steps are being added, also by level, descending.
+    /// The checkpoints by ascending step; while steps are being added, also by descending level.
     stack: Vec<Checkpoint<T>>,
-    /// Those that a later one of a higher level makes superfluous.
+    /// The checkpoints that a later one of a higher level makes superfluous.
     dispensable: Vec<Checkpoint<T>>,
     /// States allocated, and free for use.
     allocated: usize,
@@ -68,7 +68,7 @@ impl<T: Real> Checkpoints<T> {
     }
 
     /// Places a checkpoint at the latest step while the number of steps is not known, so that no step is taken again more
-    /// often than need be (Wang, Moin and Iaccarino, SIAM J. Sci. Comput. 31(4), 2009, algorithm 1). `room`: whether memory
+    /// often than necessary (Wang, Moin and Iaccarino, SIAM J. Sci. Comput. 31(4), 2009, algorithm 1). `room`: whether memory
     /// for one more may be allocated.
     pub fn place_online(&mut self, step: usize, x: &[T], carry: &[T], room: bool) -> Result<()> {
         let mut level = 0;
@@ -91,7 +91,7 @@ impl<T: Real> Checkpoints<T> {
         self.put(step, level, x, Some(carry))
     }
 
-    /// Gives the memory of one state back; false if there is none.
+    /// Frees the memory of one state; false if there is none.
     pub fn shrink(&mut self) -> bool {
         if self.free.is_empty() {
             match self.dispensable.pop().or_else(|| self.stack.pop()) {
@@ -164,7 +164,7 @@ pub(super) struct Placement {
 }
 
 /// The next place for a checkpoint when the steps `from .. end` are to be transposed, x at `from` is known and x at `known`
-/// (`end`, or the step before, whose state is at hand when it is reached) needs no place; with memory for so many states.
+/// (`end`, or the step before, whose state is available when it is reached) needs no place. There is memory for `remaining` states.
 pub(super) fn next_placement(from: usize, known: usize, end: usize, remaining: usize) -> Option<Placement> {
     let between = known.saturating_sub(from + 1);
     if between == 0 || remaining == 0 {
@@ -204,7 +204,7 @@ fn split(steps: usize, checkpoints: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Steps taken again when `steps` are transposed with so many checkpoints, the first included.
+    /// The number of steps taken again when `steps` are transposed with these checkpoints, the first included.
     fn cost(steps: usize, checkpoints: usize, split: &dyn Fn(usize, usize) -> usize) -> usize {
         if checkpoints == 1 || steps < 2 {
             return steps * steps.saturating_sub(1) / 2;

@@ -8,7 +8,7 @@ use crate::stepper::Span;
 /// The accepted steps and the outputs.
 pub(crate) struct Record {
     steps: Chunks<f64>,
-    /// For each output the number of steps before it, or the step that it lies in.
+    /// For each output, the number of steps before it, or the step in which it lies.
     pub places: Buffer<usize>,
 }
 
@@ -21,7 +21,7 @@ impl Record {
         Ok(Self { steps, places: Buffer::zeroed(ledger, Purpose::Records, outputs)? })
     }
 
-    /// Makes room for just so many steps; to be called before the first.
+    /// Makes room for exactly this number of steps. Call it before the first.
     pub fn expect(&mut self, ledger: &Ledger, steps: usize) {
         self.steps = Chunks::new(ledger, Purpose::Records, Self::NUMBERS, Some(steps), CHUNK_BYTES);
     }

@@ -10,15 +10,15 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Problem, Recorder, RetentionStats};
 use crate::stepper::{Sink, Span, Stage};
 
-/// Bytes that a recording takes whatever it retains: the places of the outputs, and x_N.
+/// The bytes of a recording that retains nothing of its steps: the places of the outputs, and x_N.
 pub(super) fn permanent_bytes(outputs: usize, state: usize) -> usize {
     state.saturating_add(size_of::<usize>().saturating_mul(outputs))
 }
 
-/// What a gradient retains.
+/// What a solve retains for its gradients.
 pub(super) enum Retention {
     Fixed(RetentionPlan),
-    /// As much as makes it fastest within so many bytes.
+    /// What makes the gradient fastest within this number of bytes.
     Budget(usize),
 }
 
@@ -192,7 +192,7 @@ impl<T: Real> Recording<T> {
         self.budget.as_ref().is_some_and(|budget| budget.exceeded)
     }
 
-    /// From here on steps are only counted.
+    /// From here on, steps are only counted.
     fn exceed(&mut self) {
         if let Some(budget) = &mut self.budget {
             budget.exceeded = true;
@@ -205,7 +205,7 @@ impl<T: Real> Recording<T> {
         self.expected.filter(|_| !self.budget.as_ref().is_some_and(|budget| budget.short))
     }
 
-    /// Whether so many more bytes may be retained.
+    /// Whether this number of bytes may be retained in addition.
     fn fits(&self, bytes: usize) -> bool {
         let Some(budget) = &self.budget else { return true };
         self.planned().is_some()
@@ -215,7 +215,7 @@ impl<T: Real> Recording<T> {
             })
     }
 
-    /// Makes room for a stage, as far as it is to be kept; false where nothing is retained any more.
+    /// Makes room for what is kept of a stage; false if nothing is retained any more.
     fn make_room(&mut self, step: usize, stage: usize) -> bool {
         while !self.exceeded()
             && !self.fits(self.store.missing_bytes(step, stage))
@@ -226,7 +226,7 @@ impl<T: Real> Recording<T> {
         !self.exceeded()
     }
 
-    /// Retains less; false where there is nothing left but records.
+    /// Retains less; false if only records are left.
     fn shrink(&mut self, step: usize) -> bool {
         if self.store.shrink(step) {
             (self.plan.stages_from, self.plan.tapes_from) = (self.store.stages_from, self.store.tapes_from);
@@ -240,7 +240,7 @@ impl<T: Real> Recording<T> {
         self.checkpoints.shrink()
     }
 
-    /// Lowers the budget where there is less memory than it allows. False where that does not help.
+    /// Lowers the budget if there is less memory than it allows; false if that does not help.
     fn shrink_budget(&mut self) -> bool {
         let Some(budget) = &mut self.budget else { return false };
         let live = self.ledger.live().total();

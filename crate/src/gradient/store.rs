@@ -22,7 +22,7 @@ pub(super) struct Store<T> {
 }
 
 impl<T: Real> Store<T> {
-    /// For so many steps, if that is known.
+    /// A store for `steps` steps, if their number is known.
     pub fn new(
         ledger: &Ledger,
         stages: usize,
@@ -77,7 +77,7 @@ impl<T: Real> Store<T> {
         Ok(())
     }
 
-    /// Keeps a stage's state, and gives the place of its tape, as far as those are to be kept.
+    /// Keeps a stage's state and returns the place of its tape, if these are kept.
     pub fn keep(&mut self, step: usize, stage: usize, x: &[T]) -> Result<Option<&mut [T]>> {
         if let Some(index) = self.stage_state_index(step, stage) {
             self.stage_states.slot(index)?.copy_from_slice(x);
@@ -109,8 +109,7 @@ impl<T: Real> Store<T> {
         self.states.get(step)
     }
 
-    /// Keeps less of the steps before `step`, and of that one only if there is nothing else; false where nothing is left to
-    /// give up but the x_n.
+    /// Keeps less of the steps before `step`, and less of `step` only if nothing else is left; false if only the x_n are left.
     pub fn shrink(&mut self, step: usize) -> bool {
         let next = |from: usize| if from < step { from + 1 } else { NEVER };
         if self.tapes_from != NEVER {

@@ -16,10 +16,11 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, PanelGradient, Problem};
 use crate::stepper::{
-    Discard, Goal, GradientSums, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Stepper, Transpose, Workspace,
+    Discard, GradientSums, KeptStage, RecordGradient, Sink, Stage, StepExtent, StepOutputs, Stepper, Transpose,
+    Workspace,
 };
 
-/// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
+/// Bytes that a sweep works in, by what it recomputes, for states and parameters of these sizes in bytes.
 pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize, parameters: usize) -> usize {
     let again = match recomputed {
         Recomputed::Nothing => 0,
@@ -31,7 +32,7 @@ pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize,
     state.saturating_mul(states).saturating_add(gradients)
 }
 
-/// From ∂L/∂y of all outputs, packed one behind the other.
+/// Computes the gradient from ∂L/∂y of all outputs, packed one after another.
 pub(super) fn sweep<T: Real>(
     recording: &mut Recording<T>,
     problem: &mut Problem<T>,
@@ -98,12 +99,12 @@ pub(super) fn sweep<T: Real>(
             let x = match plan.states {
                 States::All => store.state(step),
                 States::Some(_) => checkpointed.state(step, |step, x, carry| {
-                    stepper.attempt(dynamics, span(step), x, Goal::Increment, &mut work, &mut Discard)?;
+                    stepper.attempt(dynamics, span(step), x, StepExtent::Increment, &mut work, &mut Discard)?;
                     accumulate(options.summation.of_state(), x, carry, &work.state);
                     Ok(())
                 })?,
             };
-            stepper.attempt(dynamics, span(step), x, Goal::Stages, &mut work, &mut stage_states)?;
+            stepper.attempt(dynamics, span(step), x, StepExtent::Stages, &mut work, &mut stage_states)?;
         }
         let stage = |index: usize| match store.has_stages(step) {
             true => store.stage(step, index),
@@ -208,7 +209,7 @@ fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result
     for step in 0..steps {
         store.states.push(&x)?;
         let span = recording.record.span(step, times[times.len() - 1]);
-        stepper.attempt(&mut **dynamics, span, &x, Goal::Increment, &mut work, &mut store)?;
+        stepper.attempt(&mut **dynamics, span, &x, StepExtent::Increment, &mut work, &mut store)?;
         accumulate(options.summation.of_state(), &mut x, &mut carry, &work.state);
     }
     Ok(store)

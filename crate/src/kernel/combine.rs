@@ -45,7 +45,7 @@ fn add_all<'a, T: Real>(out: &mut [T], start: Option<&[T]>, terms: impl Iterator
         (0, None) => out.fill(T::zero()),
         (0, Some(from)) if from == out.as_ptr() => {}
         (0, Some(_)) => out.copy_from_slice(&start.expect("as no pass has been")[..len]),
-        // SAFETY: so many are written, and as long as `out`.
+        // SAFETY: exactly these are written, and they are as long as `out`.
         _ => unsafe { add_group(out, from, written(&group[..full])) },
     }
 }
@@ -169,7 +169,7 @@ impl<T: Real> Accumulate<'_, T> {
     }
 }
 
-/// As [`accumulate`], into another state and carry; whether the state is finite.
+/// Does what [`accumulate`] does, into another state and carry; returns whether the state is finite.
 pub fn advance<T: Real>(
     compensated: bool,
     (sum, carry): (&[T], &[T]),
@@ -197,7 +197,7 @@ impl<T: Real> WithSimd for Advance<'_, T> {
         let Self { compensated, sum, carry, increment, next, next_carry } = self;
         let (len, register) = (next.len(), len_of::<S, T>());
         let whole = len / register * register;
-        // What is not finite makes zero times it not a number.
+        // Zero times a number that is not finite is NaN.
         let zero = S::Vector::<T>::splat(T::zero());
         let mut witness = zero;
         for at in (0..whole).step_by(register) {

@@ -61,7 +61,7 @@ pub trait Elementary: Float + 'static {
     fn significand(self) -> Self;
     /// A bit of the representation.
     fn bit(self, index: u32) -> bool;
-    /// By the library, for any argument.
+    /// The library's function, for any argument.
     fn sin_cos(self) -> (Self, Self);
 }
 

@@ -97,7 +97,7 @@ pub enum Binary {
     Mul,
     Div,
     Pow,
-    /// Of (y, x).
+    /// The angle of the point (x, y), from the operands y and x.
     Atan2,
     Min,
     Max,

@@ -61,9 +61,9 @@ pub struct Operand {
 }
 
 impl Operand {
-    /// Of rows of one lane each, read for so many rows: one number for all where it has one row.
-    pub fn of_one_lane(at: Address, own: usize, rows: usize) -> Self {
-        let broadcast = own == 1 && rows > 1;
+    /// Reads rows of one lane each; an operand of one row is broadcast to all `rows` rows.
+    pub fn of_one_lane(at: Address, operand_rows: usize, rows: usize) -> Self {
+        let broadcast = operand_rows == 1 && rows > 1;
         Self { at, uniform: broadcast, broadcast }
     }
 }
@@ -200,7 +200,7 @@ impl<T: Real> Code<T> {
         self.scratch
     }
 
-    /// Runs a block of which so many lanes are samples.
+    /// Runs a block of which this number of lanes are samples.
     ///
     /// # Panics
     /// If an array or a pack is missing or too small.
@@ -336,7 +336,7 @@ impl<T: Real> Instruction<T> {
         }
     }
 
-    /// Of `[rows][columns]` for each lane, with vectors at some points: a product, that of the transpose, or the sum of outer products
+    /// Matrices `[rows][columns]` for each lane, with vectors at some points: a product, that of the transpose, or the sum of outer products
     /// that gives it.
     pub fn contract(kind: Contraction, to: Address, a: Address, b: Address, shape: [usize; 3], len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };

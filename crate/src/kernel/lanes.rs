@@ -1,11 +1,11 @@
-//! Loops over states whose lanes are trajectories with steps of their own: what `combine` does with one step for all, done with
+//! Loops over states whose lanes are trajectories that take different steps: what `combine` does with one step for all, done with
 //! one for each lane, in the same order of the same operations. Arrays are `[rows][width]`.
 
 use super::real::Real;
 use super::simd::dispatch::{WithSimd, dispatch};
 use super::simd::{Simd, Vector, len_of};
 
-/// Writes `h_l w_j` for each weight that is not zero, a row of `width` behind the other, and tells which weights those are.
+/// Writes `h_l w_j` for each weight that is not zero, in rows of `width`, and returns which weights these are.
 pub fn scale<T: Real>(out: &mut [T], h: &[f64], weights: impl Iterator<Item = f64>, used: &mut Vec<usize>) {
     used.clear();
     let mut rows = out.chunks_exact_mut(h.len());
@@ -111,7 +111,7 @@ impl<T: Real> Scaled<'_, T> {
         dispatch(Squares { scaled: self, sums });
     }
 
-    /// The numbers in their scales, of so many lanes.
+    /// The numbers divided by their scales, for this number of lanes.
     #[inline(never)]
     pub fn ratios(self, width: usize, ratios: &mut [T]) {
         let Self { numbers, less, x, y, tolerances } = self;
@@ -145,7 +145,7 @@ impl<T: Real> WithSimd for Squares<'_, T> {
                     number -= less[at.start + lane].wide();
                 }
                 let scale = atol + rtol * x[lane].abs().max(y[lane].abs()).wide();
-                // What is zero is zero in every scale, that of a zero tolerance included.
+                // Zero is zero in every scale, even that of a zero tolerance.
                 let ratio = if number == 0.0 { 0.0 } else { number / scale };
                 *sum += ratio * ratio;
             }

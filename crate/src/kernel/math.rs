@@ -1,6 +1,6 @@
 //! Elementary functions without branches, written once for a register or several.
 //!
-//! They take any argument, but for those whose names or comments say otherwise (networks need exponentials of what is not
+//! They take any argument, except those whose names or comments say otherwise (networks need exponentials of what is not
 //! positive, and get them for less). Outside of its domain a function is NaN, and NaN goes through. Error bounds are in the
 //! tests below. None of them relies on [`Vector::mul_add`] rounding once, or twice.
 
@@ -248,7 +248,7 @@ fn log_double<T: Real, V: Vector<T>>(x: V) -> (V, V) {
     quick_two_sum(high, k.mul(V::splat(T::LN_2.1)).add(low))
 }
 
-/// x^y, as IEEE 754 has it but that pow(1, NaN) is NaN: 1 where y = 0, even of NaN; of a negative x only for whole y.
+/// x^y, as in IEEE 754, except that pow(1, NaN) is NaN: 1 for y = 0, even if x is NaN; for negative x defined only for integer y.
 #[inline(always)]
 pub fn pow<T: Real, V: Vector<T>>(x: V, y: V) -> V {
     let (zero, one, infinity) = (V::splat(T::zero()), V::splat(T::one()), V::splat(T::infinity()));
@@ -270,7 +270,7 @@ pub fn pow<T: Real, V: Vector<T>>(x: V, y: V) -> V {
     let digits = power.select_less(whole, shifted, power.select_less(whole.add(whole), power, whole));
     let of_negative = power.select_less(whole, rounded.select_equal(power, result, V::splat(T::nan())), result);
     let negative = x.select_less(zero, of_negative, result);
-    // Of 0 and of ∞, whatever that had come to.
+    // The results for 0 and ∞ replace what was computed.
     let (of_zero, of_infinity) = (y.select_less(zero, infinity, zero), y.select_less(zero, zero, infinity));
     let edges = size.select_equal(infinity, of_infinity, size.select_equal(zero, of_zero, negative));
     let if_odd = digits.select_bit::<0>(edges.with_sign(x), edges);

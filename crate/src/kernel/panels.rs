@@ -99,7 +99,7 @@ impl Panels {
         }
     }
 
-    /// Copies panels into rows `[samples, features]`, one behind the other.
+    /// Copies panels into rows `[samples, features]`.
     pub fn unpack<T: Real>(&self, panels: &[T], rows: &mut [T]) {
         let features = rows.len() / self.samples;
         for panel in self.all() {

@@ -27,14 +27,14 @@ impl Prefetcher {
         Self::over(std::ptr::slice_from_raw_parts(std::ptr::null::<u8>(), 0), 0)
     }
 
-    /// Spreads the prefetch of these numbers, which are not accessed here, over so many multiply–adds.
+    /// Spreads the prefetch of these numbers, which are not accessed here, over this number of multiply–adds.
     pub fn over<T>(numbers: *const [T], work: usize) -> Self {
         let bytes = numbers.len() * size_of::<T>();
         let left = if bytes * MIN_WORK > work * LINE || bytes > MAX_BYTES { 0 } else { bytes };
         Self { next: Cell::new(numbers.cast()), left: Cell::new(left), rate: (bytes << 8) / work.max(1) }
     }
 
-    /// For a loop of so many rounds of so many multiply–adds: the first address to prefetch, and the stride in bytes from one round to the
+    /// For a loop with these numbers of rounds, and of multiply–adds per round: the first address to prefetch, and the stride in bytes from one round to the
     /// next. With nothing left to prefetch, every round gets the address `near`, which is in the cache anyway.
     #[inline(always)]
     pub fn take<T>(&self, rounds: usize, work: usize, near: *const T) -> (*const u8, usize) {

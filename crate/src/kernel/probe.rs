@@ -10,8 +10,8 @@ use super::simd::dispatch::{WithSimd, dispatch};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// Runs the kernel of the matrix product `repeats` times on operands in the first-level cache, and returns how many floating-point
-/// operations that were. Divided by the time that the call takes, it is the most that this machine reaches on one thread.
+/// Runs the kernel of the matrix product `repeats` times on operands in the first-level cache, and returns the number of floating-point
+/// operations. Divided by the time of the call, that is the peak performance of this machine on one thread.
 ///
 /// # Errors
 /// `OutOfMemory`.

@@ -36,7 +36,7 @@ impl PackOrder {
     }
 }
 
-/// The most rows that a tile takes of a group, with so many registers for each: as many sums as leave registers for the operands. With
+/// The most rows that a tile takes of a group, with this number of registers for each: as many sums as leave registers for the operands. With
 /// one or two registers it is the most rows of a group.
 const fn max_tile_rows(bits: usize, registers: usize) -> usize {
     match (bits, registers) {
@@ -153,7 +153,7 @@ unsafe fn tile<S: Simd, T: Real, const N: usize, const G: usize, const V: usize>
 /// Stores the first numbers of registers.
 ///
 /// # Safety
-/// `to` has so many writable numbers.
+/// `to` points to `count` writable numbers.
 #[inline(always)]
 unsafe fn store_part<T: Real, V: Vector<T>>(registers: &[V], count: usize, to: *mut T) {
     let mut line = [T::zero(); 4 * MAX_LEN];
@@ -168,7 +168,7 @@ unsafe fn store_part<T: Real, V: Vector<T>>(registers: &[V], count: usize, to: *
 /// A register whose first numbers are those, and whose others are zero.
 ///
 /// # Safety
-/// `from` has so many readable numbers.
+/// `from` points to `count` readable numbers.
 #[inline(always)]
 unsafe fn load_part<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
     let mut line = [T::zero(); MAX_LEN];

@@ -21,7 +21,7 @@ pub trait Real:
 
     /// The nearest number of this type.
     fn of(number: f64) -> Self;
-    /// The same number as an f64, exactly.
+    /// The same number as an f64, without rounding.
     fn wide(self) -> f64;
 }
 

@@ -135,7 +135,7 @@ pub const MAX_LEN: usize = 16;
 
 /// Registers side by side, worked on together so that their chains of operations hide each other's latency.
 ///
-/// Its loops go by index: a closure is a function of its own, which may not use the registers that its caller may.
+/// Its loops use indices: a closure is a separate function, which may not use the registers that its caller may.
 #[derive(Clone, Copy)]
 pub struct RegisterBlock<V, const N: usize>([V; N]);
 

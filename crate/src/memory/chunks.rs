@@ -48,7 +48,7 @@ impl<T: Plain> Chunks<T> {
         }
     }
 
-    /// Bytes allocated for so many items.
+    /// The bytes that are allocated for this number of items.
     pub fn bytes_of(&self, items: usize) -> usize {
         (0..items.div_ceil(self.per_chunk)).map(|chunk| self.items_of(chunk) * self.item * size_of::<T>()).sum()
     }

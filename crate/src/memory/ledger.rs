@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What memory is for.
+/// What memory of a solve is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The parameters, and the copies packed for the kernels.
+    /// The parameters of the field, and the copies packed for the kernels.
     Network,
     /// The gradient of the parameters, its carry, and the sum over one step.
     Gradient,
     /// Step states x_n (and, where tapes are kept, their stage states) retained over the solve.
     Checkpoints,
-    /// (t_n, h_n) of every step, 16 bytes each, and the step of every output.
+    /// Records of a solve: (t_n, h_n) of every step, 16 bytes each, and the step of every output.
     Records,
     /// Stage states, slopes and their cotangents within one step.
     Stages,
-    /// Activations retained for the reverse of the network.
+    /// Tapes: intermediate values of the field, retained for its transpose.
     Tape,
     /// The solution at the output times.
     Output,
@@ -40,7 +40,7 @@ impl Purpose {
         Purpose::Workspace,
     ];
 
-    /// Its name in the public API.
+    /// The name of the purpose in JavaScript, such as "checkpoints".
     pub fn name(self) -> &'static str {
         match self {
             Purpose::Network => "network",
@@ -56,17 +56,17 @@ impl Purpose {
     }
 }
 
-/// Bytes by purpose.
+/// Bytes by [`Purpose`], as statistics report peak memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bytes([usize; Purpose::ALL.len()]);
 
 impl Bytes {
-    /// Bytes for one purpose.
+    /// The bytes used for one purpose.
     pub fn of(&self, purpose: Purpose) -> usize {
         self.0[purpose as usize]
     }
 
-    /// Bytes for all purposes.
+    /// The bytes used for all purposes together.
     pub fn total(&self) -> usize {
         self.0.iter().sum()
     }

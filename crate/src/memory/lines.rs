@@ -62,17 +62,17 @@ impl Lines {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) }
     }
 
-    /// As [`numbers`](Self::numbers), of a type that is not known to be plain.
+    /// Does what [`numbers`](Self::numbers) does, for a type that is not known to be plain.
     ///
     /// # Safety
-    /// It is.
+    /// The type must be as [`Plain`] requires.
     pub unsafe fn any<T>(&self, len: usize) -> &[T] {
         assert!(len * size_of::<T>() <= size_of_val(&*self.0));
         // SAFETY: as above, by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) }
     }
 
-    /// As [`numbers`](Self::numbers).
+    /// The first numbers, mutable; it panics if there are fewer.
     pub fn numbers_mut<T: Plain>(&mut self, len: usize) -> &mut [T] {
         assert!(len * size_of::<T>() <= size_of_val(&*self.0));
         // SAFETY: as above, and they are borrowed for as long.
@@ -111,7 +111,7 @@ impl SpareLines {
 #[cfg(not(target_arch = "wasm32"))]
 const MAX_SPARE_BYTES: usize = 256 << 20;
 
-/// Spare memory for so many lines and not much more, if there is any.
+/// Spare memory for at least `lines` lines and not much more, if there is any.
 #[cfg(not(target_arch = "wasm32"))]
 fn spare(lines: usize) -> Option<Vec<Line>> {
     let mut spare = SPARE.lock().ok()?;
@@ -147,8 +147,8 @@ impl Drop for Lines {
     }
 }
 
-/// Gives back to the system what the crate keeps of freed memory, at most 256 MiB, to use it again. In WebAssembly, where nothing is
-/// kept, it does nothing.
+/// Returns to the system the freed memory that the crate keeps for reuse, at most 256 MiB. In WebAssembly, where nothing is kept, it does
+/// nothing.
 pub fn release() {
     #[cfg(not(target_arch = "wasm32"))]
     if let Ok(mut spare) = SPARE.lock() {

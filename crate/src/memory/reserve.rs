@@ -1,4 +1,4 @@
-//! A reserve for the small allocations that nobody checks: strings, boxes, tables.
+//! A reserve for small unchecked allocations: strings, boxes, tables.
 //!
 //! WebAssembly memory ends, and Rust's own collections abort when it does, which in WebAssembly loses the whole instance.
 //! Large arrays are asked for with care ([`fallible`]) and leave the reserve alone, so that a call which begins with the reserve
@@ -57,7 +57,7 @@ mod allocator {
         !RESERVE.load(Relaxed).is_null()
     }
 
-    /// The system's allocator, which gives the reserve up before it fails an allocation that nobody checks.
+    /// The system's allocator, which frees the reserve before an unchecked allocation fails.
     struct ReservingAllocator;
 
     impl ReservingAllocator {
@@ -74,7 +74,7 @@ mod allocator {
             if reserve.is_null() {
                 return null_mut();
             }
-            // SAFETY: it was allocated with this layout, and nobody else has it.
+            // SAFETY: it was allocated with this layout, and has no other owner.
             unsafe { System.dealloc(reserve, LAYOUT) };
             allocate()
         }
@@ -88,7 +88,7 @@ mod allocator {
             return;
         }
         if let Ok(layout) = Layout::from_size_align(pages * PAGE / 16, 16) {
-            // SAFETY: the layout has a size. What is given back stays at the end of the memory, to be allocated next.
+            // SAFETY: the layout has a size. Freed memory stays at the end of the heap, and is allocated next.
             unsafe {
                 let ahead = System.alloc(layout);
                 if !ahead.is_null() {
@@ -116,7 +116,7 @@ mod allocator {
 
         #[inline(never)]
         unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            // SAFETY: as the caller promises; where it fails, the memory is as it was.
+            // SAFETY: the caller's promise; if it fails, the memory is unchanged.
             self.allocate(|| unsafe { System.realloc(memory, layout, size) })
         }
 

@@ -1,4 +1,4 @@
-//! What a multilayer perceptron is: where its parameters lie, how they are initialised, and its graph.
+//! Multilayer perceptrons: where their parameters lie, how they are initialised, and their graphs.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -8,7 +8,7 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::graph::{Binary, Graph, Id, Place, Unary};
 
-/// The activation of every layer but the last.
+/// An activation function, which a network applies to each feature z of every layer but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// tanh z
@@ -45,7 +45,7 @@ impl Activation {
         Activation::Identity,
     ];
 
-    /// Its name in the public API.
+    /// The name of the activation in JavaScript, such as "tanh".
     pub fn name(self) -> &'static str {
         match self {
             Activation::Tanh => "tanh",
@@ -60,7 +60,7 @@ impl Activation {
         }
     }
 
-    /// The activation with that name in the public API, if there is one.
+    /// The activation with this name in JavaScript, such as "tanh", if there is one.
     pub fn named(name: &str) -> Option<Activation> {
         Self::ALL.into_iter().find(|activation| activation.name() == name)
     }
@@ -85,19 +85,19 @@ impl Activation {
 /// How the time enters the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Time {
-    /// Not at all.
+    /// The time does not enter the network.
     None,
-    /// As one more input of every layer, the first.
+    /// The time is one more input of every layer, the first.
     Concat,
     /// A layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t (FFJORD, Grathwohl et al. 2019).
     ConcatSquash,
 }
 
 impl Time {
-    /// All of them.
+    /// Every way in which the time can enter.
     pub const ALL: [Time; 3] = [Time::None, Time::Concat, Time::ConcatSquash];
 
-    /// Its name in the public API.
+    /// The name of the variant in JavaScript, such as "concat".
     pub fn name(self) -> &'static str {
         match self {
             Time::None => "none",
@@ -106,18 +106,18 @@ impl Time {
         }
     }
 
-    /// The one with that name in the public API, if there is one.
+    /// The variant with this name in JavaScript, such as "concat", if there is one.
     pub fn named(name: &str) -> Option<Time> {
         Self::ALL.into_iter().find(|time| time.name() == name)
     }
 }
 
-/// The architecture of a multilayer perceptron: all but the values of its parameters.
+/// The architecture of a multilayer perceptron: everything except the values of its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
-    /// Features of the input, of every hidden layer, and of the output: at least two positive numbers.
+    /// How many features the input, each hidden layer and the output have: at least two positive numbers.
     pub widths: Vec<usize>,
-    /// The activation of every layer but the last.
+    /// The activation of every layer but the last, which has none.
     pub activation: Activation,
     /// How the time enters the network.
     pub time: Time,
@@ -128,11 +128,12 @@ pub struct Architecture {
 /// An array of a layer's parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name: weight, bias, gateWeight, gateBias or hyperBias.
+    /// The name of the array: weight, bias, gateWeight, gateBias or hyperBias.
     pub name: &'static str,
-    /// The index of its first number in the flat parameters.
+    /// The index of the array's first number in the flat parameters.
     pub offset: usize,
-    /// Its shape, row-major: `[outputs, inputs]` of a weight, with the time as one more input under `Concat`; else `[outputs]`.
+    /// The shape of the array, row-major: `[outputs, inputs]` for a weight, with the time as one more input under [`Time::Concat`];
+    /// `[outputs]` for the others.
     pub shape: Vec<usize>,
 }
 
@@ -236,7 +237,7 @@ impl Architecture {
         x
     }
 
-    /// Number of parameters.
+    /// How many parameters the network has.
     pub fn parameters(&self) -> usize {
         self.entries().iter().flatten().map(|entry| entry.shape.iter().product::<usize>()).sum()
     }

@@ -23,7 +23,7 @@ use crate::program::{Program, Sizes};
 /// How the trace of the Jacobian is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trace {
-    /// Exactly, with one directional derivative for each feature.
+    /// The exact trace, from one directional derivative for each feature.
     Exact,
     /// An unbiased estimate from one random direction for each trajectory (Hutchinson 1989), the same throughout a solve.
     Hutchinson(Noise),
@@ -38,17 +38,17 @@ pub enum Noise {
     Gaussian,
 }
 
-/// A continuous normalizing flow: the vector field of [x, log p], whose parameters are its network's.
+/// A continuous normalizing flow: the vector field of [x, log p] along dx/dt = f(x, t). Its parameters are those of its network f.
 #[derive(Debug)]
 pub struct Cnf<T: Real> {
     field: ProgramField<T>,
     features: usize,
     trace: Trace,
-    /// The seed of the noise. Each trajectory of a batch has noise of its own, which its index decides.
+    /// The seed of the noise of [`Trace::Hutchinson`]. Each trajectory of a batch has its own noise, which depends on the seed and its index.
     pub seed: u64,
-    /// The index that the first trajectory has for its noise: not 0 where a batch is a part of a larger one.
+    /// The index of the first trajectory, on which its noise depends: 0, unless the batch is a part of a larger one.
     pub first_sample: usize,
-    /// Noise of the caller's, `[batch, features]`, in place of the seed's.
+    /// Noise that the caller drew, `[batch, features]`, in place of that from the seed.
     noise: Option<Buffer<T>>,
 }
 
@@ -56,11 +56,11 @@ pub struct Cnf<T: Real> {
 const MAX_EXACT: usize = 1024;
 
 impl<T: Real> Cnf<T> {
-    /// A flow dx/dt = f(x, t) with a network as f. If `kinetic` is set, the state carries the integral of ‖f‖² too, and with `jacobian`
-    /// that of Σ ‖(∂f/∂x) v‖² behind it, both for regularization.
+    /// A flow dx/dt = f(x, t) with a network as f. If `kinetic` is set, the state is followed by the integral of ‖f‖²; if `jacobian` is set,
+    /// by the integral of Σ ‖(∂f/∂x) v‖². Both are for regularization.
     ///
     /// # Errors
-    /// `Option` where the network does not have as many outputs as inputs.
+    /// `Option` if the network has not as many outputs as inputs.
     pub fn new(network: Mlp<T>, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Self> {
         let widths = &network.architecture().widths;
         let (features, outputs) = (widths[0], widths[widths.len() - 1]);
@@ -79,10 +79,10 @@ impl<T: Real> Cnf<T> {
         Ok(Self { field, features, trace, seed, first_sample: 0, noise: None })
     }
 
-    /// Noise of the caller's, `[batch, features]`, for every solve that follows; none for the seed's.
+    /// Sets the noise of all following solves, `[batch, features]`, row-major; `None` draws it from the seed again.
     ///
     /// # Errors
-    /// `Option` where the trace is exact; `Shape` where it is not whole samples; `NonFiniteInput`.
+    /// `Option` if the trace is exact; `Shape` if the length is not a multiple of the features; `NonFiniteInput` for the noise.
     pub fn set_noise(&mut self, noise: Option<&[T]>) -> Result<()> {
         let Some(noise) = noise else {
             self.noise = None;
@@ -124,7 +124,7 @@ impl<T: Real> Cnf<T> {
         Ok(noise)
     }
 
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    /// All parameters, those of the network, flat, for you to change. Solves that were recorded before keep the parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.field.parameters_mut()
     }

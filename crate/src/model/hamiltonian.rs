@@ -27,7 +27,7 @@ pub enum Structure {
     Matrix(Vec<f64>),
 }
 
-/// What the network computes the energy of.
+/// What the network of a [`Hamiltonian`] computes the energy from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Energy {
     /// The whole state: H is the network's output.
@@ -40,7 +40,7 @@ pub enum Energy {
     },
 }
 
-/// The vector field f = G ∇H(x), whose energy H is a network; its parameters are the network's.
+/// The vector field f = G ∇H(x), whose energy H is a network. Its parameters are those of the network.
 #[derive(Debug)]
 pub struct Hamiltonian<T: Real> {
     field: ProgramField<T>,
@@ -49,7 +49,7 @@ pub struct Hamiltonian<T: Real> {
 }
 
 impl<T: Real> Hamiltonian<T> {
-    /// A system with a network, which has one output, as its energy. `spacing` is the distance Δ between points of the grid, which
+    /// A system whose energy is a network with one output. `spacing` is the distance Δ between points of the grid, which only
     /// [`Energy::Density`], [`Structure::Dx`] and [`Structure::Laplacian`] use.
     ///
     /// # Errors
@@ -98,12 +98,12 @@ impl<T: Real> Hamiltonian<T> {
     /// The energy H of each trajectory of a batch `[batch, state]`, at these parameters and this time.
     ///
     /// # Errors
-    /// As [`evaluate`](field::evaluate).
+    /// `Shape` and `NonFiniteInput` for `y` and `parameters`, `OutOfMemory`.
     pub fn energy(&self, parameters: &[T], t: f64, y: ArrayView2<'_, T>) -> Result<Buffer<T>> {
         field::evaluate(&self.energy, parameters, t, y)
     }
 
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    /// All parameters, those of the network, flat, for you to change. Solves that were recorded before keep the parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.field.parameters_mut()
     }
@@ -112,7 +112,7 @@ impl<T: Real> Hamiltonian<T> {
 /// More points than any batch has memory for.
 const MAX_POINTS: usize = 1 << 24;
 
-/// What a program of the energy is for.
+/// What a program of the energy computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     Energy,

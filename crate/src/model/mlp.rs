@@ -35,7 +35,7 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture, field })
     }
 
-    /// A copy, with the parameters as they are now.
+    /// A copy of the network, with its current parameters.
     ///
     /// # Errors
     /// `OutOfMemory`.
@@ -44,7 +44,7 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture: self.architecture.clone(), field })
     }
 
-    /// Its architecture: all but the values of its parameters.
+    /// The architecture of the network: everything except the values of its parameters.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
@@ -54,7 +54,8 @@ impl<T: Real> Mlp<T> {
         self.field.parameters()
     }
 
-    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
+    /// All parameters, flat, in the order of [`Architecture::entries`], for you to change. Solves that were recorded before keep the
+    /// parameters that they had.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.field.parameters_mut()
     }

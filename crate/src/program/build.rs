@@ -53,7 +53,7 @@ pub struct Value {
 }
 
 impl Builder {
-    /// For a state of so many features.
+    /// A builder for programs of a state with `state` features.
     pub fn new(state: usize) -> Self {
         Self { shared: Rc::default(), state, parameters: 0, arguments: 0 }
     }
@@ -67,7 +67,7 @@ impl Builder {
         self.value(id)
     }
 
-    /// The end of the next so many numbers of a kind, which begin there.
+    /// The end of the next `rows` numbers of a kind, which begin at `begin`.
     fn end_of(&self, kind: &str, begin: usize, rows: usize) -> std::result::Result<usize, Value> {
         let end = begin.checked_add(rows).filter(|&end| rows > 0 && end <= MAX_ROWS);
         end.ok_or_else(|| self.fail(format!("one {kind} or more, and {MAX_ROWS} in all at most"), rows))
@@ -77,7 +77,7 @@ impl Builder {
         fail(&self.shared, expected, given)
     }
 
-    /// Features of the state.
+    /// These features of the state, as a value.
     pub fn state(&self, rows: std::ops::Range<usize>) -> Value {
         if rows.is_empty() || rows.end > self.state || rows.len() > MAX_ROWS {
             let expected = format!("rows of a state of {} features, {MAX_ROWS} at most", self.state);
@@ -86,12 +86,12 @@ impl Builder {
         self.push(|graph| graph.load(Input::State, rows.start, rows.len()))
     }
 
-    /// The time.
+    /// The time t, as a value of one row.
     pub fn time(&self) -> Value {
         self.push(Graph::time)
     }
 
-    /// A number that stays as it is. It must be finite.
+    /// A constant, as a value of one row. It must be finite.
     pub fn constant(&self, number: f64) -> Value {
         if !number.is_finite() {
             return self.fail("finite constants", number);
@@ -99,7 +99,7 @@ impl Builder {
         self.push(|graph| graph.constant(number))
     }
 
-    /// The next so many parameters, as a value of so many rows.
+    /// The next `rows` parameters, as a value. Parameters are numbered in the order of these calls.
     pub fn parameter(&mut self, rows: usize) -> Value {
         let offset = self.parameters;
         self.parameters = match self.end_of("parameter", offset, rows) {
@@ -109,7 +109,7 @@ impl Builder {
         self.push(|graph| graph.parameter(Place::vector(offset, rows)))
     }
 
-    /// The next so many arguments: numbers of each trajectory besides its state.
+    /// The next `rows` arguments, as a value: numbers of each trajectory besides its state. They are numbered in the order of these calls.
     pub fn argument(&mut self, rows: usize) -> Value {
         let row = self.arguments;
         self.arguments = match self.end_of("argument", row, rows) {
@@ -119,11 +119,11 @@ impl Builder {
         self.push(|graph| graph.load(Input::Argument, row, rows))
     }
 
-    /// The program that computes a value. The builder may go on to others, such as the functions of events, which then have all of its
-    /// parameters and arguments.
+    /// The program that computes a value. You may continue with the builder and finish other programs, such as the functions of events;
+    /// each has all parameters and arguments so far.
     ///
     /// # Errors
-    /// `Option` for the first shape that did not fit.
+    /// `Option` for the first operation whose operands do not fit: shapes, another builder, or too many rows.
     pub fn finish(&self, value: &Value) -> Result<Program> {
         if !Rc::ptr_eq(&self.shared, &value.shared) {
             return Err(Error::option("value", "a value of this builder", "one of another"));
@@ -149,12 +149,12 @@ fn fail(shared: &Rc<RefCell<Shared>>, expected: impl std::fmt::Display, given: i
 }
 
 impl Value {
-    /// Rows of numbers that it has.
+    /// How many rows the value has.
     pub fn rows(&self) -> usize {
         self.shared.borrow().graph.rows(self.id)
     }
 
-    /// Whether it is the same for all trajectories: a parameter, a constant, the time, or computed of those alone.
+    /// Whether the value is the same for all trajectories: it is computed from parameters, constants and the time alone.
     pub fn is_uniform(&self) -> bool {
         self.shared.borrow().graph.uniform(self.id)
     }
@@ -201,11 +201,11 @@ impl Value {
         self.push(|graph| graph.constant(number))
     }
 
-    /// Its magnitude.
+    /// |x|, the absolute value of each row.
     pub fn abs(&self) -> Value {
         self.unary(Unary::Abs)
     }
-    /// −1, 0 or 1. Its derivative is taken to be zero.
+    /// The sign of each row: −1, 0 or 1. Its derivative is zero.
     pub fn sign(&self) -> Value {
         self.unary(Unary::Sign)
     }
@@ -217,7 +217,7 @@ impl Value {
     pub fn expm1(&self) -> Value {
         self.unary(Unary::Expm1)
     }
-    /// The natural logarithm.
+    /// log x, the natural logarithm.
     pub fn log(&self) -> Value {
         self.unary(Unary::Log)
     }
@@ -225,43 +225,43 @@ impl Value {
     pub fn log1p(&self) -> Value {
         self.unary(Unary::Log1p)
     }
-    /// The square root.
+    /// √x, the square root.
     pub fn sqrt(&self) -> Value {
         self.unary(Unary::Sqrt)
     }
-    /// The sine.
+    /// sin x, with x in radians.
     pub fn sin(&self) -> Value {
         self.unary(Unary::Sin)
     }
-    /// The cosine.
+    /// cos x, with x in radians.
     pub fn cos(&self) -> Value {
         self.unary(Unary::Cos)
     }
-    /// The tangent.
+    /// tan x, with x in radians.
     pub fn tan(&self) -> Value {
         self.unary(Unary::Tan)
     }
-    /// The inverse of the sine.
+    /// The inverse of the sine, in radians, from −π/2 to π/2.
     pub fn asin(&self) -> Value {
         self.unary(Unary::Asin)
     }
-    /// The inverse of the cosine.
+    /// The inverse of the cosine, in radians, from 0 to π.
     pub fn acos(&self) -> Value {
         self.unary(Unary::Acos)
     }
-    /// The inverse of the tangent.
+    /// The inverse of the tangent, in radians, from −π/2 to π/2.
     pub fn atan(&self) -> Value {
         self.unary(Unary::Atan)
     }
-    /// The hyperbolic sine.
+    /// sinh x, the hyperbolic sine.
     pub fn sinh(&self) -> Value {
         self.unary(Unary::Sinh)
     }
-    /// The hyperbolic cosine.
+    /// cosh x, the hyperbolic cosine.
     pub fn cosh(&self) -> Value {
         self.unary(Unary::Cosh)
     }
-    /// The hyperbolic tangent.
+    /// tanh x, the hyperbolic tangent.
     pub fn tanh(&self) -> Value {
         self.unary(Unary::Tanh)
     }
@@ -277,7 +277,7 @@ impl Value {
     pub fn relu(&self) -> Value {
         self.unary(Unary::Relu)
     }
-    /// The standard normal distribution function Φ.
+    /// Φ(x), the standard normal distribution function.
     pub fn normal_cdf(&self) -> Value {
         self.unary(Unary::NormalCdf)
     }
@@ -285,27 +285,29 @@ impl Value {
     pub fn pow(&self, power: &Value) -> Value {
         self.binary(Binary::Pow, power)
     }
-    /// x to a constant power.
+    /// x^p with a constant p.
     pub fn powf(&self, power: f64) -> Value {
         self.pow(&self.number(power))
     }
-    /// The angle of the point (x, y), of y.atan2(&x).
+    /// The angle of the point (x, y) in radians, from −π to π, for `y.atan2(&x)`.
     pub fn atan2(&self, x: &Value) -> Value {
         self.binary(Binary::Atan2, x)
     }
-    /// The lesser of two.
+    /// The lesser of two values, row by row.
     pub fn min(&self, other: &Value) -> Value {
         self.binary(Binary::Min, other)
     }
-    /// The greater of two.
+    /// The greater of two values, row by row.
     pub fn max(&self, other: &Value) -> Value {
         self.binary(Binary::Max, other)
     }
-    /// `then` where this value is less than another, else `otherwise`. What the other branch computes reaches no gradient.
+    /// Row by row, `then` where this value is less than `other`, and `otherwise` elsewhere. The branch that is not taken has no effect on
+    /// gradients.
     pub fn if_less(&self, other: &Value, then: &Value, otherwise: &Value) -> Value {
         self.choose(Compare::Less, other, then, otherwise)
     }
-    /// `then` where this value is less than another or equal to it, else `otherwise`.
+    /// Row by row, `then` where this value is at most `other`, and `otherwise` elsewhere. The branch that is not taken has no effect on
+    /// gradients.
     pub fn if_less_equal(&self, other: &Value, then: &Value, otherwise: &Value) -> Value {
         self.choose(Compare::LessEqual, other, then, otherwise)
     }
@@ -317,7 +319,7 @@ impl Value {
         })
     }
 
-    /// The same value as a variable, with respect to which [`gradient`](Value::gradient) differentiates what is computed of it.
+    /// The same value as a variable: [`gradient`](Value::gradient) differentiates with respect to it what is computed from it.
     pub fn variable(&self) -> Value {
         if self.is_uniform() {
             return fail(
@@ -328,7 +330,7 @@ impl Value {
         }
         self.push(|graph| graph.push(Op::Variable(self.id), graph.rows(self.id)))
     }
-    /// The gradient of this value, which has one row, with respect to a [`variable`](Value::variable): as many rows as that has.
+    /// The gradient of this value, which must have one row, with respect to a [`variable`](Value::variable). It has the rows of the variable.
     ///
     /// ```
     /// use symplectic_adjoint::program::{Builder, concat};
@@ -355,22 +357,22 @@ impl Value {
         self.push(|graph| gradient(graph, self.id, variable.id))
     }
 
-    /// Some of its rows.
+    /// A range of the value's rows.
     pub fn slice(&self, rows: std::ops::Range<usize>) -> Value {
         if rows.is_empty() || rows.end > self.rows() {
             return fail(&self.shared, format!("rows of a value with {}", self.rows()), format!("{rows:?}"));
         }
         self.push(|graph| graph.slice(self.id, rows.start, rows.len()))
     }
-    /// One of its rows.
+    /// One row of the value, counted from 0.
     pub fn row(&self, row: usize) -> Value {
         self.slice(row..row.saturating_add(1))
     }
-    /// The sum of all rows.
+    /// The sum of all rows, as a value of one row.
     pub fn sum(&self) -> Value {
         self.push(|graph| graph.sum_rows(self.id))
     }
-    /// `[n]` to `[outer][n][inner]`: copies of rows.
+    /// Copies of the rows, `[n]` to `[outer][n][inner]`.
     pub fn spread(&self, outer: usize, inner: usize) -> Value {
         let rows = outer.checked_mul(inner).and_then(|copies| copies.checked_mul(self.rows()));
         if rows.is_none_or(|rows| rows == 0 || rows > MAX_ROWS) {
@@ -379,7 +381,7 @@ impl Value {
         }
         self.push(|graph| graph.spread(self.id, outer, inner))
     }
-    /// `[outer][n][inner]` to `[n]`: sums of rows.
+    /// Sums of rows, `[outer][n][inner]` to `[n]`.
     pub fn sum_over(&self, outer: usize, inner: usize) -> Value {
         let factors = outer.saturating_mul(inner);
         if factors == 0 || !self.rows().is_multiple_of(factors) {
@@ -387,7 +389,7 @@ impl Value {
         }
         self.push(|graph| graph.sum(self.id, outer, inner))
     }
-    /// Its rows moved on by so many, those at the end to the front.
+    /// The rows moved by `shift` places towards the end; those that leave one end enter at the other.
     pub fn roll(&self, shift: isize) -> Value {
         let rows = self.rows();
         let at = (rows - shift.rem_euclid(rows as isize) as usize) % rows;
@@ -399,15 +401,15 @@ impl Value {
             graph.concat(vec![end, start])
         })
     }
-    /// This value as a matrix, row-major, times a vector.
+    /// The matrix–vector product of this value, a row-major matrix `[rows, columns]`, with a vector of `columns` rows.
     pub fn mat_vec(&self, vector: &Value) -> Value {
         self.product(vector, 1, |graph, m, v, points| graph.mat_vec(m, v, points))
     }
-    /// This value as a matrix, row-major, whose transpose is multiplied by a vector.
+    /// The product of the transpose of this value, a row-major matrix `[rows, columns]`, with a vector of `rows` rows.
     pub fn mat_vec_transposed(&self, vector: &Value) -> Value {
         self.product(vector, 1, |graph, m, v, points| graph.mat_vec_transposed(m, v, points))
     }
-    /// This value, of parameters, as a matrix, row-major, times the values at each of some points: `[columns][points]` to
+    /// The product of this value, a row-major matrix of parameters, with the vector at each of some points: `[columns][points]` to
     /// `[rows][points]`.
     pub fn dense(&self, x: &Value, points: usize) -> Value {
         if !self.shared.borrow().graph.uniform(self.id) {
@@ -430,7 +432,7 @@ impl Value {
             }
         }
     }
-    /// The outer product, row-major.
+    /// The outer product of two vectors, a matrix of `self.rows()` rows and `other.rows()` columns, row-major.
     pub fn outer(&self, other: &Value) -> Value {
         if !Rc::ptr_eq(&self.shared, &other.shared) {
             return fail(&self.shared, "values of one builder", "one of another");
@@ -441,16 +443,16 @@ impl Value {
         }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }
-    /// The inner product: the sum of their products; a value of one row is broadcast.
+    /// The inner product of two vectors, as a value of one row. A value of one row is broadcast.
     pub fn dot(&self, other: &Value) -> Value {
         (self * other).sum()
     }
 }
 
-/// Values one behind the other.
+/// The rows of all values, one value after another.
 ///
 /// # Panics
-/// If there are none.
+/// If `parts` is empty.
 pub fn concat(parts: &[Value]) -> Value {
     let first = parts.first().expect("at least one value");
     if parts.iter().any(|part| !Rc::ptr_eq(&part.shared, &first.shared)) {

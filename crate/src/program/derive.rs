@@ -1,4 +1,4 @@
-//! What a solve and its gradient need of a field's program: its value, its transpose, and what a tape holds between them.
+//! The parts of a field's program for a solve and its gradient: its value, its transpose, and the tape between them.
 
 use super::differentiate::{input_cotangent, reverse};
 use super::fuse::fuse;
@@ -29,7 +29,7 @@ pub fn forward(graph: &Graph, value: Id) -> (Graph, Id) {
     (graph, to[value].expect("the value is live"))
 }
 
-/// From what [`forward`] gives, for so many rows of state and arguments.
+/// The transpose of what [`forward`] returns, for these rows of state and arguments.
 pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Derived {
     let mut graph = forward.clone();
     let rows = graph.rows(value);
@@ -62,8 +62,8 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
     Derived { value: moved(value), graph, state, arguments, parameters, time, tape, tape_rows }
 }
 
-/// What to keep between value and transpose: the values that the transpose needs, but for those that are as cheap to have again
-/// as to read, and need no more rows to have them from.
+/// The values to keep between value and transpose: those that the transpose needs, except those that are as cheap to recompute as
+/// to read, and need no more rows to be recomputed from.
 fn select_tape(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
     let live = graph.live(roots.iter().copied());
     let mut backward_only = vec![false; graph.nodes.len()];

@@ -77,13 +77,13 @@ pub struct Executor<T: Real> {
 struct Workspace<T: Real> {
     uniform: Buffer<T>,
     packs: Vec<Arc<Packed<T>>>,
-    /// What each thread works in.
+    /// The workspace of each thread.
     workers: Vec<Worker<T>>,
-    /// Leaves that a thread takes in one go.
+    /// How many leaves a thread takes at a time, called a run.
     run_leaves: usize,
-    /// The sums of the first run of leaves, and at the end of all.
+    /// The sums of the first run of leaves; at the end, those of all leaves.
     sums: Buffer<T>,
-    /// Those of the other runs.
+    /// The sums of the other runs.
     partial: Vec<Partial<T>>,
     /// Values of a trajectory that stay the same for a whole solve.
     invariant: Buffer<T>,
@@ -96,13 +96,13 @@ struct Scratch<T> {
     scratch: Buffer<T>,
 }
 
-/// What a thread works in, with memory for sums of leaves that wait for their neighbours.
+/// The workspace of a thread, with memory for sums of leaves that wait for their neighbours.
 struct Worker<T> {
     scratch: Scratch<T>,
     waiting: Vec<Partial<T>>,
 }
 
-/// What the blocks of a phase have in common.
+/// What the blocks of a phase share.
 struct Blocks<'a, T: Real> {
     plan: &'a Plan<T>,
     phase: &'a Phase<T>,
@@ -147,7 +147,7 @@ impl<T: Real> Blocks<'_, T> {
         }
     }
 
-    /// Runs all, leaf by leaf, on threads that take so many leaves in one go.
+    /// Runs all blocks, leaf by leaf, on threads that each take `run_leaves` leaves at a time.
     #[inline(never)]
     fn run_leaves(
         &self,
@@ -182,7 +182,7 @@ impl<T: Real> Blocks<'_, T> {
 }
 
 impl<T: Real> Executor<T> {
-    /// At these parameters, on so many threads at most; `shared` are matrices packed from the same parameters.
+    /// Prepares a run at these parameters, on at most `threads` threads; `shared` are matrices packed from the same parameters.
     ///
     /// # Errors
     /// `OutOfMemory`.

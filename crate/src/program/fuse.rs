@@ -64,8 +64,8 @@ fn of_trajectories_first(graph: &Graph, left: Id, right: Id) -> [(Id, Id); 2] {
     if graph.uniform(left) { [(right, left), (left, right)] } else { [(left, right), (right, left)] }
 }
 
-/// A dense layer with a uniform vector added to it, at every point the same. One that moves with the time is none: trajectories
-/// with times of their own have it each for itself, and are rounded alike.
+/// A dense layer to which a uniform vector is added, the same at every point. A vector that depends on the time is not fused:
+/// trajectories at different times have different vectors, and must be rounded in the same way.
 fn shifted(graph: &Graph, product: Id, shift: Id, uses: &[usize], frozen: usize) -> Option<Op> {
     let Op::Dense { w, x, shift: None, points } = graph.nodes[product].op else { return None };
     let shift = match graph.nodes[shift].op {

@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// What a node is.
+/// The operation of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The bits of an f64.
@@ -81,7 +81,7 @@ pub enum Op {
     /// The operand itself, with respect to which a gradient is taken within the program: nothing is simplified past it. No finished
     /// program has one.
     Variable(Id),
-    /// Of operands with as many rows, or one.
+    /// A function of two operands with as many rows as the result, or one.
     Binary(Binary, Id, Id),
     /// a·b + c, or c − a·b if the product is negated.
     MultiplyAdd {
@@ -194,7 +194,7 @@ impl Op {
         }
     }
 
-    /// The same with other operands.
+    /// The same operation with other operands.
     pub fn with_operands(&self, mut f: impl FnMut(Id) -> Id) -> Op {
         match self {
             Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
@@ -251,7 +251,7 @@ pub struct Node {
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     pub nodes: Vec<Node>,
-    /// By what they are and how many rows they have: loads and slices of different lengths differ by those alone.
+    /// The key of a node: its operation and its rows. Loads and slices of different lengths differ only in their rows.
     seen: HashMap<(Op, usize), Id>,
 }
 
@@ -365,7 +365,7 @@ impl Graph {
         }
         match (function, self.op(a)) {
             (Unary::Neg, &Op::Unary(Unary::Neg, inner)) => inner,
-            // −(a − b) = b − a but for the sign of a zero.
+            // −(a − b) = b − a up to the sign of a zero.
             (Unary::Neg, &Op::Binary(Binary::Sub, b, c)) => self.binary(Binary::Sub, c, b),
             (Unary::Abs | Unary::Cosh | Unary::Cos, &Op::Unary(Unary::Neg, inner)) => self.unary(function, inner),
             _ => self.push(Op::Unary(function, a), self.rows(a)),

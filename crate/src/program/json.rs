@@ -32,7 +32,7 @@ impl Program {
     /// Reads a program from JSON.
     ///
     /// # Errors
-    /// `Option` that names the node and what it should be.
+    /// `Option`, which names the node that is wrong and what was expected there.
     pub fn from_json(text: &str) -> Result<Self> {
         if text.len() > MAX_BYTES {
             return Err(option_error("program", format!("{MAX_BYTES} bytes at most"), text.len()));
@@ -73,7 +73,7 @@ impl Program {
         Ok(Self::of(graph, value, sizes))
     }
 
-    /// The program as JSON.
+    /// The program as JSON, which [`from_json`](Self::from_json) reads.
     pub fn to_json(&self) -> String {
         let (graph, value) = &self.source;
         let live = graph.live([*value]);

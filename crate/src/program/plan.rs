@@ -153,7 +153,7 @@ impl<T: Real> Plan<T> {
     }
 }
 
-/// What is computed once for a time.
+/// The values that are computed once for each time.
 #[derive(Debug)]
 pub struct Uniform<T: Real> {
     pub rows: usize,
@@ -173,7 +173,7 @@ pub struct PackPlan {
     pub rows: usize,
     pub depth: usize,
     pub transposed: bool,
-    /// When it is to be packed again.
+    /// When a matrix is packed again.
     pub when: When,
 }
 
@@ -191,7 +191,7 @@ impl PackPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackSource {
     Parameters(Place),
-    /// By their bits.
+    /// Constants, which are compared by their bits.
     Constants(Arc<[u64]>),
     /// From this row of the uniform values on.
     Uniform(usize),
@@ -217,7 +217,7 @@ pub struct Task<T: Real> {
 /// All blocks, then sums over them, then what follows from those.
 #[derive(Debug)]
 pub struct Phase<T: Real> {
-    /// For a full block and for the last, narrower one.
+    /// The instructions for a full block, and for the last, narrower one.
     pub full: Code<T>,
     pub rest: Code<T>,
     pub reductions: Vec<Reduction>,
@@ -265,7 +265,7 @@ const FEW_ROWS: usize = 256;
 const LARGE: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
-    /// The plan of some requests of one graph, for so many samples: in blocks as wide as they are fast, or all in one block.
+    /// The plan of some requests of one graph, for a number of samples: in blocks of the fastest width, or all in one block.
     pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize, one_block: bool) -> Self {
         let stored = StoredValues::new(graph, tape, requests);
         let requests: Vec<Request> = requests.iter().cloned().chain([stored.request()]).collect();
@@ -308,7 +308,7 @@ impl<T: Real> Plan<T> {
             _ => None,
         });
         let gradient = places.max().unwrap_or(0);
-        // WebAssembly has one thread, and pools split a batch themselves. A leaf has a gradient of its own, so it is longer where there are
+        // WebAssembly has one thread, and pools split a batch themselves. Each leaf has its own gradient, so it is longer if there are
         // more parameters.
         let one_leaf = single || one_block || cfg!(target_arch = "wasm32");
         let growth = (gradient.div_ceil(LARGE)).next_power_of_two();

@@ -17,9 +17,9 @@ pub enum Seed {
 /// The seeds of one direction; those of the state are always given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectionSeeds {
-    /// As [`Program::places`].
+    /// The parameters that the program reads, in the order of [`Program::places`].
     pub parameters: Vec<Seed>,
-    /// As [`Program::argument_rows`].
+    /// The arguments that the program reads, in the order of [`Program::argument_rows`].
     pub arguments: Vec<Seed>,
     /// Whether times have tangents.
     pub times: bool,
@@ -91,7 +91,7 @@ impl Program {
         Self::of(source, value, self.sizes)
     }
 
-    /// The field of the state with its tangents along these directions. The last arguments, so many `amounts` of a jump, do not move, and
+    /// The field of the state with its tangents along these directions. The last arguments, the `amounts` of a jump, do not move, and
     /// remain the last.
     pub(crate) fn tangents(&self, directions: &[DirectionSeeds], amounts: usize) -> TangentProgram {
         let (source, value) = &self.source;
@@ -175,7 +175,7 @@ impl Program {
         TangentProgram { program, parameters: own_parameters, arguments: own_arguments, time_rows }
     }
 
-    /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.
+    /// The columns of ∂f/∂x, if for this number of directions it is cheaper to compute the matrix once and multiply by it.
     fn columns(&self, graph: &mut Graph, directions: usize) -> Option<Vec<Option<Id>>> {
         let (source, value) = &self.source;
         let state = self.sizes.state;

@@ -1,4 +1,4 @@
-//! The time as the last row of the state, for trajectories that have times of their own.
+//! The time as the last row of the state, for trajectories at different times.
 
 use super::graph::{Graph, Id, Input, Op};
 use super::{Program, Sizes};

@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
 use crate::program::tangents::TIME_TANGENT_ROWS;
 use crate::solve::{Options, Problem, Recorder, Solution, Stats};
-use crate::stepper::{Goal, Span, Stage, StepOutputs, Stepper, Workspace};
+use crate::stepper::{Span, Stage, StepExtent, StepOutputs, Stepper, Workspace};
 
 /// The tangents of times and step sizes, for each direction that has any.
 pub(super) struct TimeTangents {
@@ -122,7 +122,7 @@ pub(super) fn replay<T: Real>(
     let Problem { dynamics, options, times, start, ledger, batch, state: features, .. } = problem;
     let (dynamics, options, times): (_, &Options, &[f64]) = (&mut **dynamics, options, times);
     let layout = dynamics.layout().clone();
-    let uses = dynamics.uses().evaluations;
+    let evaluations_before = dynamics.counts().evaluations;
     let slice = *batch * *features;
     let mut write = |output: usize, x: &[T]| {
         layout.panels.unpack(x, &mut y[output * slice..(output + 1) * slice]);
@@ -166,7 +166,7 @@ pub(super) fn replay<T: Real>(
             time_tangents.set(&interval, span, &layout, &mut x, &mut carry);
             work.first_slope_known = false;
         }
-        stepper.attempt(dynamics, span, &x, Goal::Increment, &mut work, recorder)?;
+        stepper.attempt(dynamics, span, &x, StepExtent::Increment, &mut work, recorder)?;
         advance(compensated, (&x, &carry), &work.state, (&mut next, &mut next_carry));
         recorder.accept(span, &x, &carry)?;
         work.first_slope_known = false;
@@ -196,6 +196,7 @@ pub(super) fn replay<T: Real>(
         std::mem::swap(&mut carry, &mut next_carry);
     }
     recorder.end(&x)?;
-    let stats = Stats { accepted: count, evaluations: dynamics.uses().evaluations - uses, ..Stats::default() };
+    let stats =
+        Stats { accepted: count, evaluations: dynamics.counts().evaluations - evaluations_before, ..Stats::default() };
     Ok(Solution::whole(y, [times.len(), *batch, *features], stats, ledger.peak()))
 }

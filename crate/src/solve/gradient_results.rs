@@ -1,32 +1,32 @@
-//! What a gradient returns besides the gradient itself: statistics, and the derivatives in panels.
+//! The statistics of a gradient, and its derivatives in panels.
 
 use crate::memory::{Buffer, Bytes};
 
-/// What computing a gradient took, without the solve before it.
+/// The work and the memory of computing a gradient.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct GradientStats {
-    /// Evaluations of the vector field.
+    /// Evaluations of the vector field for the gradient, without those of the solve before it.
     pub evaluations: usize,
-    /// Vector–Jacobian products of the vector field.
+    /// Vector–Jacobian products of the vector field for the gradient.
     pub vjps: usize,
-    /// Steps of the integration backward, of the continuous adjoint; else 0.
+    /// Steps of the integration backward, for the continuous adjoint; 0 for exact gradients.
     pub backward_steps: usize,
-    /// What the solve has retained for its gradients.
+    /// How much the solve retained for its gradients.
     pub retention: RetentionStats,
     /// Peak memory of the solve and its gradients together, by purpose.
     pub peak: Bytes,
 }
 
-/// What a solve has retained of its steps. Each step counts once, under the most that is retained of it.
+/// How many steps of a solve were retained for gradients, and how much of each. A step counts once, where most of it is retained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionStats {
     /// Steps with the tapes of all their stages.
     pub tapes: usize,
     /// Steps with their stage states, but no tapes.
     pub stages: usize,
-    /// Steps with the state x_n at their beginning alone.
+    /// Steps of which only the state x_n at their beginning is retained.
     pub states: usize,
-    /// Where there is no room for a state of each step: how many checkpoints there is room for, from which steps are taken again.
+    /// How many checkpoints there is room for, from which steps are taken again, if there is no room for the state of each step; else 0.
     pub checkpoints: usize,
     /// Whether all stages of a step are taped together when the gradient takes it again, not one after the other.
     pub step_tapes: bool,

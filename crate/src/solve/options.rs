@@ -5,11 +5,11 @@ use crate::error::{Error, Result};
 use crate::stepper::Method;
 use crate::tableau::Tableau;
 
-/// Which steps to take.
+/// Which steps a solve takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Steps {
-    /// Adaptive steps, as the tolerances ask, for a method that estimates its error; else one step for each interval between times, or
-    /// equal ones no longer than [`Options::max_step`].
+    /// For a method that estimates its error, adaptive steps that keep to the tolerances. For other methods, one step for each interval
+    /// between output times, or equal steps no longer than [`Options::max_step`].
     Automatic,
     /// This many equal steps in each interval between times.
     PerInterval(usize),
@@ -21,9 +21,9 @@ pub enum Steps {
 /// How the solution at the output times is obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Steps are cut to end on them.
+    /// Steps are shortened to end on the output times.
     Land,
-    /// From the continuous extension of the step in which a time lies; steps are chosen without regard to the times.
+    /// Outputs come from the continuous extension of the step in which they lie. Steps are chosen without regard to the output times.
     Interpolate,
 }
 
@@ -31,11 +31,11 @@ pub enum Output {
 /// errors do not grow with the number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Summation {
-    /// All: the state, λ and ∂L/∂θ.
+    /// All sums are compensated: the state, λ and ∂L/∂θ.
     Compensated,
-    /// Those of the gradient only, λ and ∂L/∂θ: the solve rounds as other solvers do.
+    /// Only the sums of the gradient are compensated, λ and ∂L/∂θ: the solve rounds as other solvers do.
     Gradient,
-    /// None.
+    /// No sum is compensated.
     Plain,
 }
 
@@ -51,13 +51,13 @@ impl Summation {
     }
 }
 
-/// The most that [`Options::threads`] may be.
-pub const MOST_THREADS: usize = 1024;
+/// The greatest value of [`Options::threads`].
+pub const MAX_THREADS: usize = 1024;
 
 /// How to solve. [`Options::new`] has the defaults; change what you need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The method of integration.
+    /// The method of integration, such as dopri5.
     pub method: Method,
     /// Which steps to take; default [`Steps::Automatic`].
     pub steps: Steps,
@@ -132,9 +132,9 @@ impl Options {
         self.steps == Steps::Automatic && self.method.adaptive()
     }
 
-    /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
-    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case, and where all
-    /// times are the same there is no step to interpolate in.
+    /// Whether outputs are interpolated. By default they are if the method adapts its steps and has an extension nearly as good as itself
+    /// (bosh3, dopri5, tsit5). Steps counted per interval end on the times in any case, and if all times are the same, there is no step
+    /// to interpolate in.
     pub(crate) fn interpolates(&self, times: &[f64]) -> bool {
         if times.first() == times.last() {
             return false;
@@ -200,8 +200,8 @@ impl Options {
         if self.method == Method::Leapfrog && self.output == Some(Output::Interpolate) {
             return Err(Error::option("output", "land, for leapfrog", "interpolate"));
         }
-        if self.threads == 0 || self.threads > MOST_THREADS {
-            return Err(Error::option("threads", format!("an integer from 1 to {MOST_THREADS}"), self.threads));
+        if self.threads == 0 || self.threads > MAX_THREADS {
+            return Err(Error::option("threads", format!("an integer from 1 to {MAX_THREADS}"), self.threads));
         }
         if self.max_steps == 0 {
             return Err(Error::option("max_steps", "a positive integer", 0));

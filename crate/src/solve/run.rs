@@ -12,9 +12,9 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::progress;
-use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Workspace};
+use crate::stepper::{Discard, Sink, Span, Stage, StepExtent, StepOutputs, Stepper, Workspace};
 
-/// How a solve went: its steps, and what they took.
+/// The steps of a solve, and the evaluations that they took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
     /// Steps that were accepted.
@@ -27,9 +27,9 @@ pub struct Stats {
     pub first_step: f64,
     /// The size of the last accepted step, negative where times descend.
     pub last_step: f64,
-    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. Where features have tolerances of their own, the least.
+    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. If features have their own tolerances, the least of them.
     pub rtol: f64,
-    /// Whether that is more than was asked for.
+    /// Whether [`rtol`](Self::rtol) is greater than the relative tolerance of the options, which float32 cannot reach.
     pub rtol_clamped: bool,
 }
 
@@ -57,7 +57,7 @@ pub(crate) trait Recorder<T: Real>: Sink<T> {
 impl<T: Real> Recorder<T> for Discard {}
 
 /// The state of a run.
-struct Run<'a, T: Real> {
+struct ForwardLoop<'a, T: Real> {
     dynamics: &'a mut dyn Dynamics<T>,
     stepper: Stepper,
     options: &'a Options,
@@ -75,8 +75,8 @@ struct Run<'a, T: Real> {
     work: Workspace<T>,
     /// Whether f(x_{n+1}) is known.
     next_slope_known: bool,
-    /// Uses of the field before this solve.
-    uses: usize,
+    /// Evaluations of the field before this solve.
+    evaluations_before: usize,
     /// The outputs of the step just taken.
     step_outputs: StepOutputs,
     /// The next output to be written.
@@ -89,7 +89,7 @@ const MIN_RTOL_EPSILONS: f64 = 2.0;
 /// How a solve ended.
 pub(crate) struct SolveOutcome {
     pub stats: Stats,
-    /// Outputs written.
+    /// How many outputs were written.
     pub reached: usize,
     /// Why it ended early, if it did: the last good state is then written in the place of the next output.
     pub failure: Option<Error>,
@@ -113,8 +113,8 @@ pub(crate) fn integrate<T: Real>(
     let stepper = Stepper::new(options.method, &layout);
     let stages = stepper.stages();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
-    let mut run = Run {
-        uses: dynamics.uses().evaluations,
+    let mut run = ForwardLoop {
+        evaluations_before: dynamics.counts().evaluations,
         dynamics,
         stepper,
         options,
@@ -133,7 +133,7 @@ pub(crate) fn integrate<T: Real>(
         step_outputs: StepOutputs::default(),
         output: 0,
     };
-    // The number of steps is known where they are fixed, and where there is no time to step over.
+    // The number of steps is known if they are fixed, or if the time interval is empty.
     if !options.adaptive() || times.first() == times.last() {
         run.check_intervals()?;
     }
@@ -168,7 +168,7 @@ impl Interval {
         (self.to - self.from) / self.steps as f64
     }
 
-    /// The time after so many steps.
+    /// The time after this number of steps.
     pub fn time(&self, step: usize) -> f64 {
         if step == self.steps { self.to } else { self.from + step as f64 * self.h() }
     }
@@ -178,7 +178,7 @@ impl Interval {
 pub(crate) fn step_control<T: Real>(options: &Options) -> (StepControl, Stats) {
     let floor = if T::DTYPE == "float32" { MIN_RTOL_EPSILONS * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
-    // Of tolerances of each feature, the least that is in use.
+    // If features have their own tolerances, the least that is used.
     let given = &options.tolerances.relative;
     let used = tolerances_of::<T>(options).relative;
     let least = used.iter().copied().reduce(f64::min).unwrap_or(rtol);
@@ -221,7 +221,7 @@ pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<us
     Ok(steps as usize)
 }
 
-impl<T: Real> Run<'_, T> {
+impl<T: Real> ForwardLoop<'_, T> {
     /// How many intervals fixed steps divide evenly.
     fn intervals(&self) -> usize {
         if self.interpolates { 1 } else { self.times.len() - 1 }
@@ -309,7 +309,7 @@ impl<T: Real> Run<'_, T> {
     }
 
     fn evaluations(&self) -> usize {
-        self.dynamics.uses().evaluations - self.uses
+        self.dynamics.counts().evaluations - self.evaluations_before
     }
 
     fn progress(&self, span: Span) -> Progress {
@@ -359,7 +359,7 @@ impl<T: Real> Run<'_, T> {
     #[inline(never)]
     fn attempt(&mut self, span: Span) -> Result<bool> {
         self.next_slope_known = false;
-        self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
+        self.stepper.attempt(self.dynamics, span, &self.x, StepExtent::Increment, &mut self.work, self.recorder)?;
         let Self { x, carry, next, next_carry, work, .. } = self;
         Ok(advance(self.options.summation.of_state(), (x, carry), &work.state, (next, next_carry)))
     }
@@ -402,7 +402,7 @@ impl<T: Real> Run<'_, T> {
         self.step_outputs.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
-                // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
+                // The extension gives the same up to rounding; a time that is repeated must have the same state.
                 (self.write)(output, &self.next);
             } else {
                 self.step_outputs.state(index, &self.x, &self.work.slopes, &mut self.work.state);

@@ -1,6 +1,6 @@
 //! A method's weights, for each part of a state's features.
 //!
-//! A Runge–Kutta method has the same weights for all features. A partitioned one, such as leapfrog, has weights of its own for each part,
+//! A Runge–Kutta method has the same weights for all features. A partitioned one, such as leapfrog, has different weights for each part,
 //! with common stage times.
 
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub(crate) struct Scheme {
     pub c: &'static [f64],
     /// All features, in their order.
     pub parts: Vec<Weights>,
-    /// Of a Runge–Kutta method.
+    /// The tableau of a Runge–Kutta method; `None` for a partitioned one.
     tableau: Option<&'static Tableau>,
     /// b_i(θ) of a Runge–Kutta method's continuous extension, the last of f(x_{n+1}), as the coefficients of θ¹, θ², …, and its degree.
     extension: Vec<[f64; MAX_DEGREE]>,
@@ -35,7 +35,7 @@ pub(crate) struct Scheme {
 }
 
 impl Scheme {
-    /// Of a state of so many features.
+    /// The weights of a method for a state of `features` features.
     pub fn new(method: Method, features: usize) -> Self {
         let Method::RungeKutta(tableau) = method else {
             let parts = leapfrog::parts(features).to_vec();
@@ -73,7 +73,7 @@ impl Scheme {
         self.runge_kutta().order
     }
 
-    /// Where the parts lie in the panels of a batch, a state of so many numbers. Several take turns, a panel after the other.
+    /// Calls `each` with the place of each part in a state of `len` numbers; if there are several parts, panel by panel.
     #[inline(always)]
     pub fn for_each_range<'s>(&'s self, panels: Panels, len: usize, mut each: impl FnMut(Range<usize>, &'s Weights)) {
         let whole = self.parts.len() == 1;

@@ -4,15 +4,15 @@
 //! X_i = x_n + h Σ_{j<i} a_ij k_j       k_i = f(X_i, t_n + c_i h)       x_{n+1} = x_n + h Σ b_i k_i
 //! ```
 //!
-//! A batch takes one step together, or each trajectory takes a step of its own. The stages are the same; what takes them knows how
-//! long its steps are.
+//! A batch takes one step together, or each trajectory takes a step of its own. The stages are the same; the [`StepEvaluator`] knows how
+//! long the steps are.
 
 use super::{Scheme, Sink, Stage, Weights};
 use crate::error::Result;
 use crate::kernel::real::Real;
 
-/// What takes a step: a vector field, with the times of the step and its length.
-pub(crate) trait Stepping<T: Real> {
+/// Evaluates the stages of a step: a vector field, with the times and the lengths of the steps to take.
+pub(crate) trait StepEvaluator<T: Real> {
     /// The index of the step, for the sink.
     fn step(&self) -> usize;
 
@@ -32,10 +32,10 @@ pub(crate) trait Stepping<T: Real> {
     fn slope(&mut self, c: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 }
 
-/// How far an attempt goes.
+/// How far a step is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// The states of the stages, and their slopes as far as others depend on them or a sink keeps their tapes.
+pub(crate) enum StepExtent {
+    /// The states of the stages, and those slopes on which other stages depend or whose tapes a sink keeps.
     Stages,
     /// All slopes.
     Slopes,
@@ -45,21 +45,21 @@ pub(crate) enum Goal {
 
 /// The arrays that a step is computed in.
 pub(crate) struct Scratch<'a, T> {
-    /// k_1 … k_s, each of `len` numbers. Whatever is behind them stays.
+    /// k_1 … k_s, each of `len` numbers. Numbers after them are left alone.
     pub slopes: &'a mut [T],
     pub len: usize,
     /// Whether k_1 is known.
     pub first_slope_known: bool,
-    /// A stage's state, with its times behind it where those of x are; in the end the increment.
+    /// A stage's state, followed by its times if x is followed by its own; in the end the increment.
     pub state: &'a mut [T],
 }
 
-/// Takes a step from x as far as the goal says.
+/// Takes a step from x, as far as `extent` says.
 pub(crate) fn attempt<T: Real>(
     scheme: &Scheme,
-    stepping: &mut impl Stepping<T>,
+    evaluator: &mut impl StepEvaluator<T>,
     x: &[T],
-    goal: Goal,
+    extent: StepExtent,
     scratch: Scratch<'_, T>,
     sink: &mut dyn Sink<T>,
 ) -> Result<()> {
@@ -72,20 +72,20 @@ pub(crate) fn attempt<T: Real>(
             0 => x,
             _ => {
                 let weights = |part: &Weights| part.a[index].iter().copied();
-                stepping.combine(&mut state[..len], Some(&x[..len]), (scheme, weights), before);
-                stepping.set_times(scheme.c[index], &mut state[len..]);
+                evaluator.combine(&mut state[..len], Some(&x[..len]), (scheme, weights), before);
+                evaluator.set_times(scheme.c[index], &mut state[len..]);
                 &*state
             }
         };
-        let tape = sink.stage(Stage { step: stepping.step(), index }, x)?;
+        let tape = sink.stage(Stage { step: evaluator.step(), index }, x)?;
         // The last slope serves no other stage.
-        if goal != Goal::Stages || index + 1 < stages || tape.is_some() {
-            stepping.slope(scheme.c[index], x, tape, &mut slope[..len])?;
+        if extent != StepExtent::Stages || index + 1 < stages || tape.is_some() {
+            evaluator.slope(scheme.c[index], x, tape, &mut slope[..len])?;
         }
     }
-    if goal == Goal::Increment {
+    if extent == StepExtent::Increment {
         let weights = |part: &Weights| part.b[..stages].iter().copied();
-        stepping.combine(&mut state[..len], None, (scheme, weights), slopes);
+        evaluator.combine(&mut state[..len], None, (scheme, weights), slopes);
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) struct Transpose<'a, T> {
     pub span: Span,
     /// λ_{n+1}.
     pub lambda: &'a [T],
-    /// ∂L/∂y of all outputs, one state behind the other.
+    /// ∂L/∂y of all outputs, one state after another.
     pub w: &'a [T],
     /// Outputs within this step; the next step has been transposed.
     pub own: &'a mut StepOutputs,

@@ -26,7 +26,7 @@ fn the_continuous_adjoint_integrates_each_trajectory_by_itself() {
             };
             let adjoint = GradientMethod::Adjoint(Box::new(Options { seminorm: true, ..options.clone() }));
             let solve = |options: &Options, extras, rows: std::ops::Range<usize>, method: &GradientMethod| {
-                let lists = Lists::own(rows.clone().map(|i| times.of(i)));
+                let lists = Lists::per_trajectory(rows.clone().map(|i| times.of(i)));
                 let (first, end) =
                     (3 * times.start(rows.start), 3 * (times.start(rows.end - 1) + times.of(rows.end - 1).len()));
                 let own = field.with_arguments(arguments.slice(s![rows.clone(), ..])).unwrap();

@@ -43,7 +43,7 @@ fn trajectories_with_jumps_and_events_are_bitwise_what_they_are_alone() {
             let before: usize = case.jump_times[..rows.start].iter().map(Vec::len).sum();
             let own: usize = case.jump_times[rows.clone()].iter().map(Vec::len).sum();
             let mut jump = changes.jumps[0].clone();
-            jump.times = Lists::own(case.jump_times[rows.clone()].iter().map(|times| &times[..]));
+            jump.times = Lists::per_trajectory(case.jump_times[rows.clone()].iter().map(|times| &times[..]));
             jump.amounts = case.amounts[before..before + own].to_vec();
             let changes = Changes { jumps: vec![jump], events: changes.events.clone(), ..Changes::default() };
             let y0 = case.y0.slice(s![rows.clone(), ..]);
@@ -113,7 +113,7 @@ impl Bounce {
         let kicked = concat(&[h, v + amount * g * kick.time()]);
         let set = kick.finish(&kicked).unwrap();
         let jump = Jump {
-            times: Lists::own(self.jump_times.iter().map(|times| &times[..])),
+            times: Lists::per_trajectory(self.jump_times.iter().map(|times| &times[..])),
             set,
             amounts: self.amounts.clone(),
         };

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::numbers::{Erased, Numbers, Source, copied};
 use super::results::AnyGradient;
+use crate::bindings::constants::{EVENT_NUMBERS, TRAJECTORY_NUMBERS};
 use crate::ensemble::{
     Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, JvpVjp, Lists, Occurrence,
     Solution, Vjp,
@@ -14,7 +15,7 @@ use crate::memory::Bytes;
 use crate::program::Program;
 use crate::solve::Stats;
 
-/// What is asked of a solve, besides its field, states, times and options.
+/// The changes and extras of a solve: what it takes besides its field, states, times and options.
 pub struct EnsemblePlan {
     /// The times of each trajectory, or of all.
     pub times: Lists,
@@ -122,7 +123,7 @@ fn lists(counts: &Value, numbers: &[f64]) -> Result<Lists> {
         return Err(refused("counts of all numbers", numbers.len()));
     }
     let mut rest = numbers;
-    Ok(Lists::own(counts.into_iter().map(|count| {
+    Ok(Lists::per_trajectory(counts.into_iter().map(|count| {
         let (own, left) = rest.split_at(count);
         rest = left;
         own
@@ -259,15 +260,15 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
     }
 }
 
-/// The six numbers of a trajectory.
-fn row(stats: &Stats, last: f64) -> [f64; 6] {
+/// The numbers of a trajectory, in the order of [`AnyEnsemble::trajectories`].
+fn row(stats: &Stats, last: f64) -> [f64; TRAJECTORY_NUMBERS] {
     let [accepted, rejected, evaluations] =
         [stats.accepted, stats.rejected, stats.evaluations].map(|count| count as f64);
     [accepted, rejected, evaluations, stats.first_step, stats.last_step, last]
 }
 
-/// The three numbers of an event.
-fn event(event: &Occurrence) -> [f64; 3] {
+/// The numbers of an event, in the order of [`AnyEnsemble::events`].
+fn event(event: &Occurrence) -> [f64; EVENT_NUMBERS] {
     [event.trajectory as f64, event.event as f64, event.t]
 }
 

@@ -16,7 +16,7 @@ pub struct Start<'a> {
     pub batch: usize,
     /// float64, whatever the number type.
     pub times: &'a dyn Source,
-    /// Of a field with arguments, those of each trajectory.
+    /// The arguments of each trajectory, if the field has any.
     pub arguments: Option<&'a dyn Source>,
 }
 
@@ -27,7 +27,7 @@ pub struct Point<'a> {
     pub batch: usize,
     /// Other parameters than the field's own.
     pub parameters: Option<&'a dyn Source>,
-    /// Of a field with arguments, those of each sample.
+    /// The arguments of each sample, if the field has any.
     pub arguments: Option<&'a dyn Source>,
 }
 
@@ -104,7 +104,7 @@ pub trait AnyField {
     /// Has a flow draw its noise by a seed, for samples from `first_sample` on.
     fn seed_noise(&mut self, seed: u64, first_sample: usize) -> Result<()>;
 
-    /// Gives a flow noise of the caller's, `[batch, features]`.
+    /// Sets the noise of a flow that the caller drew, `[batch, features]`.
     fn set_noise(&mut self, noise: &dyn Source) -> Result<()>;
 
     /// H of each sample.

@@ -24,7 +24,7 @@ impl Dtype {
     }
 }
 
-/// An array of the caller's.
+/// An array that belongs to the caller.
 pub trait Source {
     fn len(&self) -> usize;
     /// Copies the numbers from `start` on; the array is of that number type.

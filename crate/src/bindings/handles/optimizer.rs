@@ -1,4 +1,4 @@
-//! Optimizers of a field's parameters, or of an array of the caller's.
+//! Optimizers of a field's parameters, or of an array that belongs to the caller.
 
 use super::field::AnyField;
 use super::numbers::{AnyBuffer, Dtype, Erased, Numbers, Source, copied};

@@ -38,7 +38,7 @@ pub trait AnySolution {
     fn y(&self) -> Numbers<'_>;
     /// How many of the times were reached.
     fn reached(&self) -> usize;
-    /// Of a solve that failed, the last good state.
+    /// The last good state of a solve that failed.
     fn last_state(&self) -> Option<Numbers<'_>>;
     fn stats(&self) -> (&Stats, &Bytes);
 }
@@ -93,7 +93,7 @@ pub trait AnyGradient {
     fn arguments(&self) -> Numbers<'_>;
     fn times(&self) -> Option<&[f64]>;
     fn stats(&self) -> &GradientStats;
-    /// Of each jump ∂L/∂(its times), and behind them ∂L/∂(its amounts).
+    /// For each jump, ∂L/∂t of its times followed by ∂L/∂a of its amounts.
     fn changes(&self) -> &[f64] {
         &[]
     }

@@ -54,7 +54,7 @@ impl Callbacks {
     }
 }
 
-/// Of the thread that made it: it is never taken to another.
+/// It belongs to the thread that made it, and is never moved to another.
 pub type JsField = SendWrapper<Callbacks>;
 
 fn address<T>(pointer: *const T) -> f64 {
@@ -100,7 +100,7 @@ impl<T: Real> RowField<T> for JsField {
     }
 }
 
-/// Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+/// Sets the function that solves call with their progress, from 0 to 1; undefined removes it. A solve ends if it returns false.
 pub fn watch(env: Env, callback: Option<Function<'_, f64, bool>>) -> Result<()> {
     let callback = callback.map(|callback| callback.create_ref()).transpose()?;
     progress::watch(callback.map(|callback| {

@@ -56,7 +56,7 @@ impl Field {
         Self::new(env, handles::program::<JsField>(dtype, &program, &JsSource(&parameters)), None)
     }
 
-    /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+    /// For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
     #[napi(catch_unwind)]
     pub fn tangent(&self, env: Env) -> Result<Field> {
         Self::new(env, self.0.read(|field| field.tangent())?, None)
@@ -236,7 +236,7 @@ impl Field {
         self.call(env, |field| field.record(start, options, shared)).map(VjpHandle::new)
     }
 
-    /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// Solves trajectories that each take their own steps. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
     /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
@@ -354,7 +354,7 @@ impl Field {
         seeded.map_err(|error| thrown(env, error))
     }
 
-    /// Noise of the caller's, `[batch, features]`.
+    /// Sets noise that the caller drew, `[batch, features]`.
     #[napi(catch_unwind)]
     pub fn set_noise(&self, env: Env, noise: Unknown<'_>) -> Result<()> {
         self.0.change(|field| field.set_noise(&JsSource(&noise)))?.map_err(|error| thrown(env, error))

@@ -144,7 +144,7 @@ pub fn ensure_views(env: Env) -> Result<()> {
     view(env, &Numbers::Double(&numbers), Rc::clone(&numbers)).map(|_| ())
 }
 
-/// Runs with a handle scope of its own, so that the values of many calls from one solve do not add up. No value of the scope may
+/// Runs in a new handle scope, so that the values of many calls from one solve do not add up. No value of the scope may
 /// be in the result.
 pub fn in_scope<R: 'static>(env: Env, body: impl FnOnce() -> Result<R>) -> Result<R> {
     let (env, mut scope) = (env.raw(), ptr::null_mut());

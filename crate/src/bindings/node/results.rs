@@ -101,7 +101,7 @@ impl SolutionHandle {
         self.0.read(|(solution, _)| solution.reached() as u32)
     }
 
-    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    /// A pointer to the last good state of a solve that failed; zero if there is none.
     #[napi(getter, catch_unwind)]
     pub fn last_state(&self) -> Result<f64> {
         self.0.read(|(solution, _)| solution.last_state().map_or(0.0, |state| address(&state)))
@@ -399,7 +399,7 @@ impl JvpHandle {
         self.0.read(|moved| address(&moved.tangents()))
     }
 
-    /// Those of the solve, with the peak of all.
+    /// The statistics of the solve, with the peak memory of the solve and its derivatives.
     #[napi(catch_unwind)]
     pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
         self.0.read(|moved| fill(&numbers, &records::stats((moved.solution().stats().0, moved.peak()))))

@@ -35,7 +35,7 @@ impl Field {
         Ok(Field { field, layers: Array::new() })
     }
 
-    /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+    /// For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
     pub fn tangent(&self) -> JsResult<Field> {
         Ok(Field { field: self.field.tangent().map_err(thrown)?, layers: Array::new() })
     }
@@ -169,7 +169,7 @@ impl Field {
         self.field.record(start, entries(options), shared(all_reduce)).map(VjpHandle).map_err(thrown)
     }
 
-    /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// Solves trajectories that each take their own steps. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
     /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[allow(clippy::too_many_arguments)]
     pub fn ensemble(
@@ -269,7 +269,7 @@ impl Field {
         self.field.seed_noise(seed as u64, first_sample).map_err(thrown)
     }
 
-    /// Noise of the caller's, `[batch, features]`.
+    /// Sets noise that the caller drew, `[batch, features]`.
     #[wasm_bindgen(js_name = setNoise)]
     pub fn set_noise(&mut self, noise: &JsValue) -> JsResult<()> {
         self.field.set_noise(&JsSource(noise)).map_err(thrown)

@@ -74,7 +74,7 @@ impl SolutionHandle {
         self.solution.reached()
     }
 
-    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    /// A pointer to the last good state of a solve that failed; zero if there is none.
     #[wasm_bindgen(getter, js_name = lastState)]
     pub fn last_state(&self) -> usize {
         self.solution.last_state().map_or(0, |state| state.pointer())
@@ -294,7 +294,7 @@ impl JvpHandle {
         self.0.tangents().pointer()
     }
 
-    /// Those of the solve, with the peak of all.
+    /// The statistics of the solve, with the peak memory of the solve and its derivatives.
     pub fn stats(&self, numbers: &Float64Array) {
         numbers.copy_from(&records::stats((self.0.solution().stats().0, self.0.peak())));
     }

@@ -1,7 +1,7 @@
 //! A program that is ready for a batch.
 
 use super::super::lanes::{LanePullback, Lanes};
-use super::super::{Dynamics, InnerProducts, Pullback, Uses};
+use super::super::{Dynamics, EvaluationCounts, InnerProducts, Pullback};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
@@ -15,15 +15,15 @@ pub(super) struct ProgramDynamics<T: Real> {
     pub data: Buffer<T>,
     pub rows: ArrayRows,
     pub parameters: usize,
-    pub uses: Uses,
+    pub counts: EvaluationCounts,
 }
 
-// What the plan of a gradient can run, in the order of its requests.
+// The requests of a gradient's plan, in their order.
 const VALUE: usize = 0;
 const VALUE_KEEPING: usize = 1;
 const TRANSPOSE: usize = 2;
 const TRANSPOSE_TAPED: usize = 3;
-/// What is added for a transpose that gives the gradients of times too.
+/// Added to a request if the transpose also returns the derivatives with respect to times.
 const WITH_TIMES: usize = 2;
 
 impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
@@ -43,12 +43,12 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
         self.rows.tape * self.layout.panels.lanes
     }
 
-    fn uses(&self) -> Uses {
-        self.uses
+    fn counts(&self) -> EvaluationCounts {
+        self.counts
     }
 
     fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
-        self.uses.evaluations += 1;
+        self.counts.evaluations += 1;
         let task = if tape.is_some() { VALUE_KEEPING } else { VALUE };
         let keep = tape.unwrap_or_default();
         let arrays =
@@ -58,8 +58,8 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
     }
 
     fn pullback(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pullback: Pullback<'_, T>) -> Result<InnerProducts> {
-        self.uses.evaluations += usize::from(tape.is_none());
-        self.uses.vjps += 1;
+        self.counts.evaluations += usize::from(tape.is_none());
+        self.counts.vjps += 1;
         let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
         let task = task + if pullback.times { WITH_TIMES } else { 0 };
         let (gradient, argument_cotangents) = pullback.parameters.split_at_mut(self.parameters);

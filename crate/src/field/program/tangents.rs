@@ -110,7 +110,7 @@ impl<T: Real> ProgramField<T> {
         Ok(BatchTangentField { tangent_field, parameters: all, arguments: own })
     }
 
-    /// The field of states with their derivatives along directions, for trajectories that have these inputs, in leaves of so many.
+    /// The field of states with their derivatives along directions, for trajectories with these inputs, in leaves of `leaf` trajectories.
     pub(crate) fn tangent_vector_field(
         &self,
         directions: &Directions<'_, T>,
@@ -184,7 +184,7 @@ impl<T: Real> VectorField<T> for TangentVectorField<T> {
     }
 }
 
-/// What is differentiated along the same directions besides the field.
+/// The other functions that are differentiated along the same directions as the field.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TangentScope {
     /// Jumps and events, whose programs read the same parameters and arguments.

@@ -116,7 +116,7 @@ impl<T: Real> Operands<'_, T> {
         }
     }
 
-    /// All rows of so many lanes from one on, given the right operand's.
+    /// Computes all rows of some lanes, from a first lane on, given those of the right operand.
     ///
     /// # Safety
     /// As [`multiply`]; rows of `h` are `stride` apart and V registers long.
@@ -174,7 +174,7 @@ impl<T: Real> Operands<'_, T> {
         }
     }
 
-    /// A tile of N groups of G rows from `first` on; returns the first row behind it.
+    /// A tile of N groups of G rows from `first` on; returns the first row after it.
     ///
     /// # Safety
     /// As [`rows_of`](Self::rows_of).

@@ -76,7 +76,7 @@ struct OuterOperand<'a, T> {
 /// in a register whose lanes are added up at the end.
 ///
 /// # Safety
-/// Both sides have rows of so many lanes, whole registers; the gradient has the entries that their steps lead to.
+/// Both sides have rows of as many lanes, in whole registers; the gradient has the entries that their steps lead to.
 #[inline(always)]
 unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     lanes: usize,
@@ -87,7 +87,7 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     let len = len_of::<S, T>();
     for j in (0..right.rows).step_by(2) {
         for i in (0..left.rows).step_by(R) {
-            // Rows beyond the last are the last again, whose sums nobody takes.
+            // Rows beyond the last are the last again, whose sums are not used.
             let mut a = [left.numbers.as_ptr(); R];
             let mut b = [right.numbers.as_ptr(); 2];
             let mut sums = [[S::Vector::<T>::splat(T::zero()); R]; 2];
@@ -138,7 +138,7 @@ const fn strip_registers(bits: usize) -> usize {
     if bits == 256 { 2 } else { 4 }
 }
 
-/// Numbers of scratch for [`add_outer`] on a block of so many lanes.
+/// How many numbers of scratch [`add_outer`] needs for a block with this number of lanes.
 pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
     let bits = dispatch::bits();
     if lanes == 1 {
@@ -175,10 +175,10 @@ unsafe fn add_one_lane<S: Simd, T: Real>(dz: &[T], h: &[T], gradient: &mut [T], 
     }
 }
 
-/// Of all rows, N vectors of columns from one on, which stay in registers.
+/// Adds all rows, for N vectors of columns from one on, which stay in registers.
 ///
 /// # Safety
-/// As [`add_outer`] asserts, of which there are so many columns.
+/// The conditions that [`add_outer`] asserts must hold, and these columns must exist.
 #[inline(always)]
 unsafe fn add_one_lane_at<T: Real, V: Vector<T>, const N: usize>(
     dz: &[T],
@@ -278,7 +278,7 @@ impl<T: Real> OuterStrip<'_, T> {
                 for sum in sums {
                     let count = target.len().min(len);
                     let to = target.as_mut_ptr();
-                    // SAFETY: so many numbers are there.
+                    // SAFETY: there are as many numbers.
                     unsafe {
                         if count == len {
                             S::Vector::<T>::load(to).add(*sum).store(to);
@@ -298,7 +298,7 @@ impl<T: Real> OuterStrip<'_, T> {
 /// Features `first ..` of a block as `[lane][registers]`, zero where there are fewer features.
 ///
 /// # Safety
-/// `transposed` holds so many registers for every lane of the block, filled up to a multiple of a register.
+/// `transposed` holds this number of registers for every lane of the block, padded to a multiple of a register.
 #[inline(always)]
 unsafe fn transpose<S: Simd, T: Real>(
     width: usize,

@@ -1,4 +1,4 @@
-//! An array of numbers: the registers of targets without a file of their own, and what tests compare others with.
+//! An array of numbers: the registers of targets that have no file here, and the reference for tests of the others.
 
 use super::{Register, Vector};
 use crate::kernel::real::Real;

@@ -98,7 +98,7 @@ fn tangent(g: &mut Graph, id: Id, dots: &[Option<Id>], seeds: &dyn Fn(&mut Graph
         Op::Spread { a, outer, inner } => dots[a].map(|dot| g.spread(dot, outer, inner)),
         Op::Sum { a, outer, inner } => dots[a].map(|dot| g.sum(dot, outer, inner)),
         Op::Dense { w, x, shift, points } => {
-            // Of one trajectory's own time, where the matrix depends on that.
+            // The matrix may depend on the time of a trajectory.
             let product = bilinear(g, dots, w, x, |g, w, x| g.mat_vec(w, x, points));
             let shift = shift.and_then(|shift| dots[shift]).map(|dot| g.spread(dot, 1, points));
             sum(g, product, shift)

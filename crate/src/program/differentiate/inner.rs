@@ -1,7 +1,7 @@
 //! Derivatives within a program: the slope of a system with an energy is made of the energy's gradient.
 //!
-//! What a gradient is taken with respect to is an [`Op::Variable`], so that nothing that is computed of it is simplified past it: a
-//! row of joined values, say, is not taken for the value that it came from. Once all gradients are there, variables leave.
+//! A gradient is taken with respect to an [`Op::Variable`]. Simplification stops at variables, so that, for example, a row of joined
+//! values is not replaced by the value that it came from. Once all gradients are computed, variables are replaced by their values.
 
 use super::super::graph::{Graph, Id, Op};
 use super::{reverse, scatter_add};

@@ -46,7 +46,7 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
     leaves
 }
 
-/// The cotangent of an input with so many rows, from those of the rows that are loaded.
+/// The cotangent of an input with `rows` rows, from those of the rows that are loaded.
 pub fn input_cotangent(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows: usize) -> Id {
     let mut pieces = Vec::new();
     for (leaf, parts) in leaves {
@@ -92,7 +92,7 @@ impl NodePullback<'_> {
         value
     }
 
-    /// The same for values that have other rows.
+    /// Clauses of one row for values with other rows: each holds if the given one holds in any row.
     fn in_any_row(&mut self, clauses: &[Clause]) -> Vec<Clause> {
         clauses.iter().map(|&clause| in_any_row(self.graph, clause)).collect()
     }

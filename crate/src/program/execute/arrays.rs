@@ -38,7 +38,7 @@ pub struct ArrayRows {
 }
 
 impl<'a, T: Real> Arrays<'a, T> {
-    /// The same arrays, for a while.
+    /// Borrows the same arrays again.
     pub fn reborrow(&mut self) -> Arrays<'_, T> {
         Arrays {
             keep: self.keep,
@@ -116,7 +116,7 @@ fn first_mut<'a, T>(array: &mut &'a mut [T], numbers: usize) -> &'a mut [T] {
     first
 }
 
-/// The lanes of a block of an array with so many rows, if there is one.
+/// The lanes of a block of an array with `rows` rows, if there is one.
 pub fn part<'a, T>(array: &'a [T], rows: usize, lanes: &Range<usize>) -> &'a [T] {
     if array.is_empty() { array } else { &array[rows * lanes.start..rows * lanes.end] }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// How many leaves a thread takes in one go: a power of two, with some runs for each thread, so that none waits long for another, or
+/// How many leaves a thread takes at a time: a power of two, with some runs for each thread, so that none waits long for another, or
 /// all for one.
 pub fn run_leaves(leaves: usize, threads: usize) -> usize {
     const RUNS: usize = 16;
@@ -30,19 +30,19 @@ impl<T: Real> Partial<T> {
         Ok(Self { sums, gradient: Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)? })
     }
 
-    /// A sum in this memory, with so many inner products.
+    /// A sum in this memory, with `products` inner products.
     pub fn sum(&mut self, products: usize) -> Sum<'_, T> {
         Sum { sums: &mut self.sums, gradient: &mut self.gradient, ..Sum::none(products) }
     }
 }
 
-/// What is summed over trajectories.
+/// The results that are summed over trajectories.
 pub struct Sum<'a, T> {
     pub sums: &'a mut [T],
     pub gradient: &'a mut [T],
     /// ⟨ℓ, f⟩.
     pub slope: f64,
-    /// Those with the probes.
+    /// The inner products with the probes.
     pub products: Vec<f64>,
 }
 

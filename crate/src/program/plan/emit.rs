@@ -128,7 +128,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 self.copy_results(stored, request, &mut block);
                 products = self.products(request, &mut block);
             }
-            // What is uniform and follows from the sums of the phases before.
+            // Uniform values that follow from the sums of earlier phases.
             let (mut uniform, mut outputs) = (Vec::new(), Vec::new());
             for id in (0..nodes).filter(|&id| graph.uniform(id) && liveness.live[id] && liveness.phase[id] == phase) {
                 if phase > 0 && !graph.nodes[id].op.reduces() {
@@ -168,7 +168,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 }
             });
         }
-        // What is copied at the end stays to the end.
+        // Values that are copied at the end stay until then.
         let results = request.outputs.iter().map(|output| output.1);
         for id in results.chain(stored.stores(request).map(|entry| entry.0)) {
             if !self.graph.uniform(id) {
@@ -259,7 +259,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 let shape = |stride| [graph.rows(a) / points, graph.rows(b) / points, stride];
                 let (to, shape) = match self.direct(id, request) {
                     Some(Target::Parameters(place)) => {
-                        // A vector place is one row, whatever the matrix is.
+                        // A vector takes one row, for any matrix.
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
                         (Address { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }

@@ -43,7 +43,7 @@ impl<'a, T: Real> UniformPlan<'a, T> {
             packed: HashMap::new(),
         };
         let stored = Self::stored(graph, request_liveness);
-        // What has to be there before the first phase, in order.
+        // The values that the first phase needs, in order.
         for (id, stored) in stored.into_iter().enumerate() {
             let early = request_liveness.iter().any(|liveness| liveness.live[id] && liveness.phase[id] == 0);
             if graph.uniform(id) && early && stored {

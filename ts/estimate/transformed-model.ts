@@ -20,7 +20,7 @@ export class TransformedModel {
   failure = "";
   evaluations = 0;
   jacobians = 0;
-  /** The variance of the cost's residuals, which tells how much priors count beside them. A likelihood has it in itself. */
+  /** The variance of the cost's residuals, which decides how much priors count. A likelihood includes it. */
   noise = 1;
   /** Those of the estimated parameters that have a prior, by their index. */
   readonly known: readonly number[];
@@ -65,7 +65,7 @@ export class TransformedModel {
   /** The value of one parameter. */
   natural(i: number, x: number): number {
     const { lower, upper } = this.estimated[i] as ModelParameter;
-    // What is at a bound on its scale is at its bound, whatever the rounding on the way.
+    // A value at a bound on its scale is at its bound, regardless of rounding.
     if (x === this.lower[i] && lower > Number.NEGATIVE_INFINITY) return lower;
     return x === this.upper[i] && upper < Number.POSITIVE_INFINITY ? upper : this.#transform(i).toNatural(x);
   }
@@ -115,7 +115,7 @@ export class TransformedModel {
     return withPriors(evaluation, known, this.noise);
   }
 
-  /** Minimises within bounds, in so many iterations at most, and no more than the settings allow. */
+  /** Minimises within bounds, in at most `most` iterations, and no more than the settings allow. */
   *minimize(
     x: Float64Array,
     lower: Float64Array,
