@@ -8,7 +8,7 @@ import { type WorkerCommandRequest, work } from "../worker.js";
 export const workerCommand = new Command("worker")
   .summary("work for a cluster")
   .description(
-    "Works for anyone who trains over the same NATS servers, until Ctrl-C: takes shards of batches and returns solutions and gradients.",
+    "Works for anyone who trains, fits or sweeps over the same NATS servers, until Ctrl-C: takes shards and returns solutions, gradients and derivatives, and runs trials of sweeps.",
   )
   .addOption(serversOption("NATS_URL, else nats://127.0.0.1:4222"))
   .option("--threads <count>", "shards computed at a time (default: the number of cores)", count)
