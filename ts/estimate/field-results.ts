@@ -60,7 +60,7 @@ export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["p
   : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
 
 /** The results of the fit of a field that are about measurements, besides its estimates. */
-export interface FittedMeasurements {
+interface FittedMeasurements {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
   /** The method that the solves used, such as `dopri8`. */
