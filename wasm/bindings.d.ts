@@ -58,7 +58,7 @@ export class Field {
      */
     ensembleAlong(y0: any, batch: number, times: any, plan: string, numbers: any, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
     /**
-     * Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+     * Solves trajectories that each take their own steps. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
      * `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
      */
     ensemble(y0: any, batch: number, times: any, plan: string, numbers: any, options: any, _arguments: any, keep: boolean): Ensemble;
@@ -104,11 +104,11 @@ export class Field {
      */
     seedNoise(seed: number, first_sample: number): void;
     /**
-     * Noise of the caller's, `[batch, features]`.
+     * Sets noise that the caller drew, `[batch, features]`.
      */
     setNoise(noise: any): void;
     /**
-     * Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+     * For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
      */
     tangent(): Field;
     /**
@@ -211,7 +211,7 @@ export class Jvp {
     free(): void;
     [Symbol.dispose](): void;
     /**
-     * Those of the solve, with the peak of all.
+     * The statistics of the solve, with the peak memory of the solve and its derivatives.
      */
     stats(numbers: Float64Array): void;
     /**
@@ -281,7 +281,7 @@ export class Solution {
     stats(numbers: Float64Array): void;
     readonly error: any;
     /**
-     * A pointer to the last good state of a solve that failed, zero where there is none.
+     * A pointer to the last good state of a solve that failed; zero if there is none.
      */
     readonly lastState: number;
     /**
@@ -335,12 +335,13 @@ export class Vjp {
 export function constants(): string;
 
 /**
- * Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+ * Fills the reserve for the unchecked allocations of one call; false if memory has run out.
  */
 export function ensureReserve(): boolean;
 
 /**
- * Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+ * Whether this number of bytes can be allocated now without the reserve. It is asked before texts and lists cross, whose allocations
+ * are not checked.
  */
 export function hasRoom(bytes: number): boolean;
 
@@ -355,6 +356,6 @@ export function kernelPeak(dtype: string, repeats: number): number;
 export function liveBytes(): number;
 
 /**
- * Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+ * Sets the function that solves call with their progress, from 0 to 1; undefined removes it. A solve ends if it returns false.
  */
 export function watch(callback?: Function | null): void;

@@ -235,7 +235,7 @@ class Field {
         return Ensemble.__wrap(ret[0]);
     }
     /**
-     * Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+     * Solves trajectories that each take their own steps. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
      * `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
      * @param {any} y0
      * @param {number} batch
@@ -500,7 +500,7 @@ class Field {
         }
     }
     /**
-     * Noise of the caller's, `[batch, features]`.
+     * Sets noise that the caller drew, `[batch, features]`.
      * @param {any} noise
      */
     setNoise(noise) {
@@ -517,7 +517,7 @@ class Field {
         return ret >>> 0;
     }
     /**
-     * Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+     * For the field of a program, the field of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
      * @returns {Field}
      */
     tangent() {
@@ -807,7 +807,7 @@ class Jvp {
         wasm.__wbg_jvp_free(ptr, 0);
     }
     /**
-     * Those of the solve, with the peak of all.
+     * The statistics of the solve, with the peak memory of the solve and its derivatives.
      * @param {Float64Array} numbers
      */
     stats(numbers) {
@@ -1072,7 +1072,7 @@ class Solution {
         return ret;
     }
     /**
-     * A pointer to the last good state of a solve that failed, zero where there is none.
+     * A pointer to the last good state of a solve that failed; zero if there is none.
      * @returns {number}
      */
     get lastState() {
@@ -1368,7 +1368,7 @@ function constants() {
 }
 
 /**
- * Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+ * Fills the reserve for the unchecked allocations of one call; false if memory has run out.
  * @returns {boolean}
  */
 function ensureReserve() {
@@ -1377,7 +1377,8 @@ function ensureReserve() {
 }
 
 /**
- * Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+ * Whether this number of bytes can be allocated now without the reserve. It is asked before texts and lists cross, whose allocations
+ * are not checked.
  * @param {number} bytes
  * @returns {boolean}
  */
@@ -1413,7 +1414,7 @@ function liveBytes() {
 }
 
 /**
- * Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+ * Sets the function that solves call with their progress, from 0 to 1; undefined removes it. A solve ends if it returns false.
  * @param {Function | null} [callback]
  */
 function watch(callback) {
