@@ -18,7 +18,7 @@ export interface TrainProgress extends ClusterProgress {
 
 const NOTHING = { window: "–", loss: "–", validation: "–" };
 /** The width of the bar, with its percentage. */
-const BAR = 32;
+const BAR = 25;
 
 /** As many of these fields, whole, as a line of that width has room for. */
 function fitting(fields: readonly string[], width: number): string {
@@ -62,7 +62,7 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
   };
   // Over a cluster there is no bar: the workers need its place.
   const format = isShared ? "  {line}" : "  {bar} {percentage} %   {line}";
-  const options = { format, hideCursor: true, stream: process.stderr, clearOnComplete: true, barsize: 20 };
+  const options = { format, hideCursor: true, stream: process.stderr, clearOnComplete: true, barsize: 16 };
   const bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect);
   bar.start(total, done, { line: lineOf() });
   return {
