@@ -303,7 +303,7 @@ test("workers of another arithmetic get nothing, unless any will do", async () =
   const waiting = () => events.filter(({ kind }) => kind === "waiting");
   await until("it is told", () => waiting().length > 0);
   const reason = expect.stringMatching(
-    /^1 worker is connected, but not with the same arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
+    /^1 worker is connected, but not with the same arithmetic .*; theirs: none. To agree, set SYMPLECTIC_ADJOINT_/,
   );
   expect(waiting()).toEqual([{ kind: "waiting", reason }]);
   const { pid } = await worker({ prefix });

@@ -87,6 +87,7 @@ async function fitted(
       },
       curves: (given) => void curves.push(...given),
       profile: (given) => void profiles.push(given),
+      profiling: () => {},
       note: () => {},
       workers: () => {},
     },

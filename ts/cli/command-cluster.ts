@@ -52,8 +52,8 @@ export async function connectWorkers(
   try {
     pool = await connect({ ...serverOptions(request), onEvent });
   } catch (error) {
-    const isOption = error instanceof SymplecticAdjointError && error.code === "OPTION";
-    throw isOption ? new Failure(`--${error.message}`, 2) : error;
+    if (!(error instanceof SymplecticAdjointError) || error.argument === undefined) throw error;
+    throw new Failure(`--${error.message}`, error.code === "OPTION" ? 2 : 1);
   }
   const late = () => progress.note(`no worker takes part yet; start some with: ${startingWorkers(request)}`);
   const timer = setTimeout(late, ANSWER_MS);

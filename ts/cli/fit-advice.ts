@@ -114,7 +114,7 @@ export function messageOf(result: FitNumbers, signal?: string): string {
   if (reason === "derivatives")
     return `Not converged ${after}: the derivatives of the solution differ from its differences.`;
   if (signal !== undefined)
-    return `Stopped by ${signal}; the best of ${counted(starts.length, "start")} so far converged ${after}.`;
+    return `Stopped by ${signal}; ${starts.length === 1 ? "the fit had" : `the best of ${starts.length} starts`} converged ${after}.`;
   const undetermined = undeterminedOf(result);
   if (undetermined.length > 0)
     return `Stopped ${after}, where the cost stopped falling; the data do not determine ${listOf(undetermined)}.`;

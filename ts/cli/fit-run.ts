@@ -28,6 +28,8 @@ export interface Listener extends ClusterProgress {
   iteration(progress: FitProgress): boolean;
   result(result: FitNumbers): void;
   curves(curves: readonly Curve[]): void;
+  /** Before a parameter is profiled, and after it. */
+  profiling(name: string): void;
   profile(profile: Profile): void;
   /** Whether to continue with profiles and curves. */
   goesOn(): boolean;
@@ -79,7 +81,11 @@ export async function runFit(request: RunRequest, listener: Listener): Promise<v
     }
     const estimated = Object.values(result.parameters).filter(({ fixed }) => !fixed);
     const names = profile === true ? estimated.map(({ name }) => name) : profile === false ? [] : profile;
-    for (const name of names) if (listener.goesOn()) listener.profile(await profiled(name));
+    for (const name of names) {
+      if (!listener.goesOn()) break;
+      listener.profiling(name);
+      listener.profile(await profiled(name));
+    }
   } finally {
     cluster?.close();
     field.dispose();

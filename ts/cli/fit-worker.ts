@@ -9,6 +9,7 @@ export type Message =
   | { readonly kind: "iteration"; readonly progress: FitProgress }
   | { readonly kind: "result"; readonly result: FitNumbers }
   | { readonly kind: "curves"; readonly curves: readonly Curve[] }
+  | { readonly kind: "profiling"; readonly name: string }
   | { readonly kind: "profile"; readonly profile: Profile }
   | { readonly kind: "note"; readonly text: string }
   | { readonly kind: "workers"; readonly text: string }
@@ -33,6 +34,7 @@ try {
     },
     result: (result) => say({ kind: "result", result }),
     curves: (curves) => say({ kind: "curves", curves }),
+    profiling: (name) => say({ kind: "profiling", name }),
     profile: (profile) => say({ kind: "profile", profile }),
     note: (text) => say({ kind: "note", text }),
     workers: (text) => say({ kind: "workers", text }),

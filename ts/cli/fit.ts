@@ -134,6 +134,7 @@ export async function fitEquations(request: FitRequest) {
     ...(request.observe ? [] : notesOnNames(task)),
     ...(result ? notesOnFit(result, task.exact) : []),
     ...notesOnColumns(task),
+    ...(signal === undefined ? [] : notesOnProfiles(request.profile, names, profiles)),
   ];
   const tolerance = adviceOnTolerance(task, options.atol);
   const advice = result ? [...tolerance, ...adviceOnFit(result, task.mapping.observed, profiles)] : [];
@@ -239,6 +240,17 @@ function namesOf({ parameters, mapping, members, options }: FitTask): string[] {
   ];
 }
 
+/** Says which profiles are missing after a signal. */
+function notesOnProfiles(
+  wanted: FitRequest["profile"],
+  names: readonly string[],
+  profiles: readonly Profile[],
+): string[] {
+  const all = wanted === true ? names : wanted === false ? [] : wanted;
+  const missing = all.filter((name) => !profiles.some((profile) => profile.name === name));
+  return missing.length === 0 ? [] : [`not profiled: ${missing.join(", ")}`];
+}
+
 /** Where the parameters start. */
 const valuesOf = ({ options }: FitTask): Values =>
   Object.fromEntries(
@@ -278,6 +290,8 @@ async function run(request: RunRequest, told: ReturnType<typeof fitProgressOf>):
           case "curves":
             curves = message.curves;
             return;
+          case "profiling":
+            return told.profiling(message.name);
           case "profile":
             profiles.push(message.profile);
             return;

@@ -86,7 +86,7 @@ export function progressOf(visible: boolean, total: number, done: number, isShar
 
 /** Reports a fit on standard error: one line in a terminal, elsewhere the first iteration and then a line per second. */
 export function fitProgressOf(visible: boolean, starts: number) {
-  if (!visible) return { update: () => {}, workers: () => {}, note: say, stop: () => {} };
+  if (!visible) return { update: () => {}, profiling: () => {}, workers: () => {}, note: say, stop: () => {} };
   const { isTTY = false, columns = 80 } = process.stderr;
   const every = isTTY ? 50 : 1000;
   let last = Number.NEGATIVE_INFINITY;
@@ -101,6 +101,10 @@ export function fitProgressOf(visible: boolean, starts: number) {
     const line = `  ${fitting([from, `iteration ${iteration}`, `cost ${cost.toPrecision(6)}`, around, ...values], width)}`;
     process.stderr.write(isTTY ? `\r\u001b[K${line}` : `${line}\n`);
   };
+  const profiling = (name: string) => {
+    const line = `  ${fitting([`profile of ${readable(name)}`, around], width)}`;
+    process.stderr.write(isTTY ? `\r\u001b[K${line}` : `${line}\n`);
+  };
   const clear = () => void (isTTY && process.stderr.write("\r\u001b[K"));
   const workers = (text: string) => {
     around = text;
@@ -109,5 +113,5 @@ export function fitProgressOf(visible: boolean, starts: number) {
     clear();
     say(text);
   };
-  return { update, workers, note, stop: clear };
+  return { update, profiling, workers, note, stop: clear };
 }

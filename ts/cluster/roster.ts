@@ -80,7 +80,7 @@ export class Roster {
       others.length === 1 ? "1 worker is connected, but not" : `${others.length} workers are connected, but none`;
     if (unlike) return `${connected} with protocol ${PROTOCOL} of this version: ${versionOf(unlike)}`;
     const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
-    return `${connected} with the same arithmetic as this process (${engines}): ${ALIKE}`;
+    return `${connected} with the same arithmetic as this process; theirs: ${engines}. To agree, ${ALIKE}`;
   }
 
   /** How many workers get no tasks. */
