@@ -347,19 +347,20 @@ const CALLS = [
     return api.vectorField({ state: 2, parameters, slope });
   },
   (own) => own.pick(LAYERS)(own),
-  async (own) => {
+  (own) => {
     const residuals = own.chance(0.5)
       ? ({ a }) => ({ residuals: [a - 1, a], jacobian: own.odd([1, 1], 0.5) })
       : ({ a }) => [own.odd(a), a];
-    const fit = await api.leastSquares(
-      ...own.args({
-        residuals: own.chance(0.2) ? async (now) => residuals(now) : residuals,
-        parameters: { a: { start: 2, upper: 9, scale: 1 } },
-        loss: "huber",
-        maxIterations: 3,
-      }),
-    );
-    return fit.profile(...own.args("a", { maxPoints: 3 }));
+    return api
+      .leastSquares(
+        ...own.args({
+          residuals,
+          parameters: { a: { start: 2, upper: 9, scale: 1 } },
+          loss: "huber",
+          maxIterations: 3,
+        }),
+      )
+      .profile(...own.args("a", { maxPoints: 3 }));
   },
   (own) => {
     const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
@@ -375,7 +376,6 @@ const CALLS = [
         data: own.chance(0.5) ? MEASURED : [MEASURED, MEASURED],
         ...wanted,
         ...(own.chance(0.3) && more),
-        ...(own.chance(0.2) && { pool }),
       }),
     );
   },
@@ -574,6 +574,17 @@ const SLOW = [
   (own) => {
     const field = own.field();
     return pool.odeint(...own.args(field, arrayFor(field, 2), [0, 0.5, 1], own.solver()));
+  },
+  async (own) => {
+    const residuals = async ({ a }) => [own.odd(a - 1, 0.1), a];
+    const fit = await api.leastSquares(...own.args({ residuals, parameters: { a: 2 }, maxIterations: 3 }));
+    return fit.profile(...own.args("a", { maxPoints: 3 }));
+  },
+  async (own) => {
+    const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
+    const more = { parameters: { k: { start: 1, lower: 0 } }, maxIterations: 2, maxSteps: 50 };
+    const fit = await api.leastSquares(...own.args({ field, data: [MEASURED, MEASURED], ...more, pool }));
+    return fit.profile(...own.args("k", { maxPoints: 3 }));
   },
   (own) => {
     const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
