@@ -47,14 +47,16 @@ const CARRIED = [
 
 // The command, with the libraries that it is made with inside: the package itself depends on nothing.
 const command: Options = {
-  // The others are threads: that in which it fits, and those of trials.
-  entry: Object.fromEntries(["main", "fit-worker", "trial-thread"].map((name) => [`cli/${name}`, `ts/cli/${name}.ts`])),
+  // The others are threads, that in which it fits and those of trials, and what only some commands load.
+  entry: Object.fromEntries(
+    ["main", "fit-worker", "trial-thread", "nats"].map((name) => [`cli/${name}`, `ts/cli/${name}.ts`]),
+  ),
   // A shared part would lie among the modules of the package.
   splitting: false,
   format: "esm",
   target: "node20",
   platform: "node",
-  external: [/^\.\.\/(index|cluster)\.js$/],
+  external: [/^\.\.\/(index|cluster)\.js$/, /^\.\/nats\.js$/],
   // Optional peers of the package, but not of the command.
   noExternal: [/^@nats-io\//],
   // Some of them are older than modules.

@@ -3,7 +3,7 @@ import type { Cluster, ClusterEvent, ClusterStatus } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { counted } from "./number.js";
-import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
+import { type ServerRequest, serverOptions, serversOf } from "./servers.js";
 
 /** How long connected workers may take to answer. */
 const ANSWER_MS = 1000;
@@ -50,7 +50,7 @@ export async function connectWorkers(
     tell();
   };
   try {
-    pool = await connect({ ...serverOptions(request), onEvent });
+    pool = await connect({ ...(await serverOptions(request)), onEvent });
   } catch (error) {
     if (!(error instanceof SymplecticAdjointError) || error.argument === undefined) throw error;
     throw new Failure(`--${error.message}`, error.code === "OPTION" ? 2 : 1);
@@ -78,16 +78,9 @@ function lineOf({ workers, shardsPerSecond, inFlight, retries }: ClusterStatus):
 
 /** The command that starts a worker, without passwords from addresses. */
 export function startingWorkers(request: ServerRequest): string {
-  const servers = serverOptions(request).servers.map((address) => address.replace(/\/\/.*@/, "//"));
+  const servers = serversOf(request).map((address) => address.replace(/\/\/.*@/, "//"));
   const prefix = request.prefix === undefined ? "" : ` --prefix ${request.prefix}`;
-  const others = serverOptionsIn(request).some((option) => option !== "--prefix");
-  return `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix}${others ? ", and the credentials of workers" : ""}`;
-}
-
-/** Refuses options for servers without --servers. */
-export function checkServers(request: ServerRequest): void {
-  const [unused] = serverOptionsIn(request);
-  if (request.servers === undefined && unused !== undefined) {
-    throw new Failure(`${unused}: expected --servers as well`, 2);
-  }
+  const { servers: _, prefix: __, ...others } = request;
+  const isLimited = Object.values(others).some((value) => value !== undefined);
+  return `npx symplectic-adjoint worker --servers ${servers.join(",")}${prefix}${isLimited ? ", and the credentials of workers" : ""}`;
 }

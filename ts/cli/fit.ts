@@ -1,7 +1,7 @@
 // symplectic-adjoint fit: estimates the parameters of equations from measurements, with standard errors.
+
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
-import { checkServers } from "./command-cluster.js";
 import { Failure } from "./failure.js";
 import {
   adviceOnFit,
@@ -31,6 +31,7 @@ import { readEquations, readSource } from "./input.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
+import { checkServers } from "./server-options.js";
 import type { ServerRequest } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { textOf } from "./text-model.js";

@@ -1,9 +1,5 @@
 // Options for the servers of a cluster.
 import { readFileSync } from "node:fs";
-import * as jetstream from "@nats-io/jetstream";
-import * as kv from "@nats-io/kv";
-import * as transport from "@nats-io/transport-node";
-import { InvalidArgumentError, Option } from "commander";
 import { Failure, reasonOf } from "./failure.js";
 
 /** The values of these options. */
@@ -20,60 +16,20 @@ export interface ServerRequest {
   inboxPrefix?: string;
 }
 
-/** Options of the commands that connect to a cluster, except for the addresses. */
-export const SERVER_OPTIONS = [
-  new Option("--prefix <name>", "prefix of subjects and streams; the same everywhere (default: symplectic)"),
-  new Option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed"),
-  new Option("--user <name>", "the user"),
-  new Option("--password <password>", "and the password (default: NATS_PASSWORD)"),
-  new Option("--token <token>", "a token (default: NATS_TOKEN)"),
-  new Option("--tls-ca <file>", "CA certificates to check the servers' certificates against"),
-  new Option("--tls-cert <file>", "your own certificate"),
-  new Option("--tls-key <file>", "and its key"),
-  new Option("--inbox-prefix <subject>", "prefix of reply subjects, if permissions require a specific one"),
-];
-
-export const serversOption = (unless: string) =>
-  new Option(
-    "--servers <addresses>",
-    `addresses of the NATS servers, separated by commas (default: ${unless})`,
-  ).argParser(addresses);
-
-/** Addresses, separated by commas. */
-function addresses(text: string): string[] {
-  const list = text.split(",").map((address) => address.trim());
-  if (list.includes("")) throw new InvalidArgumentError("Expected addresses separated by commas.");
-  return list;
-}
-
-/** Splits off the options for servers. */
-export function partedServers(options: Record<string, unknown>): {
-  servers: ServerRequest;
-  rest: Record<string, unknown>;
-} {
-  const names = ["servers", ...SERVER_OPTIONS.map((option) => option.attributeName())];
-  const part = (inside: boolean) =>
-    Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name) === inside));
-  return { servers: part(true), rest: part(false) };
-}
-
-/** The given options for servers, except for the addresses. */
-export function serverOptionsIn(request: ServerRequest): string[] {
-  const given = request as Readonly<Record<string, unknown>>;
-  const named = SERVER_OPTIONS.filter((option) => given[option.attributeName()] !== undefined);
-  return named.map(({ long }) => long as string);
-}
-
 /** The options of `join`, `connect` and `sweep` for the servers. */
-export function serverOptions(request: ServerRequest, own: object = {}) {
-  const { servers = [process.env.NATS_URL ?? "nats://127.0.0.1:4222"], prefix } = request;
+export async function serverOptions(request: ServerRequest) {
+  const { jetstream, kv, transport } = await import("./nats.js");
+  const { prefix } = request;
   return {
-    servers,
+    servers: serversOf(request),
     ...(prefix !== undefined && { prefix }),
-    client: { ...clientOptions(request), ...own },
+    client: clientOptions(request, transport),
     nats: { core: transport, jetstream, kv, transport },
   };
 }
+
+/** The addresses of the servers. */
+export const serversOf = ({ servers = [process.env.NATS_URL ?? "nats://127.0.0.1:4222"] }: ServerRequest) => servers;
 
 /** Reads a file that must contain a PEM block of the given kind. */
 function read(name: string, file: string, kind: string): Uint8Array {
@@ -88,8 +44,10 @@ function read(name: string, file: string, kind: string): Uint8Array {
   return bytes;
 }
 
+type Transport = typeof import("./nats.js").transport;
+
 /** Options of the NATS client. */
-function clientOptions(request: ServerRequest): Record<string, unknown> {
+function clientOptions(request: ServerRequest, { credsAuthenticator }: Transport): Record<string, unknown> {
   const { NATS_PASSWORD, NATS_TOKEN } = process.env;
   const { creds, user, tlsCa, tlsCert, tlsKey, inboxPrefix, token = NATS_TOKEN } = request;
   if (user === undefined && request.password !== undefined) {
@@ -99,7 +57,7 @@ function clientOptions(request: ServerRequest): Record<string, unknown> {
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new Failure("--tls-cert and --tls-key: expected both or neither", 2);
   }
-  const authenticator = creds && transport.credsAuthenticator(read("--creds", creds, "NATS USER JWT"));
+  const authenticator = creds && credsAuthenticator(read("--creds", creds, "NATS USER JWT"));
   for (const [name, file, kind] of [
     ["--tls-ca", tlsCa, "CERTIFICATE"],
     ["--tls-cert", tlsCert, "CERTIFICATE"],

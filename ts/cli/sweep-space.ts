@@ -1,10 +1,11 @@
 // The options that `sweep` varies: lists of values, and ranges.
+
 import { InvalidArgumentError, Option } from "commander";
 import type { ParameterRange, TrialParameterValue } from "../cluster.js";
 import { count } from "./arguments.js";
 import { described } from "./help.js";
 import { readNumber } from "./number.js";
-import { SERVER_OPTIONS } from "./servers.js";
+import { SERVER_OPTIONS } from "./server-options.js";
 
 /** One value, several, or a range. */
 export type Varied = readonly TrialParameterValue[] | ParameterRange;

@@ -20,7 +20,8 @@ import { readSource } from "./input.js";
 import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { readable, say } from "./say.js";
-import { type ServerRequest, serverOptions, serverOptionsIn } from "./servers.js";
+import { serverOptionsIn } from "./server-options.js";
+import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { csvOfTrials, sweepReport } from "./sweep-report.js";
 import { isRange, type Varied } from "./sweep-space.js";
@@ -147,7 +148,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     },
     ...(isRemote
       ? {
-          ...serverOptions(request.servers),
+          ...(await serverOptions(request.servers)),
           // A short timeout is safe: trials run in other threads and cannot block the worker's signs of life.
           stallTimeout: 5,
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },

@@ -41,7 +41,7 @@ export const noSweep = (name: string, names: readonly string[]): Failure =>
 /** The sweeps on the servers; errors are in terms of the command. */
 export async function sweepsOn(request: ServerRequest) {
   const { listSweeps, readSweep, removeSweep } = await import("../cluster.js");
-  const servers = serverOptions(request);
+  const servers = await serverOptions(request);
   const list = () => listSweeps(servers).catch((error) => Promise.reject(inWords(error)));
   /** Rewrites errors about one sweep. */
   const about = async (name: string, error: unknown): Promise<never> => {

@@ -1,4 +1,5 @@
 // symplectic-adjoint train: trains a neural ODE, or equations, on a table; short windows come first.
+
 import { createHash } from "node:crypto";
 import {
   adam,
@@ -16,7 +17,7 @@ import {
 } from "../index.js";
 import { adviceOn, errorOfMean, notesOnBatch } from "./advice.js";
 import type { Span } from "./arguments.js";
-import { type CommandCluster, checkServers, connectWorkers } from "./command-cluster.js";
+import { type CommandCluster, connectWorkers } from "./command-cluster.js";
 import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
@@ -27,6 +28,7 @@ import { type Description, layoutOf, modelBytes, readModel, type Settings } from
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { say } from "./say.js";
+import { checkServers } from "./server-options.js";
 import type { ServerRequest } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, spacingsOf, splitOf } from "./split.js";

@@ -94,7 +94,7 @@ export async function work(request: WorkerCommandRequest): Promise<Signal | null
   const { threads, memory, trials } = request;
   const { join } = await import("../cluster.js");
   const tasks = { train: trainTrial, ...(await moduleTasks(request.module)) };
-  const server = serverOptions(request);
+  const server = await serverOptions(request);
   if (!request.quiet) say(`connecting to ${server.servers.join(", ")} …`);
   // A signal may arrive while the worker waits for its server.
   let caught: Signal | null = null;

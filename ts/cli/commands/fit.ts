@@ -1,4 +1,5 @@
 // `symplectic-adjoint fit`.
+
 import { Command, Option } from "commander";
 import { ADAPTIVE_METHODS } from "../../../wasm/constants.js";
 import { count, level, natural, positive, time } from "../arguments.js";
@@ -10,7 +11,7 @@ import { alignedLines, estimateRows, shown, summaryOf } from "../fit-advice.js";
 import type { FitCommandOptions } from "../fit-request.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../pairs.js";
 import { print, say } from "../say.js";
-import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
+import { partedServers, SERVER_OPTIONS, serversOption } from "../server-options.js";
 import { SIGNALS } from "../signals.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 

@@ -1,10 +1,11 @@
 // `symplectic-adjoint sweep`.
+
 import { Command } from "commander";
 import { count, factor, natural, positive } from "../arguments.js";
 import { Failure } from "../failure.js";
 import { alignedLines } from "../fit-advice.js";
 import { print } from "../say.js";
-import { SERVER_OPTIONS, serversOption } from "../servers.js";
+import { SERVER_OPTIONS, serversOption } from "../server-options.js";
 import { SIGNALS } from "../signals.js";
 import { type SweepRequest, sweepModels } from "../sweep.js";
 import { ranked, rowsOf } from "../sweep-report.js";

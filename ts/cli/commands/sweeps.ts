@@ -1,11 +1,12 @@
 // `symplectic-adjoint sweeps`.
+
 import { Command } from "commander";
 import { Failure } from "../failure.js";
 import { alignedLines } from "../fit-advice.js";
 import { counted } from "../number.js";
 import { checkApart, checkOutput, writeWhole } from "../output.js";
 import { print } from "../say.js";
-import { SERVER_OPTIONS, serversOption } from "../servers.js";
+import { SERVER_OPTIONS, serversOption } from "../server-options.js";
 import { csvOfTrials, ranked, rowsOf, sweepReport } from "../sweep-report.js";
 import { rowsOfSweeps, sweepsOn } from "../sweeps.js";
 import { asJson, json } from "./options.js";

@@ -1,4 +1,5 @@
 // `symplectic-adjoint train`.
+
 import { Command, Option } from "commander";
 import { ADAPTIVE_METHODS, ACTIVATIONS as ALL_ACTIVATIONS, DEFAULT_METHOD } from "../../../wasm/constants.js";
 import { count, counts, names, natural, nonNegative, positive, several, share, span } from "../arguments.js";
@@ -6,7 +7,7 @@ import { DOSE_OPTIONS, regimenOf } from "../dose-options.js";
 import { notesOn } from "../doses.js";
 import { counted } from "../number.js";
 import { print, say } from "../say.js";
-import { partedServers, SERVER_OPTIONS, serversOption } from "../servers.js";
+import { partedServers, SERVER_OPTIONS, serversOption } from "../server-options.js";
 import { type GivenSettings, type TrainRequest, trainModel } from "../train.js";
 import { asJson, FORMAT, json, parted, timeUnit, tolerance } from "./options.js";
 

@@ -1,7 +1,8 @@
 // `symplectic-adjoint worker`.
+
 import { Command } from "commander";
 import { count } from "../arguments.js";
-import { SERVER_OPTIONS, serversOption } from "../servers.js";
+import { SERVER_OPTIONS, serversOption } from "../server-options.js";
 import { SIGNALS } from "../signals.js";
 import { type WorkerCommandRequest, work } from "../worker.js";
 
