@@ -6,13 +6,13 @@ export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "690 kB"),
   {
     // A program has the default entry and the NATS client already.
-    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "137 kB"),
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "140 kB"),
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "117 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "118 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "80 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "81 kB"),
     import: "{ equations, leastSquares }",
   },
   {
