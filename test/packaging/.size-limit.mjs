@@ -3,7 +3,7 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "690 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "692 kB"),
   {
     // A program has the default entry and the NATS client already.
     ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "140 kB"),
