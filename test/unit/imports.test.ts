@@ -74,6 +74,7 @@ test("every file of the package is reached from an entry", () => {
     "parallel/worker.ts",
     "cluster/thread.ts",
     "cli/main.ts",
+    "cli/nats.ts",
     "tfjs.ts",
     "cluster.ts",
     "index.ts",
