@@ -107,7 +107,7 @@ for (let round = 0; round < rounds; round++) {
 const { inFlight, rejected } = cluster.status;
 cluster.close();
 
-// The training's own link, for longer than after which workers are missed.
+// The training's own link, until it misses its workers.
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-partition-"));
 const [here, there] = ["here", "there"].map((name) => join(folder, `${name}.safetensors`));
 const steps = { steps: 12, batch: 300 };
@@ -119,10 +119,10 @@ const codes = [await ended(own.child)];
 const { child, cut, heal } = await machine([trainer, JSON.stringify({ ...steps, out: there, servers })]);
 let cuts = 0;
 child.stdout.setEncoding("utf8").on("data", (/** @type {string} */ text) => {
+  if (cuts > 0 && text.includes("lost")) heal();
   if (cuts > 0 || !text.includes("step ")) return;
   cuts++;
   cut();
-  setTimeout(heal, 2500);
 });
 codes.push(await ended(child));
 const model = readFileSync(here ?? "").equals(readFileSync(there ?? ""));

@@ -488,23 +488,13 @@ class ClusterPool implements Cluster {
     options: OdeintOptions = {},
   ): Promise<IndependentSolutionJvp<D>> {
     const cluster = ClusterPool.#own(this);
-    return cluster.#jvp(field, y0, times, tangents, options);
-  }
-
-  async #jvp<D extends Dtype>(
-    field: Field<D>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    tangents: Tangents<D>,
-    options: OdeintOptions,
-  ): Promise<IndependentSolutionJvp<D>> {
     const read = readOptions(options);
     checkIndependent(read);
     const given = readEnsembleJvp(field, y0, times, tangents, read, "jvp");
     checkFiniteJvp(given);
     const whole = { ...given, problem: ownProblem(given.problem), tangents: ownTangents(given.tangents) };
     const { problem, directions } = whole;
-    const running = this.#begin(field, problem, { keep: false, directions });
+    const running = cluster.#begin(field, problem, { keep: false, directions });
     const widths = jvpWidths(problem, directions);
     try {
       const task = (index: number, cut: Cut): Omit<ShardTask, "part"> => {
@@ -512,11 +502,11 @@ class ClusterPool implements Cluster {
         return { kind: "jvp", solve: `${running.name}.${index}`, keep: false, directions, tangents };
       };
       const read = (cut: Cut, result: unknown) => readResult(problem, cut, result, widths);
-      const results = await this.#shards(running, options.progress, task, read);
+      const results = await cluster.#shards(running, options.progress, task, read);
       return jvpOf(problem, directions, withWorkers(joinResults(problem, running.cuts, results, widths[0]), running));
     } finally {
       running.forget();
-      this.#tidy();
+      cluster.#tidy();
     }
   }
 

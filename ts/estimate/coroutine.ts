@@ -43,7 +43,7 @@ async function resumed<T>(coroutine: Coroutine<T>, first: PromiseLike<unknown>, 
         (error) => () => coroutine.throw(error),
       );
       const resume = await Promise.race([settled, aborted.then(() => () => coroutine.next())]);
-      const { done, value } = reasonOf(signal, coroutine) ?? resume();
+      const { done, value } = afterAbort(signal, coroutine) ?? resume();
       if (done) return value;
       pending = value;
     }
@@ -53,7 +53,7 @@ async function resumed<T>(coroutine: Coroutine<T>, first: PromiseLike<unknown>, 
 }
 
 /** Where a signal has aborted, what the coroutine makes of its reason. */
-function reasonOf<T>(signal: Signal | undefined, coroutine: Coroutine<T>) {
+function afterAbort<T>(signal: Signal | undefined, coroutine: Coroutine<T>) {
   try {
     signal?.throwIfAborted();
     return undefined;
