@@ -27,8 +27,7 @@ export class Assembly {
       return joined(so.parts, so.length);
     }
     if (part === 0 && this.#begun.size >= MOST_WORKERS) this.#begun.clear();
-    // A copy: the message belongs to the client, and its buffer may be larger.
-    so.parts.push(new Uint8Array(body));
+    so.parts.push(body);
     this.#begun.set(worker, so);
     return "next";
   }

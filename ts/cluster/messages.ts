@@ -3,7 +3,7 @@ import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
 import { decode, encode } from "./codec.js";
 
 /** Increased when the meaning of a message changes. It is part of the subjects, so that versions never mix. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /** Where a value is stored, and its size. */
 export interface StoredValue {

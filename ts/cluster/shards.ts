@@ -3,24 +3,22 @@
 
 import type { Cut } from "../parallel/ensembles.js";
 
-/** The target time of a shard: much longer than a message takes, and short enough to repeat. */
+/** The target time of solving a shard: much longer than a message takes, and short enough to repeat. */
 const SHARD_MS = 200;
 /** Shards for each thread, so that all threads end at about the same time; fewer if shards would be too short. */
 export const PER_THREAD = 3;
-/** The least time of a shard, and how much longer it must be for each byte of its gradient. */
+/** The least time of solving a shard, and how much longer it must be for each byte of its gradient, which takes time to send. */
 export const LEAST_MS = 20;
-const LEAST_MS_PER_BYTE = 30e-6;
+const LEAST_MS_PER_BYTE = 60e-6;
 
 const powerBelow = (number: number) => 2 ** Math.floor(Math.log2(Math.max(1, number)));
 
 /** The units of a shard, a power of two; `bytes` is the size of its gradient. */
 export function unitsPerShard(units: number, threads: number, bytes: number, msPerUnit: number): number {
   const share = units / Math.max(1, threads);
-  const each = Math.min(
-    Math.max(1, Math.floor((share * msPerUnit) / (LEAST_MS + LEAST_MS_PER_BYTE * bytes))),
-    PER_THREAD,
-  );
-  return Math.min(powerBelow(share / each), powerBelow(SHARD_MS / msPerUnit));
+  const least = LEAST_MS + LEAST_MS_PER_BYTE * bytes;
+  const each = Math.min(Math.max(1, Math.floor((share * msPerUnit) / least)), PER_THREAD);
+  return Math.min(powerBelow(share / each), powerBelow(Math.max(SHARD_MS, 2 * least) / msPerUnit));
 }
 
 /** Splits a range into shards of `units` units, aligned to multiples of that size. */

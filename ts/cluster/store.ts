@@ -91,7 +91,8 @@ export class ValueCache {
       this.#known.set(name, known);
       return known.value;
     }
-    const entry = { value: fetchValue(this.#client, this.#client.names.bucket, value, this.#most), size: 0 };
+    const fetched = fetchValue(this.#client, this.#client.names.bucket, value, this.#most);
+    const entry = { value: fetched.then((bytes) => bytes && shared(bytes)), size: 0 };
     this.#known.set(name, entry);
     entry.value.then(
       (bytes) => (bytes ? this.#count(entry, bytes.length) : this.#known.delete(name)),
@@ -137,9 +138,16 @@ export async function fetchValue(
   return length === bytes ? joined(parts, bytes) : undefined;
 }
 
-/** Concatenates parts. */
+/** Copies bytes to memory that threads share, where that is possible; elsewhere each task gets its own copy. */
+function shared(bytes: Uint8Array): Uint8Array {
+  if (typeof SharedArrayBuffer !== "function") return bytes;
+  const all = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  all.set(bytes);
+  return all;
+}
+
+/** Concatenates parts in memory of their own. */
 export function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0] as Uint8Array;
   const all = new Uint8Array(length);
   let at = 0;
   for (const part of parts) {
