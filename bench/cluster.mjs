@@ -26,30 +26,32 @@ const CASES = {
   large: { ...cases.large, rounds: 12 },
 };
 
-/** Value and gradient, some rounds of them, the first ones left out: milliseconds of each, and what it left in the meantime. */
-async function measure({ widths, batch, rounds }, pool, between = () => ({})) {
+/** Value and gradient of a case in each pool, in turns: for each pool, the milliseconds of each round, and what it noted on average. */
+async function measure({ widths, batch, rounds }, pools) {
   const field = api.mlp({ widths, seed: 1 });
   const state = widths[0];
   const y0 = Float32Array.from({ length: batch * state }, (_, i) => Math.sin(i));
   const loss = (y) => ({ value: 0, cotangent: y });
   const options = { batching: "independent", rtol: 1e-4, timeGradients: false };
-  /** @type {number[]} */
-  const times = [];
-  /** @type {Record<string, number>[]} */
-  const notes = [];
-  for (let round = rounds < 10 ? -1 : -3; round < rounds; round++) {
-    const before = between();
-    const start = performance.now();
-    await pool.valueAndGrad(field, y0, [0, 1], loss, options);
-    const ms = performance.now() - start;
-    const after = between();
-    if (round < 0) continue;
-    times.push(ms);
-    notes.push(Object.fromEntries(Object.entries(after).map(([name, number]) => [name, number - before[name]])));
+  const runs = pools.map(() => ({
+    /** @type {number[]} */ times: [],
+    /** @type {Record<string, number>} */ notes: {},
+  }));
+  for (let round = -2; round < rounds; round++) {
+    for (const [i, { pool, note = () => ({}) }] of pools.entries()) {
+      const before = note();
+      const start = performance.now();
+      await pool.valueAndGrad(field, y0, [0, 1], loss, options);
+      const ms = performance.now() - start;
+      const after = note();
+      if (round < 0) continue;
+      const { times, notes } = runs[i];
+      times.push(ms);
+      for (const name of Object.keys(after)) notes[name] = (notes[name] ?? 0) + (after[name] - before[name]) / rounds;
+    }
   }
   field.dispose();
-  const mean = (name) => notes.reduce((sum, note) => sum + note[name], 0) / notes.length;
-  return { times, mean };
+  return runs;
 }
 
 /** A cluster of so many workers. */
@@ -61,57 +63,52 @@ async function clusterOf(count) {
   );
   const cluster = await connect({ servers: server.url, prefix });
   while (cluster.workers < count) await new Promise((resolve) => setTimeout(resolve, 50));
+  const note = () => {
+    const { bytesSent, bytesReceived, done } = cluster.status;
+    const { user, system } = process.cpuUsage();
+    return { bytes: bytesSent + bytesReceived, shards: done, cpu: (user + system) / 1000 };
+  };
   const end = async () => {
     cluster.close();
     for (const worker of workers) worker.kill();
     await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve))));
   };
-  return { cluster, end };
+  return { pool: cluster, note, end };
 }
 
-async function onThreads(one, workers) {
+/** A pool of so many threads of this process. */
+async function threadsOf(workers) {
   const pool = await api.parallel({ workers });
-  const run = await measure(one, pool);
-  pool.close();
-  return run;
+  return { pool, end: () => pool.close() };
 }
+
+/** The median of how many times as long one run takes as the other, round by round. */
+const ratio = (one, other) => median(one.times.map((ms, round) => ms / other.times[round])).toFixed(2);
 
 const rows = [];
 const found = {};
 for (const [name, one] of Object.entries(CASES)) {
-  const [local, threads] = [await onThreads(one, 1), await onThreads(one, 2)];
-  const runs = {};
-  for (const count of [1, 2]) {
-    const { cluster, end } = await clusterOf(count);
-    const note = () => {
-      const { bytesSent, bytesReceived, done } = cluster.status;
-      const { user, system } = process.cpuUsage();
-      return { bytes: bytesSent + bytesReceived, shards: done, cpu: (user + system) / 1000 };
-    };
-    runs[count] = await measure(one, cluster, note);
-    await end();
-  }
-  const [alone, both] = [runs[1], runs[2]];
+  const pools = [await threadsOf(1), await threadsOf(2), await clusterOf(1), await clusterOf(2)];
+  const [local, threads, alone, both] = await measure(one, pools);
+  for (const { end } of pools) await end();
   found[name] = {
     local: median(local.times),
-    cpu: both.mean("cpu"),
-    shards: both.mean("shards"),
+    cpu: both.notes.cpu,
+    shards: both.notes.shards,
     leaves: Math.ceil(one.batch / LEAF),
     alone: median(alone.times),
   };
   rows.push([
     `${name}: ${one.widths.join("-")}, ${one.batch}`,
-    `${spread(local.times)} ms`,
-    `${spread(threads.times)} ms`,
-    `${spread(alone.times)} ms`,
-    `${spread(both.times)} ms`,
-    (median(alone.times) / median(both.times)).toFixed(2),
-    `${(both.mean("bytes") / 1024).toFixed(0)} KiB`,
-    both.mean("shards").toFixed(0),
+    ...[local, threads, alone, both].map(({ times }) => `${spread(times)} ms`),
+    ratio(local, threads),
+    ratio(alone, both),
+    `${(both.notes.bytes / 1024).toFixed(0)} KiB`,
+    both.notes.shards.toFixed(0),
   ]);
 }
-const head = ["network, batch", "a thread", "two threads", "one worker", "two workers", "one : two", "bytes", "shards"];
-const figures = table(head, rows);
+const columns = ["a thread", "two threads", "one worker", "two workers", "threads 1 : 2", "workers 1 : 2"];
+const figures = table(["network, batch", ...columns, "bytes", "shards"], rows);
 
 // A model of many workers, each with its own core and one shard per round, as long as there are leaves. The work of a thread is divided among
 // them, the coordinator's work grows with the number of shards, and each gradient waits for two rounds of messages. Efficiency drops when
