@@ -197,7 +197,8 @@ impl<T: Real> Vjp<T> {
             GradientMethod::Backprop => Retention::Fixed(RetentionPlan::TAPES),
             GradientMethod::Baseline => Retention::Fixed(RetentionPlan::REPLAY),
             GradientMethod::Aca => Retention::Fixed(RetentionPlan::STEP_TAPES),
-            _ => Retention::Fixed(RetentionPlan::STATES),
+            // The continuous adjoint never comes here: its solves record nothing but their end.
+            GradientMethod::Symplectic | GradientMethod::Adjoint(_) => Retention::Fixed(RetentionPlan::STATES),
         };
         let mut recording = Box::new(Recording::new(&retention, &problem, footprint(&problem))?);
         let solution = solve(&mut problem, &mut *recording)?;

@@ -1,7 +1,8 @@
 // README and guides: their examples run and have the right types, and every error code has its own.
 import { readFileSync } from "node:fs";
-import { equations } from "symplectic-adjoint";
+import { equations, mlp, odeint } from "symplectic-adjoint";
 import { afterAll, expect, test } from "vitest";
+import { ADAPTIVE_METHODS, INTERPOLATING_METHODS, METHODS } from "../../wasm/constants.js";
 import { blocks, complaint, exampleFolder, examples, run, shows, typeErrors } from "../examples.mjs";
 
 const folder = exampleFolder("test");
@@ -42,6 +43,30 @@ test("derivatives are written by hand only on the page on custom fields", () => 
   const derivative = /\bcustom\(|\bvjp(?:\(t|:)|\bcotangent\b.*=>/;
   const pages = examples.filter(({ code }) => derivative.test(code)).map(({ page }) => page);
   expect([...new Set(pages)]).toEqual(["docs/custom-fields.md"]);
+});
+
+test("the guide has every method, with its stages, its cost, and what it can do", () => {
+  const guide = readFileSync(new URL("../../docs/choosing.md", import.meta.url), "utf8");
+  const [, table = ""] = /^\| method +\| order [^\n]*\n\|[ -|]*\n((?:\|.*\n)+)/m.exec(guide) ?? [];
+  const rows = table
+    .trim()
+    .split("\n")
+    .map((line) => line.split("|").map((cell) => cell.trim().replaceAll("`", "")))
+    .map(([, name, , , uses, adaptive, between]) => ({ name, uses, adaptive, between }));
+  const named = (rows: readonly { name: string | undefined }[]) => rows.map(({ name }) => name).sort();
+  expect(named(rows)).toEqual([...METHODS].sort());
+  expect(named(rows.filter(({ adaptive }) => adaptive === "yes"))).toEqual([...ADAPTIVE_METHODS].sort());
+  expect(named(rows.filter(({ between }) => between === "by default"))).toEqual([...INTERPOLATING_METHODS].sort());
+  const field = mlp({ widths: [2, 4, 2], seed: 1 });
+  for (const { name, uses } of rows) {
+    const evaluations = (steps: number) =>
+      odeint(field, Float32Array.of(1, 0), [0, 1], { method: name as (typeof METHODS)[number], steps }).stats
+        .evaluations;
+    expect(evaluations(20) - evaluations(10), name).toBe(10 * Number(uses));
+  }
+  const reference = readFileSync(new URL("../../docs/api.md", import.meta.url), "utf8");
+  const row = reference.split("\n").find((line) => line.startsWith("| `method`")) ?? "";
+  for (const name of METHODS) expect(row).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
 test("every error code has its example", () => {

@@ -174,8 +174,8 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
       const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
       if (table !== undefined) writeWhole(table, csvOfTrials({ name, best: undefined, trials: all, budgets: [] }));
     }
-    const far = status ? `${status.ended} of ${status.total} runs` : "the beginning";
-    throw new Failure(`stopped after ${far}${on}`, SIGNALS[caught]);
+    const far = status ? `after ${status.ended} of ${status.total} runs` : "before the first run";
+    throw new Failure(`stopped ${far}${on}`, SIGNALS[caught]);
   } finally {
     progress.stop();
     for (const signal of Object.keys(SIGNALS)) process.removeListener(signal, onSignal);

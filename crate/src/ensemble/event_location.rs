@@ -125,10 +125,11 @@ impl<T: Real> Forward<T> {
                 continue;
             }
             let mut first: Option<(usize, Span)> = None;
-            let mut ends = vec![];
+            let (mut ends, mut touching) = (vec![], vec![]);
             let mut undefined = None;
             for &SignChange { event, span, end_value } in &sign_changes {
                 let start_sign = solver.event_signs[event];
+                let changes_state = functions.events[event].set.is_some();
                 let when = &mut *functions.events[event].when[0];
                 let given = (span, start_sign, end_value, solver.thresholds[event]);
                 let whole = next_slope_known && span.end == trial.span.end;
@@ -137,6 +138,14 @@ impl<T: Real> Forward<T> {
                     undefined = Some(event);
                     break;
                 };
+                // A function that touches zero may cross it twice by rounding.
+                if solver.repeats::<T>(event, trial.span, span)
+                    && !changes_state
+                    && single.touches(&mut *lanes[0], when, (given.0, span), end_value)?
+                {
+                    touching.push(event);
+                    continue;
+                }
                 ends.push((event, span.end));
                 let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
                 if earlier {
@@ -149,7 +158,12 @@ impl<T: Real> Forward<T> {
                 shorten(event, slot, solver, trial);
                 continue;
             }
-            let span = first.map_or_else(|| turning_point.expect("a root or a turning point"), |(_, span)| span);
+            sign_changes.retain(|change| !touching.contains(&change.event));
+            let Some(span) = first.map(|(_, span)| span).or(turning_point) else {
+                solver.stats.evaluations += single.evaluations - evaluations;
+                solver.update_signs(&end_values);
+                continue;
+            };
             if let Some(turning_point) =
                 turning_point.filter(|turning_point| first.is_none() || turning_point.h.abs() < span.h.abs())
             {
@@ -165,11 +179,11 @@ impl<T: Real> Forward<T> {
                 continue;
             }
             let (root, span) = first.expect("no turning point comes before it");
-            if sign_changes.len() > 1 {
+            if sign_changes.len() > 1 || !touching.is_empty() {
                 single.step(&mut *lanes[0], span, compensated)?;
             }
             let resolution = time_resolution::<T>(trial.span);
-            if (span.end - span.t).abs() <= 4.0 * resolution && solver.last_event == Some((root, span.t)) {
+            if solver.repeats::<T>(root, trial.span, span) {
                 let (limit, progress) = (solver.event_counts.iter().sum(), solver.progress(span.h));
                 chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;

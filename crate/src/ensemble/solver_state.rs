@@ -1,8 +1,10 @@
 //! The state of the solver of one trajectory, except for x: its time, its next step, its outputs, jumps and events.
 
 use super::changes::ScheduledJump;
+use super::single::time_resolution;
 use crate::control::ErrorHistory;
 use crate::error::{Error, Progress, Result};
+use crate::kernel::real::Real;
 use crate::solve::{ErrorTest, Interval, Options, ProposedStep, Stats, StepSize, interval_steps};
 use crate::stepper::Span;
 
@@ -139,6 +141,11 @@ impl SolverState {
     pub fn last_root(&self, event: usize) -> Option<(f64, i8)> {
         let here = self.last_event.is_some_and(|(_, t)| t == self.t);
         here.then(|| (self.residuals[event], self.event_signs[event]))
+    }
+
+    /// Whether a root at the end of `span` is that of the last event again: no later than the time resolves.
+    pub fn repeats<T: Real>(&self, event: usize, trial: Span, span: Span) -> bool {
+        (span.end - span.t).abs() <= 4.0 * time_resolution::<T>(trial) && self.last_event == Some((event, span.t))
     }
 
     /// Saves what is carried from call to call, as numbers.

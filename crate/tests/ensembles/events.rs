@@ -459,6 +459,44 @@ fn events_are_the_same_backward_in_time() {
     }
 }
 
+/// Balls thrown to heights that the event's function just touches: rounding decides whether it crosses zero there never or twice.
+#[test]
+fn a_function_that_touches_zero_ends_no_solve() {
+    fn check<T: Real>(options: &Options, g: f64) {
+        let model = Builder::new(3);
+        let v = model.state(1..2);
+        let thrown = concat(&[v, model.constant(-g), model.constant(0.0)]);
+        let field = ProgramField::<T>::new(model.finish(&thrown).unwrap(), &[]).unwrap();
+        let when = Builder::new(3);
+        let below_apex = when.state(0..1) - when.state(2..3);
+        let touched =
+            Event { when: when.finish(&below_apex).unwrap(), direction: Direction::Both, terminal: None, set: None };
+        let changes = Changes { events: vec![touched], ..Changes::default() };
+        let y0 = Array2::from_shape_fn((500, 3), |(i, feature)| {
+            let v = 1.0 + 0.013 * i as f64;
+            T::of([0.0, v, v * v / (2.0 * g)][feature])
+        });
+        let times = Lists::shared(&[0.0, 20.0 / g]);
+        let solution = ensemble::odeint(&field, y0.view(), &times, options, &changes, Extras::default()).unwrap();
+        let accuracy = if T::DTYPE == "float32" { 1e-2 } else { 1e-6 };
+        for event in solution.events.iter() {
+            let v = 1.0 + 0.013 * event.trajectory as f64;
+            let far = (event.t - v / g).abs() / (v / g);
+            assert!(far < accuracy, "{} {:?}: {far}", T::DTYPE, options.method);
+        }
+        let most = (0..500).map(|i| solution.events.iter().filter(|event| event.trajectory == i).count()).max();
+        assert!(most <= Some(2), "{} {:?}: {most:?}", T::DTYPE, options.method);
+    }
+    for g in [1.0, 1.37, 9.81] {
+        for (method, steps) in [("dopri5", Steps::Automatic), ("rk4", Steps::AtMost(0.07)), ("bosh3", Steps::Automatic)]
+        {
+            let options = Options { steps, ..Options::new(Method::named(method).unwrap()) };
+            check::<f64>(&options, g);
+            check::<f32>(&options, g);
+        }
+    }
+}
+
 #[test]
 fn a_bounce_is_no_event_of_the_other_direction() {
     fn check<T: Real>(options: &Options) {

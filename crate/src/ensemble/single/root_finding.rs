@@ -21,6 +21,9 @@ pub struct EventRoot<T> {
 /// A function that crosses zero slower than this fraction of √ε of the terms of its rate only grazes it.
 const GRAZING: f64 = 0.01;
 
+/// A function whose rate at its root is less than this fraction of its mean rate over the step only touches zero there.
+const TOUCHING: f64 = 1e-3;
+
 /// The root on an extension: its tolerance as a fraction of the step, the most iterations, and the fraction over which its rate is measured.
 const EXTENSION_TOLERANCE: f64 = 1e-12;
 const EXTENSION_ITERATIONS: usize = 30;
@@ -253,6 +256,19 @@ impl<T: Real> SingleTrajectory<T> {
     ) -> Result<(bool, f64)> {
         let (rate, gradient) = self.event_rate(lanes, when, t, x)?;
         Ok((g.abs() <= resolution * rate.abs() + gradient.rounding(t, x) + gradient.rounding(t, before), rate))
+    }
+
+    /// Whether g only touches zero at the root that was just found: it crosses it far slower than it changes over the whole step.
+    pub fn touches(
+        &mut self,
+        lanes: &mut dyn Lanes<T>,
+        when: &mut dyn Lanes<T>,
+        (whole, root): (Span, Span),
+        end_value: f64,
+    ) -> Result<bool> {
+        let x = self.next.to_vec();
+        let (rate, _) = self.event_rate(lanes, when, root.end, &x)?;
+        Ok((rate * whole.h).abs() <= TOUCHING * end_value.abs())
     }
 
     /// The sign of g at x, and the threshold that |g| has to exceed before another sign counts. Where g is zero, its sign is that of its
