@@ -1,6 +1,7 @@
 // Whoever may write into a cluster's subjects: garbage for workers, false answers for coordinators, and what permissions leave to do.
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Assembly } from "../../ts/cluster/assembly.js";
 import { type Client, connectClient } from "../../ts/cluster/client.js";
 import { decode, encode } from "../../ts/cluster/codec.js";
 import {
@@ -90,11 +91,32 @@ test("packed data comes back as it was, and without a prototype of its own", () 
 
 test("packed data that is damaged or claims too much throws, and allocates nothing", () => {
   const places = ["7", "[2]", "[4,0,0]", "[-1,0,0]", '["at",0,0]', "[2,0,5]", "[2,2,1]", "[3,8,2]", "[3,-8,1]"];
-  const arrays = [...places, "[0,0,null]", "[0,1e300,1]", "[0,0,1e15]", "[2,0.5,1]"].map((place) => `{"$array":${place}}`);
+  const arrays = [...places, "[0,0,null]", "[0,1e300,1]", "[0,0,1e15]", "[2,0.5,1]"].map(
+    (place) => `{"$array":${place}}`,
+  );
   const deep = `${'{"a":'.repeat(5000)}1${"}".repeat(5000)}`;
   for (const json of ["{", deep, ...arrays]) expect(() => unpack(packed(json, 16)), json.slice(0, 40)).toThrow(Error);
+  // One inside another: a sum in place would change both.
+  const overlapping = '[{"$array":[0,0,16]},{"$array":[0,8,8]}]';
+  expect(() => unpack(packed(overlapping, 16))).toThrow("missing");
   const whole = pack({ a: new Float64Array(8) });
   for (let length = 0; length < whole.length; length++) expect(() => unpack(whole.slice(0, length))).toThrow(Error);
+});
+
+test("partial answers keep no more than their bytes, and cannot be without", () => {
+  const assembly = new Assembly();
+  const buffer = () => new Uint8Array(1_000_000);
+  const parts = 200;
+  global.gc?.();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let part = 0; part < parts - 1; part++) {
+    expect(assembly.add("w", { part, parts, body: buffer().subarray(5, 6) }, 65_536)).toBe("next");
+  }
+  global.gc?.();
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100e6);
+  expect(assembly.add("w", { part: parts - 1, parts, body: buffer().subarray(0, 1) }, 65_536)).toHaveLength(parts);
+  expect(assembly.add("v", { part: 0, parts, body: new Uint8Array() }, 65_536)).toBe("large");
+  expect(assembly.add("v", { part: 0, parts: 1, body: new Uint8Array() }, 65_536)).toHaveLength(0);
 });
 
 test("a worker that is sent garbage goes on", async () => {

@@ -4,6 +4,9 @@ import { joined } from "./store.js";
 /** How many workers' partial answers to one task are kept. */
 const MOST_WORKERS = 16;
 
+/** The bytes themselves, or a copy if they are the small part of a buffer, which would be kept whole. */
+const compact = (bytes: Uint8Array) => (2 * bytes.length < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes);
+
 /** Partial answers to one task, by worker. */
 export class Assembly {
   readonly #begun = new Map<string, { readonly parts: Uint8Array[]; length: number }>();
@@ -19,7 +22,8 @@ export class Assembly {
   ): Uint8Array | "next" | "again" | "large" {
     const so = part === 0 ? { parts: [] as Uint8Array[], length: 0 } : this.#begun.get(worker);
     if (!so || so.parts.length !== part) return "again";
-    if (so.length + body.length > most) return "large";
+    // Each part is a message that someone has to send: without bytes, there would be no end of them.
+    if (so.length + body.length > most || (body.length === 0 && parts > 1)) return "large";
     so.length += body.length;
     if (part === parts - 1) {
       this.#begun.delete(worker);
@@ -27,7 +31,7 @@ export class Assembly {
       return joined(so.parts, so.length);
     }
     if (part === 0 && this.#begun.size >= MOST_WORKERS) this.#begun.clear();
-    so.parts.push(body);
+    so.parts.push(compact(body));
     this.#begun.set(worker, so);
     return "next";
   }

@@ -50,12 +50,15 @@ export function unpack(bytes: Uint8Array): unknown {
   const size = own.length < HEAD_BYTES ? -1 : new DataView(own.buffer).getUint32(0, true);
   if (size < 0 || size > own.length - HEAD_BYTES) throw new Error("it is no packed data");
   const start = aligned(HEAD_BYTES + size);
+  /** Where the last array ends: they follow each other as they do in the JSON, so that none is part of another. */
+  let free = 0;
   const arrayAt = (place: unknown): TypedArray => {
     const numbers: readonly unknown[] = Array.isArray(place) && place.length === 3 ? place : [-1];
     const areCounts = numbers.every((number) => Number.isSafeInteger(number) && (number as number) >= 0);
     const [type, at, length] = numbers as readonly [number, number, number];
     const Type = areCounts ? TYPES[type] : undefined;
-    if (!Type) throw new Error("an array of packed data is missing");
+    if (!Type || at < free) throw new Error("an array of packed data is missing");
+    free = at + length * Type.BYTES_PER_ELEMENT;
     // Throws if it is not aligned, or would end behind the bytes.
     return new Type(own.buffer as ArrayBuffer, start + at, length);
   };

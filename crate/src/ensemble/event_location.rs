@@ -54,7 +54,9 @@ impl<T: Real> Forward<T> {
                 failed.push((slot, Error::EventNonFinite { event, progress: solver.progress(trial.span.h) }));
             }
         };
-        for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
+        let mut slots: Vec<usize> = (0..active).rev().filter(|&slot| accepted[slot]).collect();
+        let mut touched: Vec<(usize, usize)> = vec![];
+        while let Some(slot) = slots.pop() {
             let solver = &mut solvers[slot];
             let end_values: Vec<f64> =
                 (0..rules.events.len()).map(|event| event_values[event * width + slot].wide()).collect();
@@ -125,8 +127,8 @@ impl<T: Real> Forward<T> {
                 continue;
             }
             let mut first: Option<(usize, Span)> = None;
-            let (mut ends, mut touching) = (vec![], vec![]);
-            let mut undefined = None;
+            let mut ends = vec![];
+            let (mut undefined, mut touching) = (None, None);
             for &SignChange { event, span, end_value } in &sign_changes {
                 let start_sign = solver.event_signs[event];
                 let changes_state = functions.events[event].set.is_some();
@@ -139,12 +141,13 @@ impl<T: Real> Forward<T> {
                     break;
                 };
                 // A function that touches zero may cross it twice by rounding.
-                if solver.repeats::<T>(event, trial.span, span)
+                if solver.is_at_event::<T>(trial.span, span)
                     && !changes_state
+                    && !touched.contains(&(slot, event))
                     && single.touches(&mut *lanes[0], when, (given.0, span), end_value)?
                 {
-                    touching.push(event);
-                    continue;
+                    touching = Some(event);
+                    break;
                 }
                 ends.push((event, span.end));
                 let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
@@ -158,12 +161,15 @@ impl<T: Real> Forward<T> {
                 shorten(event, slot, solver, trial);
                 continue;
             }
-            sign_changes.retain(|change| !touching.contains(&change.event));
-            let Some(span) = first.map(|(_, span)| span).or(turning_point) else {
+            if let Some(event) = touching {
+                // The rest of the step begins with the sign that it has then.
+                solver.event_signs[event] = -solver.event_signs[event];
                 solver.stats.evaluations += single.evaluations - evaluations;
-                solver.update_signs(&end_values);
+                touched.push((slot, event));
+                slots.push(slot);
                 continue;
-            };
+            }
+            let span = first.map_or_else(|| turning_point.expect("a root or a turning point"), |(_, span)| span);
             if let Some(turning_point) =
                 turning_point.filter(|turning_point| first.is_none() || turning_point.h.abs() < span.h.abs())
             {
@@ -179,11 +185,11 @@ impl<T: Real> Forward<T> {
                 continue;
             }
             let (root, span) = first.expect("no turning point comes before it");
-            if sign_changes.len() > 1 || !touching.is_empty() {
+            if sign_changes.len() > 1 {
                 single.step(&mut *lanes[0], span, compensated)?;
             }
             let resolution = time_resolution::<T>(trial.span);
-            if solver.repeats::<T>(root, trial.span, span) {
+            if solver.is_at_event::<T>(trial.span, span) && solver.last_event.is_some_and(|(event, _)| event == root) {
                 let (limit, progress) = (solver.event_counts.iter().sum(), solver.progress(span.h));
                 chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;

@@ -143,9 +143,10 @@ impl SolverState {
         here.then(|| (self.residuals[event], self.event_signs[event]))
     }
 
-    /// Whether a root at the end of `span` is that of the last event again: no later than the time resolves.
-    pub fn repeats<T: Real>(&self, event: usize, trial: Span, span: Span) -> bool {
-        (span.end - span.t).abs() <= 4.0 * time_resolution::<T>(trial) && self.last_event == Some((event, span.t))
+    /// Whether `span` starts at an event and ends no later than the time resolves.
+    pub fn is_at_event<T: Real>(&self, trial: Span, span: Span) -> bool {
+        let is_short = (span.end - span.t).abs() <= 4.0 * time_resolution::<T>(trial);
+        is_short && self.last_event.is_some_and(|(_, t)| t == span.t)
     }
 
     /// Saves what is carried from call to call, as numbers.

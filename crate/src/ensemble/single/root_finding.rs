@@ -21,8 +21,10 @@ pub struct EventRoot<T> {
 /// A function that crosses zero slower than this fraction of √ε of the terms of its rate only grazes it.
 const GRAZING: f64 = 0.01;
 
-/// A function whose rate at its root is less than this fraction of its mean rate over the step only touches zero there.
+/// A function whose rate at its root is less than this fraction of its mean rate over the step only touches zero there; or less than this
+/// many √ε of it, as rounding moves a double root by √ε.
 const TOUCHING: f64 = 1e-3;
+const TOUCHING_ROUNDING: f64 = 100.0;
 
 /// The root on an extension: its tolerance as a fraction of the step, the most iterations, and the fraction over which its rate is measured.
 const EXTENSION_TOLERANCE: f64 = 1e-12;
@@ -268,7 +270,8 @@ impl<T: Real> SingleTrajectory<T> {
     ) -> Result<bool> {
         let x = self.next.to_vec();
         let (rate, _) = self.event_rate(lanes, when, root.end, &x)?;
-        Ok((rate * whole.h).abs() <= TOUCHING * end_value.abs())
+        let fraction = f64::max(TOUCHING, TOUCHING_ROUNDING * T::epsilon().wide().sqrt());
+        Ok((rate * whole.h).abs() <= fraction * end_value.abs())
     }
 
     /// The sign of g at x, and the threshold that |g| has to exceed before another sign counts. Where g is zero, its sign is that of its
