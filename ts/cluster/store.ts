@@ -91,8 +91,7 @@ export class ValueCache {
       this.#known.set(name, known);
       return known.value;
     }
-    const fetched = fetchValue(this.#client, this.#client.names.bucket, value, this.#most);
-    const entry = { value: fetched.then((bytes) => bytes && shared(bytes)), size: 0 };
+    const entry = { value: fetchValue(this.#client, this.#client.names.bucket, value, this.#most, shareable), size: 0 };
     this.#known.set(name, entry);
     entry.value.then(
       (bytes) => (bytes ? this.#count(entry, bytes.length) : this.#known.delete(name)),
@@ -112,12 +111,13 @@ export class ValueCache {
   }
 }
 
-/** Fetches a value of at most `most` bytes; undefined if it is missing or has another size. */
+/** Fetches a value of at most `most` bytes, into memory from `allocate`; undefined if it is missing or has another size. */
 export async function fetchValue(
   client: Client,
   bucket: string,
   { key, chunks, bytes }: StoredValue,
   most: number,
+  allocate = (length: number): Uint8Array => new Uint8Array(length),
 ): Promise<Uint8Array | undefined> {
   if (bytes > most || chunks > 1 + bytes) return undefined;
   const store = await openBucket(client, bucket);
@@ -135,20 +135,19 @@ export async function fetchValue(
       parts.push(entry.value);
     }
   }
-  return length === bytes ? joined(parts, bytes) : undefined;
+  return length === bytes ? joined(parts, bytes, allocate(bytes)) : undefined;
 }
 
-/** Copies bytes to memory that threads share, where that is possible; elsewhere each task gets its own copy. */
-function shared(bytes: Uint8Array): Uint8Array {
-  if (typeof SharedArrayBuffer !== "function") return bytes;
-  const all = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  all.set(bytes);
-  return all;
-}
+/** Memory that threads share, where that is possible; elsewhere each task gets a copy. */
+const shareable = (length: number): Uint8Array =>
+  typeof SharedArrayBuffer === "function" ? new Uint8Array(new SharedArrayBuffer(length)) : new Uint8Array(length);
 
 /** Concatenates parts in memory of their own. */
-export function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const all = new Uint8Array(length);
+export function joined(
+  parts: readonly Uint8Array[],
+  length: number,
+  all: Uint8Array = new Uint8Array(length),
+): Uint8Array {
   let at = 0;
   for (const part of parts) {
     all.set(part, at);

@@ -141,7 +141,7 @@ impl<T: Real> Forward<T> {
                     break;
                 };
                 // A function that touches zero may cross it twice by rounding.
-                if solver.is_at_event::<T>(trial.span, span)
+                if repeats::<T>(solver, trial.span, span)
                     && !changes_state
                     && !touched.contains(&(slot, event))
                     && single.touches(&mut *lanes[0], when, (given.0, span), end_value)?
@@ -189,7 +189,7 @@ impl<T: Real> Forward<T> {
                 single.step(&mut *lanes[0], span, compensated)?;
             }
             let resolution = time_resolution::<T>(trial.span);
-            if solver.is_at_event::<T>(trial.span, span) && solver.last_event.is_some_and(|(event, _)| event == root) {
+            if repeats::<T>(solver, trial.span, span) && solver.last_event.is_some_and(|(event, _)| event == root) {
                 let (limit, progress) = (solver.event_counts.iter().sum(), solver.progress(span.h));
                 chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;
@@ -215,6 +215,12 @@ impl<T: Real> Forward<T> {
         failures.extend(chattering);
         Ok(located)
     }
+}
+
+/// Whether `span` starts at an event and ends no later than the time resolves.
+fn repeats<T: Real>(solver: &SolverState, trial: Span, span: Span) -> bool {
+    let is_short = (span.end - span.t).abs() <= 4.0 * time_resolution::<T>(trial);
+    is_short && solver.last_event.is_some_and(|(_, t)| t == span.t)
 }
 
 /// The events that occur at the end of a step on a root: all whose functions have changed their signs there, or have roots of their own

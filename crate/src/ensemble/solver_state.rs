@@ -1,10 +1,8 @@
 //! The state of the solver of one trajectory, except for x: its time, its next step, its outputs, jumps and events.
 
 use super::changes::ScheduledJump;
-use super::single::time_resolution;
 use crate::control::ErrorHistory;
 use crate::error::{Error, Progress, Result};
-use crate::kernel::real::Real;
 use crate::solve::{ErrorTest, Interval, Options, ProposedStep, Stats, StepSize, interval_steps};
 use crate::stepper::Span;
 
@@ -141,12 +139,6 @@ impl SolverState {
     pub fn last_root(&self, event: usize) -> Option<(f64, i8)> {
         let here = self.last_event.is_some_and(|(_, t)| t == self.t);
         here.then(|| (self.residuals[event], self.event_signs[event]))
-    }
-
-    /// Whether `span` starts at an event and ends no later than the time resolves.
-    pub fn is_at_event<T: Real>(&self, trial: Span, span: Span) -> bool {
-        let is_short = (span.end - span.t).abs() <= 4.0 * time_resolution::<T>(trial);
-        is_short && self.last_event.is_some_and(|(_, t)| t == span.t)
     }
 
     /// Saves what is carried from call to call, as numbers.
