@@ -13,7 +13,7 @@ export class Assembly {
 
   /**
    * Adds the next part of a worker's answer. Returns the whole answer after the last part; before that, `next`. `again` means that earlier
-   * parts are missing, `large` that the answer exceeds `most` bytes.
+   * parts are missing, `large` that the answer exceeds `most` bytes or has an empty part.
    */
   add(
     worker: string,
@@ -22,13 +22,13 @@ export class Assembly {
   ): Uint8Array | "next" | "again" | "large" {
     const so = part === 0 ? { parts: [] as Uint8Array[], length: 0 } : this.#begun.get(worker);
     if (!so || so.parts.length !== part) return "again";
-    // Each part is a message that someone has to send: without bytes, there would be no end of them.
+    // Empty parts would never reach the limit.
     if (so.length + body.length > most || (body.length === 0 && parts > 1)) return "large";
     so.length += body.length;
     if (part === parts - 1) {
       this.#begun.delete(worker);
       so.parts.push(body);
-      return joined(so.parts, so.length);
+      return joined(so.parts, new Uint8Array(so.length));
     }
     if (part === 0 && this.#begun.size >= MOST_WORKERS) this.#begun.clear();
     so.parts.push(compact(body));

@@ -135,19 +135,15 @@ export async function fetchValue(
       parts.push(entry.value);
     }
   }
-  return length === bytes ? joined(parts, bytes, allocate(bytes)) : undefined;
+  return length === bytes ? joined(parts, allocate(bytes)) : undefined;
 }
 
 /** Memory that threads share, where that is possible; elsewhere each task gets a copy. */
 const shareable = (length: number): Uint8Array =>
   typeof SharedArrayBuffer === "function" ? new Uint8Array(new SharedArrayBuffer(length)) : new Uint8Array(length);
 
-/** Concatenates parts in memory of their own. */
-export function joined(
-  parts: readonly Uint8Array[],
-  length: number,
-  all: Uint8Array = new Uint8Array(length),
-): Uint8Array {
+/** Concatenates parts in `all`, which is as long as they are together. */
+export function joined(parts: readonly Uint8Array[], all: Uint8Array): Uint8Array {
   let at = 0;
   for (const part of parts) {
     all.set(part, at);
